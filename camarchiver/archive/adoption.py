@@ -1,22 +1,100 @@
-"""Examines files where a clip's archive would be: adopts what proves to be its, names the outdated."""
+"""Takes over archives that a run could not journal, and those of other clips with the same bytes.
+
+It also says which archives of a clip are outdated.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from camarchiver.archive.encode import ArchiveEncoder, digest_of, suffix_of_copy
 from camarchiver.archive.measured_clip import MeasuredClip
-from camarchiver.domain.clip import Archived, Trees
+from camarchiver.domain.clip import Archived, Label, Trees
+from camarchiver.domain.clocks import is_doubtful
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Encoding
 from camarchiver.domain.steps import Archive
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.media import archive_tag
+from camarchiver.policy.archive_rules import may_share
 from camarchiver.runtime.signals import Stopper
 from camarchiver.storage import atomic
 
 _log = logging.getLogger(__name__)
+
+
+class ArchiveFound(NamedTuple):
+    """A clip's archive, which exists and is journalled, and how it came about."""
+
+    archived: Archived
+    reason: Reason
+    detail: str = ""
+    """For the report."""
+    encoding: Encoding | None = None
+    """None if it was not made now."""
+    is_dated: bool = False
+    """Whether the same bytes were archived before, of a time that nobody doubts."""
+
+
+class SharedArchives:
+    """Lets one archive stand for all clips with the same bytes."""
+
+    def __init__(self, archives: ArchiveLookup, writer: JournalWriter) -> None:
+        self._archives = archives
+        self._writer = writer
+        self._locks: dict[str, tuple[threading.Lock, int]] = {}
+        """By BLAKE2b: a lock, and the number of threads that hold it or wait for it."""
+        self._guard = threading.Lock()
+
+    @contextmanager
+    def exclusive(self, digest: str) -> Iterator[None]:
+        """Let one thread at a time archive these bytes: the second one then finds the first one's archive."""
+        with self._guard:
+            lock, waiting = self._locks.get(digest, (threading.Lock(), 0))
+            self._locks[digest] = lock, waiting + 1
+        try:
+            with lock:
+                yield
+        finally:
+            with self._guard:
+                lock, waiting = self._locks.pop(digest)
+                if waiting > 1:
+                    self._locks[digest] = lock, waiting - 1
+
+    def adopt(self, step: Archive, digest: str) -> ArchiveFound | None:
+        """Find the archive of these bytes and journal it as this clip's, too; None if there is none."""
+        clip = step.clip
+
+        def is_same_file(_: Label, entry: Archived) -> bool:
+            return clip.links > 1 and entry.describes(clip)
+
+        def may_stand_for(label: Label, _: Archived) -> bool:
+            return may_share(clip, label, any_camera=step.any_camera)
+
+        if step.reason is Reason.REPAIR:
+            return None
+        if (same := self._archives.same_content(clip, digest, accepts=is_same_file)) is not None:
+            self._writer.same_file(clip, same)
+            return ArchiveFound(same, Reason.SAME_FILE, f"the same file as {same.source}")
+        if step.replaces is not None:
+            return None
+        if (same := self._archives.same_content(clip, digest, accepts=may_stand_for)) is not None:
+            self._writer.same_content(clip, same)
+            dated = clip._replace(source_mtime_ns=same.mtime_ns)
+            return ArchiveFound(
+                same,
+                Reason.SAME_CONTENT,
+                f"the same bytes as {same.source}",
+                is_dated=not is_doubtful(dated, self._writer.now()),
+            )
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +112,11 @@ class Adoption:
 
     def names(self, path: Path, original: MeasuredClip) -> bool:
         """Whether a file's tag says that it was made from this very source."""
-        found = archive_tag.parse(self.encoder.tags(path).get("comment", ""))
-        return found is not None and found.names(original.clip, original.digest)
+        tag = self._tag_of(path)
+        return tag is not None and tag.names(original.clip, original.digest)
+
+    def _tag_of(self, path: Path) -> archive_tag.Tag | None:
+        return archive_tag.parse(self.encoder.tags(path).get("comment", ""))
 
     def outdated(self, step: Archive, original: MeasuredClip, wanted: str) -> tuple[str, ...]:
         """Archives of this clip that must leave before another takes the path `wanted`.
@@ -49,7 +130,8 @@ class Adoption:
         own = [archive for archive in dict.fromkeys(found) if archives.is_own_file(archive, clip)]
         if (step.replaces is None or not own) and wanted not in own and self._is_own(wanted, original):
             own.append(wanted)
-        return tuple(own)
+        # An archive that another clip relies on stays, unless it is damaged.
+        return tuple(each for each in own if archives.is_damaged(each) or not archives.is_shared(each, clip))
 
     def _is_own(self, relative: str, original: MeasuredClip) -> bool:
         """Whether a damaged archive at the target name was made from this very source."""
@@ -73,7 +155,8 @@ class Adoption:
 
     def _tagged(self, step: Archive, original: MeasuredClip, stop: Stopper) -> Archived | None:
         for path in self.archives.candidates_by_name(step.target):
-            if not self.names(path, original):
+            tag = self._tag_of(path)
+            if tag is None or not tag.has_bytes(original.clip.fingerprint.size, original.digest):
                 continue
             verdict = self.encoder.compare(original, path, stop)
             if verdict.ok:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 
-from camarchiver.archive.adoption import Adoption
+from camarchiver.archive.adoption import Adoption, ArchiveFound, SharedArchives
 from camarchiver.archive.encode import ArchiveEncoder, ClipFailed, Refused, Stopped, digest_of
 from camarchiver.archive.lossless import NOT_SMALLER, Unencoded
 from camarchiver.archive.measured_clip import MeasuredClip
@@ -28,6 +28,7 @@ from camarchiver.journal.lookup import MOST_NAMES, ArchiveLookup
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.media import archive_tag
 from camarchiver.naming.paths import numbered
+from camarchiver.policy import room_rules
 from camarchiver.runtime import log_setup
 from camarchiver.runtime.formatting import shown
 from camarchiver.runtime.progress import Display
@@ -36,14 +37,11 @@ from camarchiver.state import findings, volume_marker, work_in_progress
 from camarchiver.state.failures import Failures
 from camarchiver.state.findings import Change
 from camarchiver.state.work_in_progress import ClipNote, ClipWork
-from camarchiver.storage import anchored, atomic, linux, locking, permissions, removal
+from camarchiver.storage import anchored, atomic, filesystems, linux, locking, permissions, removal
 from camarchiver.storage.atomic import Staged
 from camarchiver.storage.locking import ClipLock
 
 _log = logging.getLogger(__name__)
-
-RESERVE = 64_000_000
-"""Bytes left free on the archive's filesystem (a hundredth of a small one) beyond a clip's own size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +56,8 @@ class ArchiveContext:
     holds: Callable[[], tuple[Hold, ...]]
     """Reads the holds; called again under each clip's lock."""
     disposal: Disposal
+    floor: int = 0
+    """Bytes that stay free on the archive's filesystem beyond a clip's own size."""
     keeps_folders: bool = False
     """Whether date folders stay when they become empty: a camera may be filling them."""
 
@@ -99,6 +99,7 @@ class ClipArchiver:
         self._encoder = encoder
         self._display = display
         self._stop = stop
+        self._shared = SharedArchives(context.archives, context.writer)
 
     def perform(self, step: Archive | Remove, threads: int) -> Outcome:
         """Perform one step; every expected error becomes an outcome, and none ends the run."""
@@ -144,10 +145,10 @@ class ClipArchiver:
                 return Outcome(step, Result.SKIPPED, Reason.BEING_WRITTEN)
             if self._context.disposal is not Disposal.KEEP and not self._context.keeps_folders:
                 after.callback(self._context.remover.remove_empty_folders, clip)
-            work = ClipWork.on(clip, self._context.writer.run)
-            note = after.enter_context(work_in_progress.noted(trees, work, lock.file))
-            in_work = _Work(step, lock, note, marker, threads, AnyOf(self._stop.event, lock.lost))
-            return self._remove(in_work, *self._archive(in_work))
+            work_note = ClipWork.on(clip, self._context.writer.run)
+            note = after.enter_context(work_in_progress.noted(trees, work_note, lock.file))
+            work = _Work(step, lock, note, marker, threads, AnyOf(self._stop.event, lock.lost))
+            return self._remove(work, self._archive(work))
 
     def _refuse_held(self, clip: Clip) -> None:
         """Raise Held if a hold covers the clip at this moment; an encode takes long enough for a new one."""
@@ -168,30 +169,36 @@ class ClipArchiver:
             return "archived by another run meanwhile"
         return "changed or gone since it was planned"
 
-    def _archive(self, work: _Work) -> tuple[Archived, Encoding | None, str]:
-        """The clip's archive, which exists and is journalled; how it was made; and a note for the report."""
+    def _archive(self, work: _Work) -> ArchiveFound:
+        """The clip's archive, which exists and is journalled."""
         step, archives = work.step, self._context.archives
         if isinstance(step, Remove):
-            return step.archived, None, ""
+            return ArchiveFound(step.archived, step.reason)
         known = archives.newest(step.clip)
         if known is not None and step.replaces is None:
-            return known, None, "archived by another run meanwhile"
+            return ArchiveFound(known, step.reason, "archived by another run meanwhile")
+        digest = digest_of(step.clip.path, work.stop)
+        with self._shared.exclusive(digest):
+            if (same := self._shared.adopt(step, digest)) is not None:
+                return same
+            return self._made(work, step, digest)
+
+    def _made(self, work: _Work, step: Archive, digest: str) -> ArchiveFound:
+        """A new archive, or one that is there and that the journal lacks."""
         assert self._encoder is not None, "a plan with clips to archive comes with an encoder"
-        original = self._measured(work, self._encoder)
-        if step.reason is Reason.REPAIR:
-            _check_same_bytes(step, original)
-        elif step.clip.links > 1 and (same := archives.same_content(step.clip, original.digest)):
-            self._context.writer.same_file(step.clip, same)
-            return same, None, f"the same file as {same.source}"
+        original = self._measured(work, self._encoder, digest)
+        if step.reason is Reason.REPAIR and (step.replaces is None or digest != step.replaces.digest):
+            words = f"{step.clip.path} is not what was archived: its bytes have changed"
+            raise ClipFailed(Reason.DAMAGED, words)
+        reason = Reason.NOT_ARCHIVED if step.reason is Reason.PERHAPS_ARCHIVED else step.reason
         if step.replaces is None and (adopted := self._adoption().adopt(step, original, work.stop)):
-            return adopted, None, "an archive of it existed already"
+            return ArchiveFound(adopted, reason, "an archive of it existed already")
         archived, made = self._make(work, step, original, self._encoder)
         self._context.failures.forget(step.clip)
-        return archived, made.encoding, "; ".join(made.notes)
+        return ArchiveFound(archived, reason, "; ".join(made.notes), made.encoding)
 
-    def _measured(self, work: _Work, encoder: ArchiveEncoder) -> MeasuredClip:
+    def _measured(self, work: _Work, encoder: ArchiveEncoder, digest: str) -> MeasuredClip:
         clip = work.clip
-        digest = digest_of(clip.path, work.stop)
         identity = archive_tag.Tag(clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns, digest)
         metadata = {
             "comment": archive_tag.compose(identity),
@@ -262,7 +269,9 @@ class ClipArchiver:
         stem = step.target.rpartition(".")[0]
         target = self._context.trees.archive / f"{stem}{suffix}"
         self._make_folder(step)
-        _check_space(step.clip, target.parent)
+        free, total = filesystems.space(target.parent)
+        if lacking := room_rules.lacking(step.size, free, total, self._context.floor):
+            raise ClipFailed(Reason.NO_SPACE, f"{target.parent} {lacking}")
         with atomic.staged(target, announce=work.note.staging) as part:
             yield part, target
 
@@ -337,10 +346,12 @@ class ClipArchiver:
 
     # --- afterwards --------------------------------------------------------------------------------
 
-    def _remove(self, work: _Work, archived: Archived, encoding: Encoding | None, detail: str) -> Outcome:
-        step = work.step
+    def _remove(self, work: _Work, found: ArchiveFound) -> Outcome:
+        step, archived = work.step, found.archived
         where = os.fspath(self._context.trees.archive / archived.archive)
-        disposal = disposal_of(step, self._context.disposal)
+        disposal, detail = disposal_of(step, self._context.disposal), found.detail
+        if found.is_dated:
+            disposal = self._context.disposal
         if disposal is not self._context.disposal and isinstance(step, Archive):
             detail = "; ".join(filter(None, (detail, STAYS)))
         try:
@@ -349,17 +360,17 @@ class ClipArchiver:
             if not self._context.archives.is_valid(archived):
                 raise anchored.Stale("its archive no longer exists or no longer counts")
             if step.reason is Reason.REPAIR:
-                return Outcome(step, Result.DONE, step.reason, detail, where, encoding)
-            is_doubtful = isinstance(step, Archive) and step.keeps_source
-            reason = Reason.CLOCK_DOUBTFUL if is_doubtful else step.reason
+                return Outcome(step, Result.DONE, found.reason, detail, where, found.encoding)
+            is_doubtful = isinstance(step, Archive) and step.keeps_source and not found.is_dated
+            reason = Reason.CLOCK_DOUBTFUL if is_doubtful else found.reason
             if disposal is not Disposal.KEEP:
                 self._refuse_held(step.clip)
             gone = self._context.remover.remove(step.clip, archived, disposal, reason)
         except removal.EXPECTED as error:
-            return self._not_removed(work, archived, encoding, error)
+            return self._not_removed(work, archived, found.encoding, error)
         self._context.failures.forget(step.clip)
         target = where if isinstance(step, Archive) else gone.target
-        return Outcome(step, Result.DONE, step.reason, detail, target, encoding, gone.freed)
+        return Outcome(step, Result.DONE, found.reason, detail, target, found.encoding, gone.freed)
 
     def _not_removed(
         self, work: _Work, archived: Archived, encoding: Encoding | None, error: removal.Expected
@@ -384,17 +395,3 @@ class ClipArchiver:
             self._context.failures.note(step.clip, failed.reason, failed.message, self._context.writer.now())
             self._context.writer.failed(step.clip, failed.reason, failed.message)
         return Outcome(step, Result.FAILED, failed.reason, failed.message)
-
-
-def _check_same_bytes(step: Archive, original: MeasuredClip) -> None:
-    """A copy that has changed since it was archived repairs nothing."""
-    if step.replaces is None or original.digest != step.replaces.digest:
-        raise ClipFailed(Reason.DAMAGED, f"{step.clip.path} is not what was archived: its bytes have changed")
-
-
-def _check_space(clip: Clip, folder: Path) -> None:
-    status = os.statvfs(folder)
-    free, whole = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
-    if free < clip.fingerprint.size + min(RESERVE, whole // 100):
-        size = clip.fingerprint.size
-        raise ClipFailed(Reason.NO_SPACE, f"{folder} has {free:,} bytes free and the clip may need {size:,}")

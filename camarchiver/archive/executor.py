@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from camarchiver.archive import planner
 from camarchiver.domain.clip import Disposal
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.steps import Archive
@@ -104,7 +105,8 @@ def execute(
         for outcome in _performed(pipeline, prepared, how, stop, display):
             outcomes.append(outcome)
             on_outcome(outcome)
-    return pipeline.report(plan, tuple(outcomes), stop)
+    report = pipeline.report(plan, tuple(outcomes), stop)
+    return replace(report, disks=planner.disks_after(pipeline, plan, outcomes))
 
 
 def _performed(
@@ -115,7 +117,7 @@ def _performed(
     plan, limit = prepared.plan, how.max_runtime.total_seconds() if how.max_runtime else None
     disposal = plan.policy.disposal
     with working(
-        pipeline, prepared.open_workers, disposal, how.sidecars, stop=stop, display=display
+        pipeline, prepared.open_workers, disposal, how.sidecars, floor=plan.floor, stop=stop, display=display
     ) as ready:
         own, all_of_them = run_lock.workers(pipeline.trees, pipeline.run.command)
         steps = rotated_start(plan.steps, place_among(own, all_of_them))
@@ -129,11 +131,15 @@ def working(
     disposal: Disposal,
     sidecars: SidecarPolicy,
     *,
+    floor: int,
     stop: Stop,
     display: Display,
     keeps_folders: bool = False,
 ) -> Iterator[ArchiveWorkers]:
-    """The workers, for the length of the block; failures are written to disk when it ends."""
+    """The workers, for the length of the block; failures are written to disk when it ends.
+
+    `floor` is how many bytes archiving leaves free.
+    """
     from camarchiver.archive.clip_archiver import ArchiveContext
     from camarchiver.archive.source_removal import SourceRemover
 
@@ -145,6 +151,7 @@ def working(
         pipeline.writer,
         pipeline.holds,
         disposal,
+        floor,
         keeps_folders,
     )
     with open_workers(context, stop, display) as ready:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
 from camarchiver.discovery import walks
 from camarchiver.domain.clip import Disposal
-from camarchiver.domain.plan import Group, Plan, Tally, Total
+from camarchiver.domain.plan import Forecast, Group, Plan, Tally, Total
 from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import DiskUse, Outcome
 from camarchiver.domain.steps import Archive, Keep, Remove
+from camarchiver.journal import upload_rate
 from camarchiver.pipeline import Pipeline
+from camarchiver.policy import room_rules
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, decide_archive
 from camarchiver.policy.doubtful_clocks import DoubtfulClips
 from camarchiver.policy.ordering import order_key, within_limit
+from camarchiver.policy.room_rules import RoomTally, TreeDisks
 from camarchiver.runtime.external_sort import SealedSequence
+from camarchiver.state import run_history
+from camarchiver.storage import filesystems
 
 
 def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> ArchivePlan:
@@ -25,6 +32,7 @@ def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> Archiv
     discovery = walks.of_source(pipeline, memory)
     tally, left, doubtful = Tally(), list[Keep](), DoubtfulClips()
     removes = policy.disposal is not Disposal.KEEP
+    room = _room_tally(pipeline, policy)
 
     def changes() -> Iterator[Archive | Remove]:
         for facts in discovery.folders((now - policy.age).date()):
@@ -37,6 +45,7 @@ def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> Archiv
                     continue
                 if policy.limit is None:
                     tally.add(step)
+                    room.add(step)
                 if removes and isinstance(step, Archive) and step.keeps_source:
                     doubtful.add(step)
                 yield step
@@ -46,6 +55,7 @@ def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> Archiv
         steps = _sealed(within_limit(every, policy.limit))
         for step in steps:
             tally.add(step)
+            room.add(step)
     totals = _with_rest(tally.totals(), len(every) - len(steps))
     return Plan(
         "archive",
@@ -56,6 +66,7 @@ def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> Archiv
         steps,
         tuple(left),
         discovery.unread_folders,
+        forecast=_forecast(pipeline, policy, room) if steps else (),
         problems=(*doubtful.problems(), *walks.unreadable(tally.unreadable, totals)),
     )
 
@@ -70,6 +81,77 @@ def decide_some(
     now, memory = pipeline.now(), pipeline.memory()
     facts = walks.of_source(pipeline, memory, now).some(folder, names)
     yield from decide_archive(facts, policy, memory, now)
+
+
+def free_floor(pipeline: Pipeline, policy: ArchivePolicy) -> int:
+    """Bytes that archiving leaves free on the archive's disk. Raises StorageError if that can't be told."""
+    trees, disks = pipeline.trees, _tree_disks(pipeline)
+    total = filesystems.space(trees.archive).total
+    if disks.frees(policy.disposal):
+        return room_rules.least_free(total)
+    are_uploaded_there = disks.source == disks.archive
+    nightly = upload_rate.nightly_bytes(pipeline.journal) if are_uploaded_there else None
+    return room_rules.floor(policy.min_free, total, nightly)
+
+
+def is_short_of_room(pipeline: Pipeline, plan: ArchivePlan) -> bool:
+    """Whether the archive's disk probably lacks the room that a plan needs, and the trash lies on it."""
+    disks = _tree_disks(pipeline)
+    is_short = any(each.floor and each.freed < 0 and each.after < each.floor for each in plan.forecast)
+    return is_short and disks.trash == disks.archive
+
+
+def with_present_room(plan: ArchivePlan) -> ArchivePlan:
+    """The plan with what is free on its disks now."""
+    now = tuple(replace(each, free=filesystems.free_bytes(each.path)) for each in plan.forecast)
+    return replace(plan, forecast=now)
+
+
+def disks_after(pipeline: Pipeline, plan: ArchivePlan, outcomes: Iterable[Outcome]) -> tuple[DiskUse, ...]:
+    """What a run has left of each filesystem that its plan concerned."""
+    more = room_rules.used_more(outcomes, _tree_disks(pipeline))
+    return tuple(
+        DiskUse(
+            each.path,
+            each.free,
+            filesystems.free_bytes(each.path),
+            more[filesystems.device_of(each.path)],
+            each.expires,
+        )
+        for each in plan.forecast
+    )
+
+
+def _tree_disks(pipeline: Pipeline) -> TreeDisks:
+    trees = pipeline.trees
+    return TreeDisks(*map(filesystems.device_of, (trees.source, trees.archive, trees.trash)))
+
+
+def _room_tally(pipeline: Pipeline, policy: ArchivePolicy) -> RoomTally:
+    share = run_history.archived_share(pipeline.trees.state) or 1.0
+    return RoomTally(policy.disposal, _tree_disks(pipeline), share)
+
+
+def _forecast(pipeline: Pipeline, policy: ArchivePolicy, room: RoomTally) -> tuple[Forecast, ...]:
+    """One for each filesystem that a root lies on."""
+    trees, floor = pipeline.trees, free_floor(pipeline, policy)
+    disks = _tree_disks(pipeline)
+    found: dict[int, Forecast] = {}
+    for root in (trees.source, trees.archive, trees.trash):
+        device = filesystems.device_of(root)
+        if device in found:
+            continue
+        trashed = room.trashed[device]
+        found[device] = Forecast(
+            root,
+            filesystems.free_bytes(root),
+            room.freed[device],
+            trashed,
+            (pipeline.started + policy.trash_age).date() if trashed else None,
+            floor if device == disks.archive else 0,
+            is_estimate=True,
+        )
+    return tuple(found.values())
 
 
 def _sealed(found: Iterable[Archive | Remove]) -> SealedSequence[Archive | Remove]:

@@ -89,7 +89,7 @@ class SourceRemover:
         if not leftovers.is_over(day, self._writer.now()):
             return False
         try:
-            anchored.remove_empty_folders(self._trees.source, folder)
+            removal.remove_empty_folders(self._trees.source, folder)
         except OSError as error:
             _log.warning("%s: an empty folder could not be removed: %s", folder, cause(error))
         return True

@@ -61,12 +61,14 @@ def perform_all(
     """Each step's outcome as it comes; `perform` gets the step and how many jobs share the machine.
 
     No step begins after `stop` or after `max_seconds`; the run always waits for those under way.
+    Once a clip found no room, clips of more than half its size are left for the next run.
     The second name of a file begins when all earlier steps have ended, because it takes over the
     archive of the first name.
     """
     began = time.monotonic()
     waiting = _Lookahead(steps)
     running: set[Future[Outcome]] = set()
+    too_large = 1 << 62
     with ThreadPoolExecutor(jobs, thread_name_prefix="job") as pool:
         while True:
             while len(running) < jobs and not stop and not _late(began, max_seconds):
@@ -74,13 +76,18 @@ def perform_all(
                 if step is None or (step.reason is Reason.SAME_FILE and running):
                     break
                 waiting.take()
+                if isinstance(step, Archive) and step.size > too_large:
+                    continue
                 share = min(jobs, len(running) + 1 + waiting.more(jobs))
                 running.add(pool.submit(perform, step, share))
             if not running:
                 return
             ended, running = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in ended:
-                yield future.result()
+                outcome = future.result()
+                if outcome.reason is Reason.NO_SPACE:
+                    too_large = min(too_large, outcome.step.size // 2)
+                yield outcome
 
 
 def _late(began: float, max_seconds: float | None) -> bool:

@@ -173,8 +173,10 @@ class CleanupExecutor:
 
     def _locked(self, step: Discard) -> tuple[Outcome, _Gone | None]:
         memory, now = self._memory(), self._writer.now()
-        if hold := current_hold(step.clip, memory.holds, now, (step.archived,) if step.archived else ()):
-            raise removal.Held(hold)
+        known = (step.archived,) if step.archived else ()
+        for clip in (step.clip, *step.sharers):
+            if hold := current_hold(clip, memory.holds, now, known):
+                raise removal.Held(hold)
         spared = step.reason is not Reason.MAX_AGE_HARD and step.tree is not Tree.TRASH
         if spared and restored_lately(step.source, step.identity, memory, now):
             return Outcome(step, Result.SKIPPED, Reason.RESTORED), None
@@ -255,7 +257,7 @@ def _removal_event(step: Discard, gone: _Gone) -> EventKind:
 
 def _remove_empty(root: Path, folder: str) -> tuple[str, ...]:
     try:
-        return anchored.remove_empty_folders(root, folder)
+        return removal.remove_empty_folders(root, folder)
     except OSError as error:
         _log.warning("%s: an empty folder could not be removed: %s", root / folder, cause(error))
         return ()

@@ -131,6 +131,8 @@ class CleanupPlanner:
         self._freed = Freed()
         self._moved_on: Counter[int] = Counter()
         """Bytes by filesystem that move from it to a trash on another one."""
+        self._trashed_on: Counter[int] = Counter()
+        """Bytes by filesystem that move into a trash there, and that come free when they expire."""
         self._freed_of: Counter[str] = Counter()
         self._small: list[Discard | Tidy] = []
         """Steps that no rule over the whole can change."""
@@ -192,11 +194,16 @@ class CleanupPlanner:
             tuple(self._left),
             notes=tuple(notes.notes()),
             promises=() if refused is not None else tuple(self._past_limit.promises()),
-            forecast=tuple(Forecast(d.path, d.free, self._freed_in(d)) for d in self._disks()),
+            forecast=tuple(map(self._forecast, self._disks())),
             further=self._further.steps() if self._further else (),
             problems=problems,
             refused=refused,
         )
+
+    def _forecast(self, disk: DiskEffect) -> Forecast:
+        trashed = self._trashed_on[disk.device]
+        expires = (self._now + self._policy.limits.trash_age).date() if trashed else None
+        return Forecast(disk.path, disk.free, self._freed_in(disk), trashed, expires)
 
     # --- the walk ----------------------------------------------------------------------------------
 
@@ -353,9 +360,11 @@ class CleanupPlanner:
             device = copy.clip.fingerprint.device
             if step.disposal is Disposal.DELETE:
                 self._freed_of[copy.clip.camera] += self._freed.by(copy.clip)
-            elif trash != device and copy.clip.links == 1:
-                self._moved_on[device] += copy.clip.fingerprint.size
-                self._moved_on[trash] -= copy.clip.fingerprint.size
+            elif copy.clip.links == 1:
+                self._trashed_on[trash] += copy.clip.fingerprint.size
+                if trash != device:
+                    self._moved_on[device] += copy.clip.fingerprint.size
+                    self._moved_on[trash] -= copy.clip.fingerprint.size
 
     def _steps(
         self, candidates: SealedSequence[_Candidate], solver: SizeGoalSolver

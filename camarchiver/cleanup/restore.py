@@ -208,7 +208,7 @@ class Restorer:
             except FileNotFoundError:
                 continue
             except (OSError, CamarchiverError) as error:
-                problem = f"its picture {name} stays: {sentence(error)}"
+                problem = f"its sidecar {name} stays: {sentence(error)}"
         return came, problem
 
     def _picture(self, went: str) -> tuple[Path, str] | None:

@@ -16,7 +16,7 @@ from camarchiver.domain.clip import Clip, Tree, Trees, joined
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Restore
-from camarchiver.naming.formats import is_clip_name, is_picture_name, is_temporary_name
+from camarchiver.naming.formats import is_clip_name, is_sidecar_name, is_temporary_name
 from camarchiver.naming.local_time import locate
 from camarchiver.naming.paths import unnumbered
 from camarchiver.pipeline import Pipeline
@@ -117,7 +117,7 @@ class _UnjournalledFinder:
         found: dict[str, str] = {}
         for each in beside:
             place = joined(folder, each)
-            if is_picture_name(each) and each.rpartition(".")[0] == stem and place not in self._done:
+            if is_sidecar_name(each) and each.rpartition(".")[0] == stem and place not in self._done:
                 self._done.add(place)
                 found[f"{stem_there}{each.removeprefix(stem)}"] = os.fspath(self._trees.trash / place)
         return found

@@ -282,13 +282,20 @@ sidecar_option = option(
     "--sidecar",
     type=click.Choice(["archive", "trash", "keep"]),
     default="archive",
-    help="Where a clip's picture goes when the clip is archived.",
+    help="Where a clip's pictures and texts go when the clip is archived.",
 )
 
 trust_names_option = option(
     "--trust-names",
     is_flag=True,
     help="Use only the times in the names: this tree's mtimes mean nothing.",
+)
+
+min_free_option = option(
+    "--min-free",
+    type=Size(),
+    help="Bytes that must stay free: archiving stops before it, and cleanup removes for it, such as 20GB."
+    "  [default for archiving: room for a night of uploads]",
 )
 
 retention_options = options(
@@ -309,7 +316,7 @@ retention_options = options(
         type=Size(),
         help="The most that source, archive and trash may use together, such as 500GB.",
     ),
-    option("--min-free", type=Size(), help="Bytes that must be free on each filesystem, such as 20GB."),
+    min_free_option,
     option("--clean-output", is_flag=True, help="Also remove archives, by age and by size."),
     option(
         "--max-removals",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from camarchiver.domain.clip import Archived, Clip, Fingerprint
 from camarchiver.domain.hold import Hold, held_by, may_reach
-from camarchiver.naming.formats import is_picture_name
+from camarchiver.naming.formats import is_sidecar_name
 
 if TYPE_CHECKING:
     from camarchiver.media.parsing.prober import Prober
@@ -44,7 +44,7 @@ class ClipEnds:
 
     def with_duration(self, clip: Clip, archived: Iterable[Archived], following: Following) -> Clip:
         """The clip, with a duration if a hold needs it: the journal's, its file's, or up to the next clip."""
-        if is_picture_name(clip.name) or not may_reach(clip, self._holds, self._now):
+        if is_sidecar_name(clip.name) or not may_reach(clip, self._holds, self._now):
             return clip
         journalled = (entry.duration for entry in archived if entry.describes(clip))
         seconds = next((seconds for seconds in journalled if seconds is not None), None)

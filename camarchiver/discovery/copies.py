@@ -10,11 +10,11 @@ from datetime import date, datetime, tzinfo
 from heapq import merge
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
 
 from camarchiver.discovery.clip_ends import ClipEnds
+from camarchiver.discovery.found_file import FoundFile, with_sharers
 from camarchiver.discovery.source_tree import Discovery
-from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree, Trees, joined
+from camarchiver.domain.clip import Archived, Clip, Tree, Trees, joined
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.memory import FolderFacts
@@ -26,7 +26,7 @@ from camarchiver.journal.ledger import Ledger, Origin
 from camarchiver.journal.lookup import ArchiveLookup, JournalDays
 from camarchiver.journal.store import Day, Journal
 from camarchiver.naming.folders import date_of_folder
-from camarchiver.naming.formats import is_clip_name, is_picture_name
+from camarchiver.naming.formats import is_clip_name, is_sidecar_name, is_text_name
 from camarchiver.naming.local_time import locate
 from camarchiver.naming.paths import unnumbered
 from camarchiver.naming.patterns import Names
@@ -53,27 +53,7 @@ class SidecarPicture:
 Item = Copy | SidecarPicture | Tidy | Keep
 
 
-class _Place(NamedTuple):
-    """A file that was found in archive or trash."""
-
-    root: Path
-    folder: str
-    name: str
-    relative: str
-    status: os.stat_result
-
-    def clip(
-        self, camera: str, start: datetime, written_ns: int | None, duration: float | None = None
-    ) -> Clip:
-        """The file as a copy of a clip, whose source was last written at `written_ns`; seconds."""
-        root, folder, name, _, status = self
-        print_of = Fingerprint(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        return Clip(
-            root, folder, name, camera, start, print_of, status.st_nlink, duration, source_mtime_ns=written_ns
-        )
-
-
-_Find = Callable[[_Place], Copy | Keep | None]
+_Find = Callable[[FoundFile], Copy | Keep | None]
 """Finds out what a file of one tree is a copy of."""
 
 
@@ -162,10 +142,15 @@ class CopyFinder:
         if not stat.S_ISREG(status.st_mode):
             return Keep(self._trees.source, relative, Reason.NOT_A_CLIP, detail="no regular file")
         parsed = self._names.read(name.rpartition(".")[0], folder)
+        is_text = is_text_name(name)
         if parsed is None:
-            return Keep(self._trees.source, relative, Reason.PICTURE_ONLY, status.st_size)
+            return (
+                None if is_text else Keep(self._trees.source, relative, Reason.PICTURE_ONLY, status.st_size)
+            )
         start = locate(parsed, status.st_mtime_ns, self._zone)
-        origin = self._clip_of(folder, name.rpartition(".")[0], parsed.camera, start)
+        origin = self._clip_of(folder, name.rpartition(".")[0], parsed.camera, start, by_time=not is_text)
+        if is_text and origin is None:
+            return None
         seconds = origin.duration if origin else None
         print_of = fingerprint_of(status)
         clip = Clip(
@@ -176,17 +161,17 @@ class CopyFinder:
         copy = Copy(clip, Tree.SOURCE, relative, identity=identity, is_picture=True)
         return SidecarPicture(copy, orphan=origin is not None)
 
-    def _clip_of(self, folder: str, stem: str, camera: str, start: datetime) -> Origin | None:
-        """The clip that a picture belonged to; None if the journal lacks it."""
+    def _clip_of(
+        self, folder: str, stem: str, camera: str, start: datetime, *, by_time: bool
+    ) -> Origin | None:
+        """The clip that a sidecar belonged to; None if the journal lacks it."""
         ledger = self._ledger(start.date())
-        event = ledger.stems.get(joined(folder, stem)) or next(
-            (
-                event
-                for source, event in ledger.seen.items()
-                if (event.camera, event.start) == (camera, start) and source.rpartition("/")[0] == folder
-            ),
-            None,
+        of_folder = (
+            event
+            for source, event in ledger.seen.items()
+            if (event.camera, event.start) == (camera, start) and source.rpartition("/")[0] == folder
         )
+        event = ledger.stems.get(joined(folder, stem)) or next(of_folder if by_time else iter(()), None)
         return None if event is None else ledger.origin(event)
 
     # --- archive and trash -------------------------------------------------------------------------
@@ -225,7 +210,7 @@ class CopyFinder:
             yield Keep(root, joined(folder, name), Reason.FOREIGN)
 
     def _copy(self, find: _Find, root: Path, folder: str, name: str, status: os.stat_result) -> Copy | Keep:
-        place = _Place(root, folder, name, joined(folder, name), status)
+        place = FoundFile(root, folder, name, joined(folder, name), status)
         copy = find(place)
         if copy is None:
             return Keep(root, place.relative, Reason.FOREIGN, status.st_size)
@@ -235,18 +220,18 @@ class CopyFinder:
         clip = self._clip_ends.with_duration(copy.clip, known, self._discovery.following(()))
         return copy if clip is copy.clip else copy._replace(clip=clip)
 
-    def _placed(self, place: _Place, origin: Origin | JournalEvent, duration: float | None = None) -> Clip:
+    def _placed(self, place: FoundFile, origin: Origin | JournalEvent, duration: float | None = None) -> Clip:
         """The file as a copy of that clip; seconds."""
         written_ns = origin.mtime_ns if isinstance(origin, Origin) else origin.source_mtime_ns
         clip = place.clip(origin.camera, origin.start, written_ns, duration)
         return self._clocks.applied(clip) if self._clocks else clip
 
-    def _archive(self, place: _Place) -> Copy | Keep | None:
+    def _archive(self, place: FoundFile) -> Copy | Keep | None:
         relative, status = place.relative, place.status
         for day in self._days.of(relative):
             ledger = self._ledger(day)
             known, is_picture = ledger.archives.get(relative), False
-            if known is None and is_picture_name(place.name):
+            if known is None and is_sidecar_name(place.name):
                 known, is_picture = _archive_of_picture(ledger, relative), True
             if known is None:
                 continue
@@ -255,7 +240,7 @@ class CopyFinder:
             if not is_picture and status.st_size != entry.archive_size:
                 return keep(clip, Reason.DAMAGED, "its size is not the journalled one")
             damage = None if is_picture else self._damaged.get(relative)
-            return Copy(
+            copy = Copy(
                 clip,
                 Tree.ARCHIVE,
                 event.source,
@@ -265,9 +250,11 @@ class CopyFinder:
                 is_picture=is_picture,
                 damage=damage.words(self._zone) if damage else "",
             )
+            shared = ledger.sharers.get(relative)
+            return with_sharers(copy, shared.values(), place, self._clocks) if shared else copy
         return None
 
-    def _trashed(self, place: _Place) -> Copy | None:
+    def _trashed(self, place: FoundFile) -> Copy | None:
         relative = place.relative
         for day in self._days.of(relative):
             origin = _trashed_origin(self._ledger(day), relative)
@@ -282,10 +269,9 @@ class CopyFinder:
 
     def in_trash(self, relative: str, status: os.stat_result) -> Copy | None:
         """What one file of the trash is a copy of; None if the journal does not know it."""
-        folder, _, name = relative.rpartition("/")
-        return self._trashed(_Place(self._trees.trash, folder, name, relative, status))
+        return self._trashed(FoundFile(self._trees.trash, *relative.rpartition("/")[::2], relative, status))
 
-    def _trash_copy(self, place: _Place, day: date, origin: Origin) -> Copy:
+    def _trash_copy(self, place: FoundFile, day: date, origin: Origin) -> Copy:
         identity = origin.size, origin.mtime_ns
         journalled = self._day(day)
         entries = [e for e in journalled.archived.get(origin.source, ()) if (e.size, e.mtime_ns) == identity]
@@ -300,7 +286,7 @@ class CopyFinder:
             since=origin.at,
             identity=identity,
             remark="" if existing else self._damage_of(entries),
-            is_picture=is_picture_name(place.name),
+            is_picture=is_sidecar_name(place.name),
         )
 
     def _damage_of(self, entries: Iterable[Archived]) -> str:
@@ -308,7 +294,7 @@ class CopyFinder:
         found = [damage for entry in entries if (damage := self._damaged.get(entry.archive))]
         return f"its archive does not count: {found[-1].words(self._zone)}" if found else ""
 
-    def _unjournalled(self, place: _Place) -> Copy | None:
+    def _unjournalled(self, place: FoundFile) -> Copy | None:
         """A source in the trash that no line mentions, because a run died before it wrote one."""
         relative, status = place.relative, place.status
         if not relative.startswith(f"{FROM_SOURCE}/"):
@@ -388,7 +374,7 @@ def _archive_of_picture(ledger: Ledger, relative: str) -> tuple[JournalEvent, Ar
 
 def _trashed_origin(ledger: Ledger, relative: str) -> Origin | None:
     event = ledger.trashed.get(relative)
-    if event is None and is_picture_name(relative):
+    if event is None and is_sidecar_name(relative):
         picture = relative.removeprefix(f"{FROM_SOURCE}/")
         event = ledger.sidecars.get(picture) or ledger.sidecars.get(unnumbered(picture))
     return None if event is None else ledger.origin(event)
@@ -396,7 +382,7 @@ def _trashed_origin(ledger: Ledger, relative: str) -> Origin | None:
 
 def _is_that_file(origin: Origin, relative: str, status: os.stat_result) -> bool:
     """Whether it is the file that the journal records there; of a picture only the path is known."""
-    if is_picture_name(relative) and not is_picture_name(origin.source):
+    if is_sidecar_name(relative) and not is_sidecar_name(origin.source):
         return True
     if origin.tree is Tree.SOURCE:
         return (status.st_size, status.st_mtime_ns) == (origin.size, origin.mtime_ns)

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from camarchiver.discovery.clip_ends import ClipEnds, Following
-from camarchiver.domain.clip import STATE_FOLDER, Archived, Clip, Fingerprint, Trees, joined
+from camarchiver.domain.clip import STATE_FOLDER, Archived, Clip, Fingerprint, Label, Trees, joined
 from camarchiver.domain.clocks import DOUBTFUL
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.memory import FolderFacts
@@ -21,7 +21,13 @@ from camarchiver.journal.event import LATEST_NS
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.store import Journal
 from camarchiver.naming.folders import date_of_folder
-from camarchiver.naming.formats import is_clip_name, is_other_video_name, is_picture_name, suffix_of
+from camarchiver.naming.formats import (
+    is_clip_name,
+    is_other_video_name,
+    is_picture_name,
+    is_text_name,
+    suffix_of,
+)
 from camarchiver.naming.local_time import locate
 from camarchiver.naming.patterns import Names, ParsedName, why_timeless
 from camarchiver.storage import atomic, linux, locking, walk
@@ -124,7 +130,11 @@ class Discovery:
 
     def _facts(self, folder: str, listing: Listing, wanted: frozenset[str] | None = None) -> FolderFacts:
         names = sorted(listing.files)
-        pictures = [*listing.pictures, *filter(is_picture_name, listing.irregular)]
+        pictures = [
+            *listing.pictures,
+            *filter(is_picture_name, listing.irregular),
+            *filter(is_text_name, listing.foreign),
+        ]
         if pictures and (others := _not_examined(listing, wanted)):
             # A picture may belong to a clip that isn't asked for.
             names = sorted((*names, *others))
@@ -134,6 +144,7 @@ class Discovery:
         aside = [*self._set_aside(folder, listing, wanted), *aside]
         locks = {name for name in listing.temporary if name.endswith(".lock")}
         archived, existing = self._known(clips)
+        same_size = self._same_size(clips, archived, existing)
         return FolderFacts(
             self._trees.source,
             folder,
@@ -143,6 +154,7 @@ class Discovery:
             archived,
             existing,
             frozenset(clip.relative for clip in clips if clip.links > 1 and self._seen_before(clip)),
+            same_size,
             removable=os.access(self._trees.source / folder, os.W_OK | os.X_OK),
             pictures=_unclaimed(pictures, pairs),
             temporary=(*sorted(locks), *sorted(filter(atomic.staged_stem, listing.temporary))),
@@ -207,7 +219,7 @@ class Discovery:
     def _pair(
         self, folder: str, clips: dict[str, ParsedName | None], pictures: list[str]
     ) -> dict[str, tuple[str, ...]]:
-        """Each clip's pictures, by camera and time; a picture belongs to one clip only."""
+        """Each clip's sidecars: by stem, pictures also by camera and time; each belongs to one clip only."""
         if not pictures:
             return {}
         # Of clips with one stem or one time the first one gets the picture.
@@ -217,7 +229,7 @@ class Discovery:
         for picture in sorted(pictures):
             stem = picture.rpartition(".")[0]
             clip = stems.get(stem)
-            if clip is None and (parsed := self._names.read(stem, folder)):
+            if clip is None and not is_text_name(picture) and (parsed := self._names.read(stem, folder)):
                 if taken is None:
                     taken = {
                         (said.camera, said.start): name for name in reversed(clips) if (said := clips[name])
@@ -242,6 +254,18 @@ class Discovery:
                 entry.archive for entry in entries if entry.describes(clip) and self._archives.is_valid(entry)
             )
         return archived, frozenset(existing)
+
+    def _same_size(
+        self, clips: list[Clip], archived: dict[str, tuple[Archived, ...]], existing: frozenset[str]
+    ) -> dict[str, tuple[Label, ...]]:
+        """For each clip without an archive: the archived clips of its day and size."""
+        found: dict[str, tuple[Label, ...]] = {}
+        for clip in clips:
+            own = archived.get(clip.relative, ())
+            is_archived = any(entry.describes(clip) and entry.archive in existing for entry in own)
+            if not is_archived and (others := self._archives.labels_of_size(clip)):
+                found[clip.relative] = others
+        return found
 
     def following(self, beside: Sequence[Clip]) -> Following:
         """When a camera's next clip begins, by the same folder, the journal and the next day's folder."""
@@ -305,7 +329,7 @@ def _is_bare(listing: Listing) -> bool:
     of_interest = listing.files or listing.pictures or listing.irregular or listing.unreadable
     if of_interest or listing.temporary or listing.links or listing.is_empty:
         return False
-    return not any(map(is_other_video_name, listing.foreign))
+    return not any(is_other_video_name(name) or is_text_name(name) for name in listing.foreign)
 
 
 def _size_of(path: Path) -> int:

@@ -274,7 +274,7 @@ def prepared(
         if first is None:
             yield executor.prepare(plan, request, how)
             return
-        notes = cluster.enlist(distributed_worker.run_spec(pipeline, first, request, how))
+        notes = cluster.enlist(distributed_worker.run_spec(pipeline, first, request, how, plan.floor))
         yield Prepared(replace(plan, notes=(*plan.notes, *notes)), partial(cluster.opened, how.jobs))
     finally:
         cluster.close()

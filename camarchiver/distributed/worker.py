@@ -66,9 +66,13 @@ class RunSpec:
     request: EncoderRequest
     settings: ArchiveSettings
     nice: int
+    floor: int
+    """Bytes that archiving leaves free."""
 
 
-def run_spec(pipeline: Pipeline, sample: Archive, request: EncoderRequest, how: Execution) -> RunSpec:
+def run_spec(
+    pipeline: Pipeline, sample: Archive, request: EncoderRequest, how: Execution, floor: int
+) -> RunSpec:
     """The specification of a run for its workers; `sample` is any clip of its plan."""
     clip = sample.clip
     return RunSpec(
@@ -81,6 +85,7 @@ def run_spec(pipeline: Pipeline, sample: Archive, request: EncoderRequest, how: 
         request,
         how.settings,
         how.nice,
+        floor,
     )
 
 
@@ -187,6 +192,7 @@ class DaskWorker:
             writer,
             lambda: holds.read(spec.trees.state),
             Disposal.KEEP,
+            spec.floor,
         )
 
 

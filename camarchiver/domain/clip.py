@@ -77,6 +77,14 @@ class Clip(NamedTuple):
         return joined(self.folder, name)
 
 
+class Label(NamedTuple):
+    """What a clip's name says."""
+
+    camera: str
+    start: datetime
+    """Aware."""
+
+
 def joined(folder: str, name: str) -> str:
     """The path of `name` in `folder`, which is empty for the root itself."""
     return f"{folder}/{name}" if folder else name

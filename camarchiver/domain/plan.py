@@ -145,7 +145,20 @@ class Forecast:
     free: int
     """Bytes free now."""
     freed: int
-    """Bytes that come free: a move into a trash on the same filesystem frees none."""
+    """Bytes that come free, none by a move into a trash on the same disk; negative if room is needed."""
+    trashed: int = 0
+    """Bytes that the run moves into a trash on this filesystem, and that come free when they expire."""
+    expires: date | None = None
+    """When the trash of this run expires."""
+    floor: int = 0
+    """Bytes that archiving leaves free."""
+    is_estimate: bool = False
+    """Whether the size of archives that are still to be made is estimated."""
+
+    @property
+    def after(self) -> int:
+        """Bytes free after the run."""
+        return self.free + self.freed
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +231,11 @@ class Plan(Generic[ChangeT, PolicyT]):
             problems=self.problems,
             refused=self.refused,
         )
+
+    @property
+    def floor(self) -> int:
+        """Bytes that archiving leaves free on the archive's disk."""
+        return max((each.floor for each in self.forecast), default=0)
 
     @property
     def found_unreadable(self) -> int:

@@ -12,6 +12,8 @@ class Reason(StrEnum):
     ALREADY_ARCHIVED = "already-archived"
     REPEAT_ASKED = "repeat-asked"
     SAME_FILE = "same-file"
+    PERHAPS_ARCHIVED = "perhaps-archived"
+    SAME_CONTENT = "same-content"
     TOO_RECENT = "too-recent"
     NOT_SETTLED = "not-settled"
     BEING_WRITTEN = "being-written"

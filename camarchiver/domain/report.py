@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from camarchiver.domain.reason import Reason
@@ -73,6 +74,21 @@ class Outcome:
     """Bytes that were really freed on the filesystem."""
 
 
+@dataclass(frozen=True, slots=True)
+class DiskUse:
+    """What a run left on one filesystem."""
+
+    path: Path
+    free_before: int
+    """Bytes free when the run was planned."""
+    free: int
+    """Bytes free now."""
+    more: int
+    """Bytes that the run's archives take there and its removals have not made up for."""
+    expires: date | None
+    """When the trash that this run filled expires; None if it filled none there."""
+
+
 class Status(StrEnum):
     """A run in one word."""
 
@@ -100,6 +116,7 @@ class Report:
     """The signal that ended the run."""
     problems: tuple[Problem, ...] = ()
     """What the plan or the run could not do and the owner must know; the exit code reflects them."""
+    disks: tuple[DiskUse, ...] = ()
     refused: ExitCode | None = None
     """The exit code of a brake that stopped the whole plan; None if none did."""
 

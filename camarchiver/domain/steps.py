@@ -57,6 +57,8 @@ class _ArchiveFields(NamedTuple):
     """The archive to replace, if a repeat or a repair was asked for."""
     keeps_source: bool = False
     """Whether the source stays in any case, because its camera's clock is doubtful."""
+    any_camera: bool = False
+    """Whether the archive of another camera's clip may stand for it if the bytes are the same."""
 
 
 class Archive(_ArchiveFields, _OfClip):
@@ -129,6 +131,8 @@ class _DiscardFields(NamedTuple):
     """Bytes and mtime_ns of the clip's source, which may be gone."""
     archived: Archived | None = None
     """The archive that must still exist at execution; None if the rule may remove a last copy."""
+    sharers: tuple[Clip, ...] = ()
+    """Other clips whose archive this file is, too; a hold on one of them keeps it."""
 
 
 class Discard(_DiscardFields, _OfClip):

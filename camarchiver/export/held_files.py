@@ -18,7 +18,7 @@ from camarchiver.domain.steps import Keep
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import Origin
 from camarchiver.naming.folders import date_of_folder
-from camarchiver.naming.formats import is_picture_name
+from camarchiver.naming.formats import is_sidecar_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import Copy
 
@@ -97,9 +97,9 @@ class HeldFiles:
 
     def _parts(self, copy: Copy) -> Iterator[HeldPart]:
         clip = copy.clip
-        if not self._covers(clip):
+        if not any(self._covers(each.clip) for each in (copy, *copy.sharers)):
             return
-        is_picture = copy.is_picture or is_picture_name(clip.name)
+        is_picture = copy.is_picture or is_sidecar_name(clip.name)
         part = HeldPart(
             copy.tree,
             clip.root,
@@ -165,7 +165,8 @@ class HeldFiles:
         for day in self._journal.days_about(self._hold.start, self._hold.end):
             ledger = self._journal.day(day).ledger
             for archive, (event, _) in ledger.archives.items():
-                if self._was_held(ledger.origin(event)):
+                shared = ledger.sharers.get(archive, {}).values()
+                if any(self._was_held(ledger.origin(each)) for each in (event, *shared)):
                     yield from self._gap(self._trees.archive / archive, f"the archive of {event.source}")
             for place, event in ledger.trashed.items():
                 if self._was_held(ledger.origin(event)):

@@ -118,7 +118,9 @@ class Ledger:
     archived: Mapping[str, Entries] = field(default_factory=dict)
     """What was archived, by path below the source root."""
     archives: dict[str, tuple[JournalEvent, Archived]] = field(default_factory=dict)
-    """By path below the archive root: the archive that is there by the journal."""
+    """By path below the archive root: the archive that is there by the journal, with its newest clip."""
+    sharers: dict[str, dict[str, JournalEvent]] = field(default_factory=dict)
+    """By path below the archive root: the lines of all its clips if there are several, by their names."""
     trashed: dict[str, JournalEvent] = field(default_factory=dict)
     """By path below the trash root."""
     restored: dict[str, JournalEvent] = field(default_factory=dict)

@@ -9,10 +9,10 @@ from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
 
-from camarchiver.domain.clip import Archived, Clip, Trees
+from camarchiver.domain.clip import Archived, Clip, Label, Trees
 from camarchiver.domain.untrusted import is_below
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.store import Journal
+from camarchiver.journal.store import Journal, LabelledArchive
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.paths import numbered, unnumbered
 from camarchiver.naming.patterns import Names
@@ -136,13 +136,29 @@ class ArchiveLookup:
         """The newest entry whose archive is valid."""
         return next((entry for entry in reversed(self.entries(clip)) if self.is_valid(entry)), None)
 
-    def same_content(self, clip: Clip, digest: str) -> Archived | None:
-        """The archive of another name that has the very same bytes."""
-        for entries in self._journal.day(clip.start.date()).archived.values():
-            for entry in entries:
-                if entry.describes(clip) and entry.digest == digest and self.is_valid(entry):
-                    return entry
+    def same_content(
+        self, clip: Clip, digest: str, *, accepts: Callable[[Label, Archived], bool]
+    ) -> Archived | None:
+        """A valid archive that was made of the very same bytes; `accepts` gets its clip's label and entry."""
+        for label, entry in reversed(self._of_size(clip)):
+            if entry.digest == digest and accepts(label, entry) and self.is_valid(entry):
+                return entry
         return None
+
+    def labels_of_size(self, clip: Clip) -> tuple[Label, ...]:
+        """What the names of clips of the same day and size say that have a valid archive."""
+        return tuple(label for label, entry in self._of_size(clip) if self.is_valid(entry))
+
+    def is_shared(self, archive: str, clip: Clip) -> bool:
+        """Whether another clip of the day relies on this archive, which has the same bytes as source."""
+        archived = self._journal.day(clip.start.date()).archived
+        return any(
+            source != clip.relative and entries[-1].archive == archive for source, entries in archived.items()
+        )
+
+    def _of_size(self, clip: Clip) -> list[LabelledArchive]:
+        """All clips of the day that have this size, oldest first."""
+        return self._journal.day(clip.start.date()).by_size.get(clip.fingerprint.size, [])
 
     def candidates_by_name(self, target: str, suffixes: Iterable[str] = ARCHIVE_SUFFIXES) -> Iterator[Path]:
         """Regular files at the target's name and its numbered successors, with one of these suffixes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from camarchiver.domain.clip import Archived, beside
-from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY
+from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import (
     MADE,
@@ -96,7 +96,12 @@ def _settle(ledger: Ledger, event: JournalEvent) -> None:
 def _is_there(ledger: Ledger, event: JournalEvent) -> None:
     for entry in reversed(ledger.archived.get(event.source, ())):
         if entry.archive == event.archive:
-            ledger.archives[entry.archive] = (event, entry)
+            before = ledger.archives.get(entry.archive)
+            if before is not None and before[0].source != event.source:
+                ledger.sharers.setdefault(entry.archive, {before[0].source: before[0]})[event.source] = event
+            # A copy of the same bytes may have lost its time: the archive stays that of the first clip.
+            if before is None or event.reason != Reason.SAME_CONTENT:
+                ledger.archives[entry.archive] = (event, entry)
             ledger.given_up.discard(entry.archive)
             ledger.superseded.discard(entry.archive)
             return
@@ -116,6 +121,7 @@ def _left(ledger: Ledger, event: JournalEvent) -> None:
 
 def _archive_left(ledger: Ledger, event: JournalEvent, archive: str) -> None:
     known = ledger.archives.pop(archive, None)
+    ledger.sharers.pop(archive, None)
     if event.reason in MAY_REMOVE_LAST_COPY:
         ledger.given_up.add(archive)
     if event.reason == REPLACED:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
+from camarchiver.domain.clip import Archived, Label
 from camarchiver.domain.hold import LONGEST
 from camarchiver.journal.event import JournalEvent, read
 from camarchiver.journal.ledger import Entries, Ledger
@@ -34,6 +36,13 @@ _DAY = timedelta(days=1)
 _LONGEST_CLIP = timedelta(seconds=LONGEST)
 
 
+class LabelledArchive(NamedTuple):
+    """What a clip's name says, and the clip's archive."""
+
+    label: Label
+    entry: Archived
+
+
 @dataclass(frozen=True)
 class Day:
     """One day's events, parsed."""
@@ -46,6 +55,16 @@ class Day:
     def archived(self) -> Mapping[str, Entries]:
         """By path below the source root."""
         return entries_of(self.events)
+
+    @cached_property
+    def by_size(self) -> Mapping[int, list[LabelledArchive]]:
+        """By the bytes of the sources, oldest first."""
+        labels = {event.source: Label(event.camera, event.start) for event in self.events}
+        found: dict[int, list[LabelledArchive]] = {}
+        for source, entries in self.archived.items():
+            for entry in entries:
+                found.setdefault(entry.size, []).append(LabelledArchive(labels[source], entry))
+        return found
 
     @cached_property
     def ledger(self) -> Ledger:

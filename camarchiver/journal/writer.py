@@ -86,8 +86,19 @@ class JournalWriter:
         self._journal.append(*events)
 
     def same_file(self, clip: Clip, archived: Archived) -> None:
-        """Another name of the same bytes was archived before."""
+        """Another name of the same file was archived before."""
         self._write(EventKind.ARCHIVED, clip, archived=archived, detail=f"the same file as {archived.source}")
+
+    def same_content(self, clip: Clip, archived: Archived) -> None:
+        """The archive of another file, or of this one with another time, was made of the very same bytes."""
+        self._write(
+            EventKind.ADOPTED,
+            clip,
+            archived=archived,
+            verified="the BLAKE2b of its source",
+            reason=Reason.SAME_CONTENT,
+            detail=f"the same bytes as {archived.source}",
+        )
 
     def adopted(self, clip: Clip, archived: Archived, digest: str, mtime_ns: int, *, verified: str) -> None:
         """An archive that the journal lacked was proved to be this clip's."""

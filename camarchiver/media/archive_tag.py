@@ -28,6 +28,10 @@ class Tag(msgspec.Struct, frozen=True):
         fingerprint = clip.fingerprint
         return self == Tag(clip.relative, fingerprint.size, fingerprint.mtime_ns, digest)
 
+    def has_bytes(self, size: int, digest: str) -> bool:
+        """Whether it names a clip of exactly these bytes, whose path and time a copied tree may have lost."""
+        return (self.size, self.blake2b) == (size, digest)
+
 
 def compose(tag: Tag) -> str:
     """The text to store; it is ASCII whatever bytes the name holds."""

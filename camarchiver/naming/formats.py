@@ -18,9 +18,13 @@ OTHER_VIDEO_SUFFIXES = frozenset({
 """Video that is not archived: parts of clips, formats that no camera records, formats that only their maker
 reads (Blue Iris, Genetec, Avigilon). They are counted, never passed over in silence."""
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+TEXT_SUFFIXES = frozenset({".srt", ".json", ".xml", ".txt"})
+"""Of files that are sidecars only beside a clip of the same stem."""
 PLAIN_SUFFIXES = frozenset(suffix for suffix in CLIP_SUFFIXES | PICTURE_SUFFIXES if len(suffix) == 4)
 """The last four characters of most names; any other ending is examined more closely."""
 
+_LITTER = frozenset({"Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store"})
+"""By Windows Explorer, Windows Media Center and macOS Finder."""
 _TEMPORARY_SUFFIXES = (".part", ".tmp", ".lock", "~")
 
 
@@ -37,10 +41,25 @@ def is_clip_name(name: str) -> bool:
 
 
 def is_picture_name(name: str) -> bool:
-    """Whether a file may be a sidecar, by its suffix in any case."""
+    """Whether a file is a picture, which may be a sidecar, by its suffix in any case."""
     if name[-4:] in PLAIN_SUFFIXES:
         return name[-4:] in PICTURE_SUFFIXES and name[0] != "."
     return _is(name, PICTURE_SUFFIXES)
+
+
+def is_text_name(name: str) -> bool:
+    """Whether a file is a sidecar if a clip of the same stem is beside it, by its suffix in any case."""
+    return _is(name, TEXT_SUFFIXES)
+
+
+def is_sidecar_name(name: str) -> bool:
+    """Whether a file may be a sidecar: a picture or a text."""
+    return is_picture_name(name) or is_text_name(name)
+
+
+def is_litter_name(name: str) -> bool:
+    """Whether a file browser made this file in a folder that it showed; it keeps no folder alive."""
+    return name in _LITTER
 
 
 def is_raw_name(name: str) -> bool:

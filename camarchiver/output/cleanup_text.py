@@ -15,7 +15,7 @@ from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Salvage, Tidy
 from camarchiver.errors import Problem
 from camarchiver.output.reasons import REASON_WORDS
-from camarchiver.output.text import ROWS, left_alone, not_done, outcome_line
+from camarchiver.output.text import ROWS, forecast_lines, left_alone, not_done, outcome_line
 from camarchiver.runtime.formatting import cells, count_of, padded, shown, size, span
 
 if TYPE_CHECKING:
@@ -99,11 +99,7 @@ def _forecast(plan: CleanupPlan | SpoolPlan, changes: Sequence[Total]) -> Iterat
     verb = "salvaged or removed" if any(t.group.action == "salvage" for t in changes) else "removed"
     place = "its tree" if files == 1 else "their trees"
     yield f"{count_of(files, 'file')}, {size(count)} will be {verb} from {place}"
-    for disk in plan.forecast:
-        yield (
-            f"free at {shown(disk.path)}: {size(disk.free)} now, {size(disk.free + disk.freed)} afterwards"
-            f" ({size(disk.freed)} are actually freed)"
-        )
+    yield from forecast_lines(plan)
 
 
 def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:

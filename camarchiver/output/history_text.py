@@ -22,7 +22,12 @@ from camarchiver.runtime.formatting import shown, size
 
 _COPIES = {Tree.SOURCE: "the source", Tree.ARCHIVE: "the archive", Tree.TRASH: "the copy in the trash"}
 
-_BY_ARCHIVE = frozenset({Reason.NOT_ARCHIVED, Reason.ALREADY_ARCHIVED, Reason.REPEAT_ASKED, Reason.SAME_FILE})
+_BY_ARCHIVE = frozenset(
+    {
+        *(Reason.NOT_ARCHIVED, Reason.ALREADY_ARCHIVED, Reason.REPEAT_ASKED, Reason.SAME_FILE),
+        *(Reason.PERHAPS_ARCHIVED, Reason.SAME_CONTENT),
+    }
+)
 """The reasons for which `archive` handles a clip; they are no rules that remove anything."""
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camarchiver.domain.clip import Trees
-from camarchiver.domain.plan import Plan
-from camarchiver.domain.report import Report, Status
+from camarchiver.domain.plan import Forecast, Plan
+from camarchiver.domain.report import DiskUse, Report, Status
 from camarchiver.domain.steps import Step
 from camarchiver.errors import ExitCode, Problem, is_signal_code
 from camarchiver.output.json_fields import (
@@ -65,8 +65,7 @@ def document(
     yield '], "outcomes": ['
     yield from _joined(outcome_fields(outcome) for outcome in report.outcomes)
     if plan is not None and plan.forecast:
-        forecast = [{"path": shown(f.path), "free": f.free, "freed": f.freed} for f in plan.forecast]
-        yield '], "forecast": ' + json.dumps(forecast)[:-1]
+        yield '], "forecast": ' + json.dumps([_forecast_fields(each) for each in plan.forecast])[:-1]
     if plan is not None and (plan.notes or plan.promises or plan.forecast):
         yield '], "notes": ' + json.dumps([*plan.notes, *plan.promised(report)])[:-1]
     totals = [total_fields(total) for total in plan.totals] if plan else []
@@ -76,6 +75,8 @@ def document(
         yield ', "left_alone": ' + json.dumps(_left_alone(plan))
         if plan.further:
             yield ', "further": ' + json.dumps([further_fields(step) for step in plan.further])
+    if report.disks:
+        yield ', "disks": ' + json.dumps([_disk_fields(disk) for disk in report.disks])
     if unencoded := Counter(
         reason for each in report.outcomes if each.encoding and (reason := each.encoding.unencoded)
     ):
@@ -364,3 +365,25 @@ def _joined(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for item in items:
         yield separator + json.dumps(item)
         separator = ", "
+
+
+def _forecast_fields(disk: Forecast) -> dict[str, Any]:
+    return {
+        "path": shown(disk.path),
+        "free": disk.free,
+        "freed": disk.freed,
+        "after": disk.after,
+        "min_free": disk.floor,
+        "trashed": disk.trashed,
+        "trash_expires": disk.expires.isoformat() if disk.expires else None,
+    }
+
+
+def _disk_fields(disk: DiskUse) -> dict[str, Any]:
+    return {
+        "path": shown(disk.path),
+        "free_before": disk.free_before,
+        "free": disk.free,
+        "more": disk.more,
+        "trash_expires": disk.expires.isoformat() if disk.expires else None,
+    }

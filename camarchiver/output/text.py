@@ -69,6 +69,36 @@ def plan_lines(plan: Plan[Any, Any], estimate: Estimate, *, verbose: bool) -> It
     if changes:
         yield ""
         yield _summary(changes, estimate)
+    yield from _perhaps_archived(changes)
+    yield from forecast_lines(plan)
+
+
+def forecast_lines(plan: Plan[Any, Any]) -> Iterator[str]:
+    """For each disk: what is free now, after the run, and when the trash of this run expires."""
+    for disk in plan.forecast:
+        about = "about " if disk.is_estimate else ""
+        line = (
+            f"free at {shown(disk.path)}: {size(disk.free)} now, {about}{size(max(disk.after, 0))} afterwards"
+        )
+        if disk.freed > 0 or not disk.is_estimate:
+            line += f" ({size(disk.freed)} are actually freed)"
+        if disk.expires is not None and disk.trashed:
+            line += f", {about}{size(disk.after + disk.trashed)} when its trash expires on {disk.expires}"
+        yield line
+        if disk.freed < 0 and disk.after < disk.floor:
+            yield (
+                f"  there is room for about {size(max(disk.free - disk.floor, 0))} of archives, as"
+                f" {size(disk.floor)} stay free (--min-free); the rest is left for the next run"
+            )
+
+
+def _perhaps_archived(changes: Sequence[Total]) -> Iterator[str]:
+    """Clips of which only a hash will show whether they have an archive."""
+    if count := sum(total.clips for total in changes if total.group.reason is Reason.PERHAPS_ARCHIVED):
+        yield (
+            f"{count_of(count, 'clip')} of these may have an archive already: the size is that of a clip"
+            " archived before; only if the bytes differ it is encoded"
+        )
 
 
 def _table(changes: Sequence[Total], estimate: Estimate) -> Iterator[str]:
@@ -206,10 +236,11 @@ def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
         saved = f", {100 * (1 - after / before):.0f} % saved" if before else ""
         yield (
             f"archived: {count_of(len(encodings), 'clip')}, {size(before)} -> {size(after)}"
-            f"{saved}, in {elapsed}"
+            f"{saved}, in {elapsed}{''.join(_more_for_now(report))}"
         )
         yield from _encoders(report)
         yield from _unencoded(encodings)
+    yield from _free_now(report)
     done = [each for each in report.outcomes if each.result is Result.DONE and each.encoding is None]
     restored = sum(isinstance(outcome.step, Restore) for outcome in done)
     if restored:
@@ -227,6 +258,20 @@ def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
         yield f"left for the next run: {count_of(report.remaining, 'clip')}"
     for problem in report.problems:
         yield problem_line(problem)
+
+
+def _more_for_now(report: Report) -> Iterator[str]:
+    """What a run has not saved yet, because the sources that it archived are still in the trash."""
+    for disk in report.disks:
+        if disk.expires is not None and disk.more > 0:
+            yield f"; {size(disk.more)} more on this disk until the trash expires on {disk.expires}"
+
+
+def _free_now(report: Report) -> Iterator[str]:
+    """What is free on each disk that the run has written to, or freed."""
+    for disk in report.disks:
+        if disk.more:
+            yield f"free at {shown(disk.path)}: {size(disk.free)} now, {size(disk.free_before)} before"
 
 
 def _encoders(report: Report) -> Iterator[str]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from camarchiver.domain.clip import Archived, Clip, Disposal
+from camarchiver.domain.clip import Archived, Clip, Disposal, Label
 from camarchiver.domain.clocks import DOUBTFUL, is_doubtful
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import Failure, FolderFacts, Memory
@@ -20,6 +20,12 @@ from camarchiver.naming.formats import is_raw_name
 from camarchiver.naming.paths import archive_path
 from camarchiver.policy.raw_rates import NO_RATES, RawRates
 from camarchiver.policy.unencoded_rules import KEEP_SIGNED, SignedRule, stays_unencoded
+
+TRASH_AGE = timedelta(days=21)
+"""How long the trash is kept unless the owner says otherwise."""
+
+ONE_CAMERA, ANY_CAMERA = "camera", "any"
+"""The owner's choices whose clips may share one archive if their bytes are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,12 @@ class ArchivePolicy:
     limit: int | None = None
     signed: SignedRule = KEEP_SIGNED
     raw_rates: RawRates = NO_RATES
+    min_free: int | None = None
+    """Bytes that archiving leaves free on the archive's disk; None for room for a night of uploads."""
+    trash_age: timedelta = TRASH_AGE
+    """How long the owner keeps the trash."""
+    any_camera: bool = False
+    """Whether one archive may stand for the same bytes of several cameras."""
     quiet: timedelta | None = None
     """How long a clip must have been unchanged; None for the rule of `settle`."""
 
@@ -112,15 +124,37 @@ def _decide_clip(
     reason = Reason.REPEAT_ASKED if archived else Reason.NOT_ARCHIVED
     if facts.same_file and clip.relative in facts.same_file:
         reason = Reason.SAME_FILE
-    return to_archive(clip, reason, archived, keeps_source=is_doubtful(clip, now))
+    elif archived is None and any(
+        may_share(clip, other, any_camera=policy.any_camera)
+        for other in facts.same_size.get(clip.relative, ())
+    ):
+        reason = Reason.PERHAPS_ARCHIVED
+    return to_archive(
+        clip, reason, archived, keeps_source=is_doubtful(clip, now), any_camera=policy.any_camera
+    )
+
+
+def may_share(clip: Clip, other: Label, *, any_camera: bool) -> bool:
+    """Whether another clip's archive may stand for this one, if the bytes are the same.
+
+    Names that say different times, or cameras, are no copies of each other. The time zone's offset does not
+    count: in the hour that repeats in autumn it depends on the file's time, which a copy may have lost.
+    """
+    local = other.start.astimezone(clip.start.tzinfo).replace(tzinfo=None)
+    return local == clip.start.replace(tzinfo=None) and (any_camera or clip.camera == other.camera)
 
 
 def to_archive(
-    clip: Clip, reason: Reason, replaces: Archived | None = None, *, keeps_source: bool = False
+    clip: Clip,
+    reason: Reason,
+    replaces: Archived | None = None,
+    *,
+    keeps_source: bool = False,
+    any_camera: bool = False,
 ) -> Archive:
     """The step that archives a clip."""
     target = archive_path(clip.folder, clip.name.rpartition(".")[0], clip.start.date())
-    return Archive(clip, target, reason, replaces, keeps_source)
+    return Archive(clip, target, reason, replaces, keeps_source, any_camera)
 
 
 def keep(clip: Clip, reason: Reason, detail: str = "") -> Keep:

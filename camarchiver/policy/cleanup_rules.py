@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
@@ -65,12 +65,23 @@ class CleanupPolicy:
     keep_pictures: bool = False
     allow_large: bool = False
     max_removals: int = 5000
+    only_trash: bool = False
+    """Whether only trash whose time is over goes: to make room for archiving."""
     spared_run: str = ""
     """The run whose archives are left alone: a run never removes what it made."""
 
     def of(self, camera: str) -> Limits:
         """The limits of one camera."""
         return self.cameras_own.get(camera, self.limits)
+
+    def for_room(self) -> CleanupPolicy:
+        """The part of the policy that makes room before archiving: trash whose time is over goes."""
+        own = {
+            name: replace(limits, max_age_hard=None, max_size=None)
+            for name, limits in self.cameras_own.items()
+        }
+        limits = replace(self.limits, max_age_hard=None, max_size=None)
+        return replace(self, limits=limits, cameras_own=own, max_size=None, min_free=None, only_trash=True)
 
     def spares(self, run: str) -> bool:
         """Whether what this run made is left alone."""
@@ -114,6 +125,8 @@ class Copy(NamedTuple):
     """What is wrong with an archive that does not count; empty for a sound one."""
     is_picture: bool = False
     """A sidecar that followed its clip, or one whose clip is gone."""
+    sharers: tuple[Copy, ...] = ()
+    """The same file as the archive of other clips that have the same bytes."""
 
 
 class Stay(NamedTuple):
@@ -134,7 +147,22 @@ Newest = Mapping[str, datetime]
 def decide(
     copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime
 ) -> Discard | Stay:
-    """What the rules by age do with one copy; exactly one answer for each."""
+    """What the rules by age do with one copy; exactly one answer for each.
+
+    An archive that several clips share goes only if it would go as the archive of each of them.
+    """
+    answer = _decide(copy, policy, memory, newest, now)
+    for sharer in copy.sharers:
+        if isinstance(answer, Stay):
+            break
+        other = _decide(sharer, policy, memory, newest, now)
+        answer = other if isinstance(other, Stay) else answer
+    return answer
+
+
+def _decide(
+    copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime
+) -> Discard | Stay:
     past = _is_past_limit(copy, policy, now)
     if barrier := _barrier(copy, policy, memory, newest, now, past_hard=past):
         return barrier
@@ -152,6 +180,8 @@ def decide(
 
 def rank(copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime) -> Rank | None:
     """When rules by size may remove a copy; None for never."""
+    if any(rank(sharer, policy, memory, newest, now) is None for sharer in copy.sharers):
+        return None
     if _barrier(copy, policy, memory, newest, now, past_hard=False):
         return None
     is_archived = copy.archived is not None
@@ -176,7 +206,8 @@ def discard_by(copy: Copy, reason: Reason) -> Discard:
 
 
 def _discard(copy: Copy, disposal: Disposal, reason: Reason, needed: Archived | None) -> Discard:
-    return Discard(copy.clip, copy.tree, disposal, reason, copy.source, copy.identity, needed)
+    sharers = tuple(sharer.clip for sharer in copy.sharers)
+    return Discard(copy.clip, copy.tree, disposal, reason, copy.source, copy.identity, needed, sharers)
 
 
 def _barrier(
@@ -184,6 +215,8 @@ def _barrier(
 ) -> Stay | None:
     """Why no rule may remove a copy; the hard limit spares only unselected, held, busy and doubtful ones."""
     clip = copy.clip
+    if policy.only_trash and copy.tree is not Tree.TRASH:
+        return Stay(Reason.IN_POLICY)
     if (policy.cameras or policy.exclude) and not is_selected(
         clip, policy.cameras, policy.exclude, also=copy.source
     ):

@@ -19,7 +19,7 @@ from camarchiver.errors import UsageError
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import Origin
 from camarchiver.journal.lookup import JournalDays
-from camarchiver.naming.formats import is_picture_name
+from camarchiver.naming.formats import is_sidecar_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
 from camarchiver.queries.find import FindQuestion, find_clips
@@ -133,7 +133,7 @@ class ClipHistory:
 
     def _clip_of(self, tree: Tree, relative: str) -> str | None:
         """The journal's name of the clip of which a file is a copy or a picture."""
-        if is_picture_name(relative):
+        if is_sidecar_name(relative):
             return self._clip_of_picture(tree, relative)
         if tree is Tree.SOURCE:
             return relative

@@ -126,6 +126,13 @@ def bytes_per_second(state: Path) -> float | None:
     return size / seconds if size > 0 and seconds > 0 else None
 
 
+def archived_share(state: Path) -> float | None:
+    """The share of the sources' bytes that the archives of recent runs take; None before the first one."""
+    recent = [record for record in islice(newest_first(state), RECENT) if record.bytes_before]
+    before, after = (sum(getattr(each, name) for each in recent) for name in ("bytes_before", "bytes_after"))
+    return after / before if before else None
+
+
 def newest_first(state: Path) -> Iterator[RunRecord]:
     """Every valid record; an invalid one is passed over, as it is of no run."""
     for path in sorted((state / "runs").glob("*-*.json"), reverse=True):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -27,8 +26,7 @@ FROM_SOURCE = "input"
 FROM_ARCHIVE = "output"
 """The trash's two folders: for files of the source, and for files of the archive."""
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NOT_EMPTY = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS})
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Stale(CamarchiverError):
@@ -58,15 +56,15 @@ def move(
     Raises Stale if it is not the file of that fingerprint, FileNotFoundError if
     it is gone, NotRemovable if it can't leave its folder: then no copy of it stays in the trash.
     """
-    source, target = _parts(relative), _parts(trash_relative)
-    with _naming(root / relative, trash_root / trash_relative), _folder(root, source[:-1]) as here:
+    source, target = parts_of(relative), parts_of(trash_relative)
+    with _naming(root / relative, trash_root / trash_relative), opened_folder(root, source[:-1]) as here:
         file = _File(here, source[-1], fingerprint, root / relative)
         file.check()
         # Checked first, so that no large file is copied for nothing; the removal itself still decides.
         file.refuse()
         models = permissions.models(root, source[:-1], target[:-1])
         atomic.make_folders(trash_root, model=root)
-        with _folder(trash_root, target[:-1], models=models) as there:
+        with opened_folder(trash_root, target[:-1], models=models) as there:
             name = _transfer(file, there, _Numbered(target[-1]) if numbered else (target[-1],))
     return "/".join((*target[:-1], name))
 
@@ -88,8 +86,8 @@ def open_file(root: Path, relative: str) -> BufferedReader:
 
 def delete(root: Path, relative: str, fingerprint: Fingerprint) -> None:
     """Unlink `relative` below `root`, durably. Raises Stale, FileNotFoundError, NotRemovable as `move`."""
-    parts = _parts(relative)
-    with _naming(root / relative), _folder(root, parts[:-1]) as here:
+    parts = parts_of(relative)
+    with _naming(root / relative), opened_folder(root, parts[:-1]) as here:
         file = _File(here, parts[-1], fingerprint, root / relative)
         file.check()
         file.refuse()
@@ -98,8 +96,8 @@ def delete(root: Path, relative: str, fingerprint: Fingerprint) -> None:
 
 def require_removable(root: Path, relative: str, fingerprint: Fingerprint) -> None:
     """Raise Stale, FileNotFoundError or NotRemovable as `delete` would, as far as can be seen beforehand."""
-    parts = _parts(relative)
-    with _naming(root / relative), _folder(root, parts[:-1]) as here:
+    parts = parts_of(relative)
+    with _naming(root / relative), opened_folder(root, parts[:-1]) as here:
         file = _File(here, parts[-1], fingerprint, root / relative)
         file.check()
         file.refuse()
@@ -112,10 +110,10 @@ def make_folder(root: Path, relative: str, *, model: Path | None = None) -> None
     is made in. Raises StorageError if a link or a file is on the way.
     """
     atomic.make_folders(root, model=model)
-    parts = _parts(relative) if relative else ()
+    parts = parts_of(relative) if relative else ()
     models = {} if model is None else permissions.models(model, parts, parts)
     try:
-        with _naming(root / relative), _folder(root, parts, models=models):
+        with _naming(root / relative), opened_folder(root, parts, models=models):
             pass
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
@@ -128,39 +126,13 @@ def make_folder(root: Path, relative: str, *, model: Path | None = None) -> None
 
 def unfinished(root: Path, relative: str) -> tuple[str, ...]:
     """Unfinished copies to `relative` below `root`; a dead run left them, unless one is being made now."""
-    *parents, name = _parts(relative)
+    *parents, name = parts_of(relative)
     folder = root.joinpath(*parents)
     try:
         found = [path.name for path in folder.iterdir() if atomic.is_staged_for(path.name, name)]
     except (FileNotFoundError, NotADirectoryError):
         return ()
     return tuple("/".join((*parents, entry)) for entry in sorted(found))
-
-
-def remove_empty_folders(root: Path, folder: str, *, stop_at: str = "") -> tuple[str, ...]:
-    """Remove the date folder `folder` and those above it as far as they are empty; the removed ones.
-
-    Only folders of the form `YYYY`, `YYYY/MM` and `YYYY/MM/DD`; never `stop_at` or a folder above it.
-    """
-    removed = []
-    parts = _parts(folder) if folder else ()
-    kept = len(_parts(stop_at)) if stop_at else 0
-    while len(parts) > kept and _is_date(parts):
-        try:
-            with _folder(root, parts[:-1]) as parent:
-                os.rmdir(parts[-1], dir_fd=parent)
-                atomic.fsync_folder_fd(parent)
-            removed.append("/".join(parts))
-        except FileNotFoundError:
-            pass
-        except Stale:
-            break
-        except OSError as error:
-            if error.errno not in _NOT_EMPTY:
-                raise
-            break
-        parts = parts[:-1]
-    return tuple(removed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +326,9 @@ def _seen(folder: int, name: str) -> Fingerprint:
 
 
 @contextmanager
-def _folder(root: Path, parts: tuple[str, ...], *, models: Mapping[int, Path] | None = None) -> Iterator[int]:
+def opened_folder(
+    root: Path, parts: tuple[str, ...], *, models: Mapping[int, Path] | None = None
+) -> Iterator[int]:
     """The open folder below `root`. Raises Stale if a link or a file took the place of a folder.
 
     With `models` the folders that are missing are made, and get the access rights of these others, by
@@ -367,7 +341,7 @@ def _folder(root: Path, parts: tuple[str, ...], *, models: Mapping[int, Path] | 
             if models is not None:
                 _make(folder, part, models.get(depth))
             try:
-                folder = os.open(part, _FOLDER, dir_fd=folder)
+                folder = os.open(part, FOLDER_FLAGS, dir_fd=folder)
             except OSError as error:
                 if models is not None or error.errno not in (errno.ENOTDIR, errno.ELOOP):
                     raise
@@ -399,15 +373,8 @@ def _naming(*paths: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, source, None, *target) from error
 
 
-_DATE = (r"(19|20)\d\d", r"(0[1-9]|1[0-2])", r"(0[1-9]|[12]\d|3[01])")
-
-
-def _is_date(parts: tuple[str, ...]) -> bool:
-    path = "/".join(parts)
-    return any(re.search(rf"(^|/){'/'.join(_DATE[:depth])}$", path) for depth in (1, 2, 3))
-
-
-def _parts(relative: str) -> tuple[str, ...]:
+def parts_of(relative: str) -> tuple[str, ...]:
+    """The names on a path below a root. Raises ValueError for a path that may lead out of it."""
     parts = PurePosixPath(relative).parts
     if not parts or ".." in parts or parts[0] == "/":
         raise ValueError(f"{relative!r} is not a path below its root")

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from camarchiver.domain.clip import Trees
 from camarchiver.errors import StorageError, cause, remedy
@@ -64,8 +65,17 @@ def _statuses_in(folder: Path, listing: Listing) -> Iterator[os.stat_result]:
             yield (folder / name).lstat()
 
 
-def free_bytes(folder: Path) -> int:
-    """Bytes that this user may still write where a folder is or would be made.
+class Space(NamedTuple):
+    """The size of a filesystem."""
+
+    free: int
+    """Bytes that this user may still write."""
+    total: int
+    """Bytes."""
+
+
+def space(folder: Path) -> Space:
+    """The filesystem that a folder is on, or would be made on.
 
     Raises StorageError if that can't be determined.
     """
@@ -75,7 +85,15 @@ def free_bytes(folder: Path) -> int:
         raise StorageError(
             f"the free space at {folder} can't be told: {cause(error)}", hint="check that it is mounted"
         ) from error
-    return status.f_bavail * status.f_frsize
+    return Space(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize)
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that this user may still write where a folder is or would be made.
+
+    Raises StorageError if that can't be determined.
+    """
+    return space(folder).free
 
 
 def device_of(folder: Path) -> int:

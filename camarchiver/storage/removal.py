@@ -1,5 +1,7 @@
 """Removes single files for every command: checks a file again, then moves or unlinks it durably.
 
+The date folders that this empties go, too.
+
 A file that can't be removed stays as it was. The caller holds the clip's lock (`locked`), has read holds and
 restored clips under it, and has journalled its intention. Nothing is decided here.
 """
@@ -7,7 +9,10 @@ restored clips under it, and has journalled its intention. Nothing is decided he
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import re
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,9 +32,13 @@ from camarchiver.errors import (
     StorageError,
     sentence,
 )
-from camarchiver.storage import anchored, filesystems, locking
+from camarchiver.naming.formats import is_litter_name
+from camarchiver.storage import anchored, atomic, filesystems, locking
 from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE, Stale, fingerprint_of
 
+_log = logging.getLogger(__name__)
+
+_NOT_EMPTY = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -142,11 +151,75 @@ def remove_sidecars(clip: Clip, place: Callable[[str], Place | None]) -> Followe
         except FileNotFoundError:
             continue
         except (OSError, CamarchiverError) as error:
-            problem = f"its picture {relative} could not follow: {sentence(error)}"
+            problem = f"its sidecar {relative} could not follow: {sentence(error)}"
             continue
         went[name] = gone.target
         freed += gone.freed
     return Followed(went, freed, problem)
+
+
+def remove_empty_folders(root: Path, folder: str, *, stop_at: str = "") -> tuple[str, ...]:
+    """Remove the date folder `folder` and those above it as far as they are empty; the removed ones.
+
+    Files that a file browser made in a folder (`Thumbs.db`, `.DS_Store`) go with it if it has nothing else.
+    Only folders of the form `YYYY`, `YYYY/MM` and `YYYY/MM/DD`; never `stop_at` or a folder above it.
+    """
+    removed = []
+    parts = anchored.parts_of(folder) if folder else ()
+    kept = len(anchored.parts_of(stop_at)) if stop_at else 0
+    while len(parts) > kept and _is_date(parts):
+        try:
+            with anchored.opened_folder(root, parts[:-1]) as parent:
+                _remove_folder(parts[-1], parent, root / "/".join(parts))
+                atomic.fsync_folder_fd(parent)
+            removed.append("/".join(parts))
+        except FileNotFoundError:
+            pass
+        except Stale:
+            break
+        except OSError as error:
+            if error.errno not in _NOT_EMPTY:
+                raise
+            break
+        parts = parts[:-1]
+    return tuple(removed)
+
+
+def _remove_folder(name: str, parent: int, path: Path) -> None:
+    """Remove a folder that is empty but for litter. Raises OSError with ENOTEMPTY if it is not."""
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _remove_litter(name, parent, path):
+            raise
+        os.rmdir(name, dir_fd=parent)
+
+
+def _remove_litter(name: str, parent: int, path: Path) -> bool:
+    """Unlink the litter of a folder that has nothing else; False if it has."""
+    folder = os.open(name, anchored.FOLDER_FLAGS, dir_fd=parent)
+    try:
+        found = [entry.name for entry in os.scandir(folder)]
+        if not all(is_litter_name(each) and _is_regular(each, folder) for each in found):
+            return False
+        for each in found:
+            os.unlink(each, dir_fd=folder)
+            _log.info("%s: removed with its folder, which had nothing else", path / each)
+    finally:
+        os.close(folder)
+    return True
+
+
+def _is_regular(name: str, folder: int) -> bool:
+    return stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+
+
+_DATE = (r"(19|20)\d\d", r"(0[1-9]|1[0-2])", r"(0[1-9]|[12]\d|3[01])")
+
+
+def _is_date(parts: tuple[str, ...]) -> bool:
+    path = "/".join(parts)
+    return any(re.search(rf"(^|/){'/'.join(_DATE[:depth])}$", path) for depth in (1, 2, 3))
 
 
 def attempted(step: Step, act: Callable[[], Outcome]) -> Outcome:

@@ -15,8 +15,10 @@ from camarchiver.naming.formats import (
     CLIP_SUFFIXES,
     PLAIN_SUFFIXES,
     is_clip_name,
+    is_litter_name,
     is_picture_name,
     is_temporary_name,
+    is_text_name,
 )
 from camarchiver.naming.system_folders import KNOWN
 
@@ -49,8 +51,8 @@ class Listing:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the folder has no entries."""
-        return not (self.folders or any(self.names()))
+        """Whether the folder has no entries, or only files that a file browser made in it."""
+        return not self.folders and all(map(is_litter_name, self.names()))
 
     def names(self) -> Iterator[str]:
         """The names of all entries that are no folders, in no particular order."""
@@ -75,7 +77,7 @@ def look(
     pictures: bool = False,
     follow: bool = True,
 ) -> Listing:
-    """The entries of one folder; its clips are examined, and with `pictures` its pictures.
+    """The entries of one folder; its clips are examined, and with `pictures` its pictures and texts.
 
     If `wanted` is given, only those clips are examined. Raises OSError if the folder can't be read, or if it
     is a link and `follow` is not set.
@@ -187,7 +189,7 @@ def _sort_in(
         listing.folders.append(name)
     elif is_temporary_name(name):
         listing.temporary.append(name)
-    elif not ((is_clip := is_clip_name(name)) or is_picture_name(name)):
+    elif not ((is_clip := is_clip_name(name)) or is_picture_name(name) or (pictures and is_text_name(name))):
         (listing.links if entry.is_symlink() else listing.foreign).append(name)
     elif not entry.is_file(follow_symlinks=False):
         listing.irregular.append(name)

@@ -11,7 +11,7 @@ from datetime import tzinfo
 from functools import partial
 from importlib.util import find_spec
 
-from camarchiver.archive import executor, recovery
+from camarchiver.archive import executor, planner, recovery
 from camarchiver.archive.executor import Execution
 from camarchiver.domain.clip import Disposal, Trees
 from camarchiver.domain.conventions import Conventions
@@ -138,6 +138,7 @@ class _Part:
                 executor.local_workers(tools, execution),
                 policy.disposal,
                 execution.sidecars,
+                floor=planner.free_floor(pipeline, policy),
                 stop=self.signals.stop,
                 display=Silent(),
                 keeps_folders=True,

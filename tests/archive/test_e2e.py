@@ -107,7 +107,7 @@ class TestArchive:
         assert snapshot(tree) == before
         assert set(plan) == {
             *("format", "command", "run", "status", "exit_code", "dry_run"),
-            *("steps", "outcomes", "totals", "errors", "notes", "left_alone", "unread_folders"),
+            *("steps", "outcomes", "totals", "errors", "notes", "left_alone", "unread_folders", "forecast"),
         }
         assert plan["outcomes"] == []
         real = document(tree)

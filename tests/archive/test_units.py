@@ -11,6 +11,7 @@ import pytest
 from camarchiver.archive import workers
 from camarchiver.archive.fallback import GpuBreaker
 from camarchiver.archive.lossless import Unencoded, unencodable
+from camarchiver.domain.clip import Fingerprint
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, Outcome, Result
 from camarchiver.domain.steps import Archive, Remove
@@ -178,6 +179,23 @@ class TestCrew:
 
         outcomes = list(workers.perform_all(steps, perform, jobs=3, stop=Stop(), max_seconds=None))
         assert [outcome.step for outcome in outcomes][-1] == steps[-1]
+
+    def test_once_a_clip_found_no_room_only_much_smaller_ones_are_tried(self) -> None:
+        sizes = (1000, 900, 501, 500, 400, 100)
+        steps: list[Archive | Remove] = [
+            Archive(
+                a_clip(name=str(size), fingerprint=Fingerprint(1, size, size, 0)), "", Reason.NOT_ARCHIVED
+            )
+            for size in sizes
+        ]
+
+        def perform(step: Archive | Remove, share: int) -> Outcome:
+            if step.size > 100:
+                return Outcome(step, Result.FAILED, Reason.NO_SPACE)
+            return Outcome(step, Result.DONE, step.reason)
+
+        outcomes = workers.perform_all(steps, perform, jobs=1, stop=Stop(), max_seconds=None)
+        assert [outcome.step.size for outcome in outcomes] == [1000, 500, 100]
 
     def test_nothing_is_begun_after_the_time_or_a_stop(self) -> None:
         steps = self.steps(*[Reason.NOT_ARCHIVED] * 3)

@@ -145,6 +145,57 @@ class TestRestore:
         assert told("restore", "-C", camera_tree, "--list").stdout == ""
 
 
+class TestSidecars:
+    """Texts of a clip's stem go where the clip's pictures go."""
+
+    TEXTS = ("srt", "json", "xml", "txt")
+
+    def test_they_follow_their_clip_everywhere(self, camera_tree: Path, told: Command) -> None:
+        day = camera_tree / "2026/03/01"
+        for suffix in self.TEXTS:
+            (day / f"{NAME}.{suffix}").write_text(suffix)
+        (day / "notes.txt").write_text("of nobody")
+        moment = ("--from", "2026-03-01", "--to", "2026-03-01", "--reason", "x")
+        hold = told("hold", "add", "-C", camera_tree, *moment).stdout.split()[0]
+        assert told("hold", "export", "-C", camera_tree, hold, camera_tree.parent / "out").returncode == 0
+        exported = {path.suffix for path in (camera_tree.parent / "out/source/2026/03/01").iterdir()}
+        assert exported == {".mp4", ".jpg", *(f".{suffix}" for suffix in self.TEXTS)}
+        assert told("hold", "remove", "-C", camera_tree, hold, "-y").returncode == 0
+
+        assert told("archive", camera_tree, "--codec", "h264").returncode == 0
+        assert [path.name for path in day.iterdir()] == ["notes.txt"]
+        archived = camera_tree / "archived/2026/03/01"
+        assert {(archived / f"{NAME}.{suffix}").read_text() for suffix in self.TEXTS} == set(self.TEXTS)
+        journal = "".join(path.read_text() for path in (camera_tree / "archived").rglob("*.jsonl"))
+        assert all(f'"{NAME}.{suffix}": ' in journal for suffix in self.TEXTS)
+        steps = json.loads(told("cleanup", camera_tree, "--dry-run", "--json").stdout)["steps"]
+        foreign = [step["path"] for step in steps if step["reason"] == "foreign"]
+        assert foreign == []
+        assert told("restore", "-C", camera_tree, day / f"{NAME}.mp4", "-y").returncode == 0
+        assert {(day / f"{NAME}.{suffix}").read_text() for suffix in self.TEXTS} == set(self.TEXTS)
+
+    def test_to_the_trash_and_after_their_clip_is_gone(self, camera_tree: Path, told: Command) -> None:
+        day, trash = camera_tree / "2026/03/01", camera_tree / ".deleted/input/2026/03/01"
+        (day / f"{NAME}.srt").write_text("srt")
+        assert told("archive", camera_tree, "--codec", "h264", "--sidecar", "trash").returncode == 0
+        assert (trash / f"{NAME}.srt").read_text() == "srt"
+        day.mkdir(parents=True)
+        for name in (f"{NAME}.xml", "REO_front_20260301091500.xml", "REO_front_20260301081500 copy.xml"):
+            (day / name).write_text("uploaded late")
+            os.utime(day / name, (1772352000, 1772352000))
+        steps = json.loads(told("cleanup", camera_tree, "--dry-run", "--json").stdout)["steps"]
+        late = [(step["path"], step["reason"]) for step in steps if step["path"].endswith(".xml")]
+        assert late == [(str(day / f"{NAME}.xml"), "orphan-picture")], "the others are no sidecars"
+
+    def test_a_folder_with_a_browsers_files_goes(self, camera_tree: Path, told: Command) -> None:
+        for name in ("Thumbs.db", ".DS_Store"):
+            (camera_tree / "2026/03/01" / name).write_bytes(b"x")
+        assert told("archive", camera_tree, "--codec", "h264").returncode == 0
+        assert not (camera_tree / "2026").exists()
+        log = (camera_tree / "archiver.log").read_text()
+        assert "Thumbs.db: removed with its folder, which had nothing else" in log
+
+
 class TestLostState:
     """The archive is gone, and the journal with it: the trash may have the last copy of a clip."""
 

@@ -11,13 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Tree
+from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Label, Tree
 from camarchiver.domain.clocks import Clocks, is_doubtful, latest_time, parse_clock
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import Failure, FolderFacts, Memory, Restored
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Discard, Keep, Remove
-from camarchiver.policy import archive_rules, cleanup_rules, leftovers, ordering, safety_brakes, size_goals
+from camarchiver.policy import (
+    archive_rules,
+    cleanup_rules,
+    leftovers,
+    ordering,
+    room_rules,
+    safety_brakes,
+    size_goals,
+)
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Rank
 from camarchiver.policy.safety_brakes import CameraTotals
@@ -44,6 +52,29 @@ class TestPlan:
             "2026/03/01/REO_front_20260301081500.mp4",
             Reason.NOT_ARCHIVED,
         )
+
+    @pytest.mark.parametrize(
+        ("others", "any_camera", "reason"),
+        [
+            (("front",), False, Reason.PERHAPS_ARCHIVED),
+            (("back", "front"), False, Reason.PERHAPS_ARCHIVED),
+            (("back",), False, Reason.NOT_ARCHIVED),
+            (("back",), True, Reason.PERHAPS_ARCHIVED),
+            (("front later",), True, Reason.NOT_ARCHIVED),
+            ((), True, Reason.NOT_ARCHIVED),
+        ],
+    )
+    def test_an_archive_of_the_same_size_may_be_its_own(
+        self, others: tuple[str, ...], any_camera: bool, reason: Reason
+    ) -> None:
+        clip = a_clip()
+        policy = replace(MONTH, any_camera=any_camera)
+        labels = tuple(
+            Label(name.split()[0], clip.start + timedelta(seconds="later" in name)) for name in others
+        )
+        step = decided(clip, policy, same_size={clip.relative: labels} if labels else {})
+        assert isinstance(step, Archive)
+        assert (step.reason, step.any_camera) == (reason, any_camera)
 
     def test_a_flat_folder_gets_date_folders(self) -> None:
         step = decided(a_clip(folder="front"))
@@ -337,6 +368,11 @@ class TestLeftovers:
         assert not leftovers.is_over(None, NOW)
 
 
+def shared(copy: Copy, *others: Copy) -> Copy:
+    """An archive that is also that of other clips."""
+    return copy._replace(sharers=others)
+
+
 class TestRetention:
     """What goes, what stays, and why."""
 
@@ -366,6 +402,9 @@ class TestRetention:
             (a_copy(Tree.ARCHIVE), KEEPING, "keep in-policy"),
             (a_copy(Tree.ARCHIVE), ARCHIVES_TOO, "trash archive-age"),
             (a_copy(Tree.ARCHIVE, age=29), ARCHIVES_TOO, "keep in-policy"),
+            (shared(a_copy(Tree.ARCHIVE), a_copy(Tree.ARCHIVE, age=29)), ARCHIVES_TOO, "keep in-policy"),
+            (shared(a_copy(Tree.ARCHIVE, age=29), a_copy(Tree.ARCHIVE)), ARCHIVES_TOO, "keep in-policy"),
+            (shared(a_copy(Tree.ARCHIVE), a_copy(Tree.ARCHIVE)), ARCHIVES_TOO, "trash archive-age"),
             (a_copy(Tree.ARCHIVE, made_by="r"), replace(ARCHIVES_TOO, spared_run="r"), "keep in-policy"),
             (a_copy(Tree.ARCHIVE, mtime_off=38), ARCHIVES_TOO, "keep clock-doubtful"),
             (a_copy(Tree.TRASH), KEEPING, "delete trash-age"),
@@ -623,3 +662,63 @@ class TestOrder:
         assert all(0 <= ordering.turn(path, ordering.place_among("b", "ab")) < 1 for path in paths)
         assert not set(orders[0][:80]) & set(orders[1][:80])
         assert orders[1].index(orders[0][0]) > 80
+
+
+class TestRoom:
+    """What stays free on a disk, and what a plan does to its disks."""
+
+    GB = 10**9
+
+    @pytest.mark.parametrize(
+        ("asked", "total", "nightly", "least"),
+        [
+            (None, 2000 * GB, None, 64_000_000),
+            (None, 2000 * GB, 30 * GB, 30 * GB),
+            (None, 2000 * GB, 300 * GB, 100 * GB),
+            (None, 1_000_000, 30 * GB, 50_000),
+            (None, 1_000_000, None, 10_000),
+            (500 * GB, 2000 * GB, 30 * GB, 500 * GB),
+            (1, 2000 * GB, 30 * GB, 64_000_000),
+        ],
+    )
+    def test_what_stays_free(self, asked: int | None, total: int, nightly: int | None, least: int) -> None:
+        assert room_rules.floor(asked, total, nightly) == least
+
+    @pytest.mark.parametrize(
+        ("disks", "disposal", "frees"),
+        [
+            ((1, 1, 1), Disposal.TRASH, False),
+            ((1, 1, 1), Disposal.DELETE, True),
+            ((1, 1, 2), Disposal.TRASH, True),
+            ((1, 1, 2), Disposal.KEEP, False),
+            ((1, 2, 1), Disposal.DELETE, False),
+        ],
+    )
+    def test_whether_archiving_makes_room(
+        self, disks: tuple[int, int, int], disposal: Disposal, *, frees: bool
+    ) -> None:
+        assert room_rules.TreeDisks(*disks).frees(disposal) is frees
+
+    @pytest.mark.parametrize(
+        ("disks", "disposal", "freed", "trashed"),
+        [
+            ((1, 1, 1), Disposal.TRASH, {1: -250}, {1: 2000}),
+            ((1, 1, 1), Disposal.DELETE, {1: 1750}, {}),
+            ((1, 2, 1), Disposal.TRASH, {2: -250}, {1: 2000}),
+            ((1, 1, 2), Disposal.TRASH, {1: 1750, 2: -2000}, {2: 2000}),
+            ((1, 1, 1), Disposal.KEEP, {1: -250}, {}),
+        ],
+    )
+    def test_what_a_plan_does_to_its_disks(
+        self, disks: tuple[int, int, int], disposal: Disposal, freed: dict[int, int], trashed: dict[int, int]
+    ) -> None:
+        """A clip to archive and one that is archived already, 1000 bytes each; an archive takes a quarter."""
+        tally = room_rules.RoomTally(disposal, room_rules.TreeDisks(*disks), 0.25)
+        clip = a_clip()
+        tally.add(Archive(clip, "x.mp4", Reason.NOT_ARCHIVED))
+        tally.add(Remove(clip, disposal, Reason.ALREADY_ARCHIVED, an_entry(clip)))
+        assert (tally.freed, tally.trashed) == (freed, trashed)
+
+    def test_a_disk_lacks_the_clip_and_the_floor(self) -> None:
+        assert room_rules.lacking(100, 1100, 10_000, 1000) == ""
+        assert "1,000 stay free" in room_rules.lacking(100, 1099, 10_000, 1000)

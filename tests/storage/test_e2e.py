@@ -1,4 +1,4 @@
-"""storage: the access rights of what the installed command makes, and what it says where it has none."""
+"""storage: the access rights of what the installed command makes, and the room that it leaves on a disk."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from camarchiver.errors import user_name
-from tests.commands import DAY, NAME, ONE, Command, Make, Put, archive, one_clip
+from camarchiver.runtime import formatting
+from camarchiver.storage import filesystems
+from tests.commands import DAY, H264, NAME, ONE, START, Command, Make, Put, archive, document, one_clip
 from tests.samples import needs_root
+from tests.yards import Yard
 
 OTHERS_USER, OTHERS_GROUP = 4321, 8765
 ACL = "system.posix_acl_access"
@@ -168,3 +172,92 @@ class TestNoPermission:
         state = shared / "archived/.camarchiver"
         assert "Permission denied for user nobody" in done.stderr
         assert f"give user nobody the right to enter {state}, or run as user {user_name(0)}" in done.stderr
+
+
+class TestRoom:
+    """Archiving leaves free what it should, and says what a run leaves on each disk."""
+
+    CLIPS = 8
+
+    @pytest.fixture
+    def small(self, disk_of_3_mib: Path, make_clip: Make) -> Path:
+        """Clips of 107 kB each, with their archive and trash on a disk of 3 MiB."""
+        clip = make_clip(H264).read_bytes()
+        for number in range(self.CLIPS):
+            path = disk_of_3_mib / f"{DAY}/REO_front_2026030108150{number}.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(clip)
+            os.utime(path, (START, START))
+        return disk_of_3_mib
+
+    def test_min_free_is_a_floor_and_one_clip_says_so(self, small: Path) -> None:
+        least = filesystems.free_bytes(small) - 200_000
+        done = document(small, "--codec", "h264", "--jobs", "1", "--min-free", str(least))
+        assert done["exit_code"] == 3
+        reasons = [outcome["reason"] for outcome in done["outcomes"]]
+        assert reasons.count("no-space") == 1 and 1 <= reasons.count("not-archived") < self.CLIPS - 1
+        assert f"{least:,} stay free (--min-free)" in done["outcomes"][-1]["detail"]
+        assert filesystems.free_bytes(small) >= least
+        left = len(list((small / DAY).glob("*.mp4")))
+        assert left == self.CLIPS - reasons.count("not-archived")
+        text = archive(small, "--codec", "h264", "--jobs", "1", "--min-free", str(least)).stdout
+        assert f"left for the next run: {left - 1} clips" in text
+
+    def test_plan_and_report_have_the_disk_now_then_and_when_the_trash_expires(
+        self, small: Path, told: Command
+    ) -> None:
+        free, size = filesystems.free_bytes(small), next((small / DAY).iterdir()).stat().st_size
+        expires = (datetime.now(UTC) + timedelta(days=9)).date()
+        options = (small, "--codec", "h264", "--trash-root", small / ".deleted")
+        config = small.parent / "config.toml"
+        config.write_text("[cleanup]\ntrash_age = 9\n")
+        (disk,) = document(*options, "--config", config, "--dry-run")["forecast"]
+        assert (disk["path"], disk["free"], disk["trash_expires"]) == (str(small), free, str(expires))
+        assert (disk["trashed"], disk["after"]) == (self.CLIPS * size, free + disk["freed"])
+        assert disk["freed"] == -self.CLIPS * size, "before the first run nothing is known of the savings"
+        plan = archive(*options, "--config", config, "--dry-run").stdout
+        assert f"free at {small}: " in plan and f"when its trash expires on {expires}" in plan
+        done = archive(*options, "--config", config).stdout
+        made = sum(path.stat().st_size for path in (small / "archived" / DAY).iterdir())
+        assert " % saved, in " in done
+        assert f"; {formatting.size(made)} more on this disk until the trash expires on {expires}" in done
+        assert f"free at {small}: " in done and " now, " in done and " before" in done
+        trash = told("cleanup", *options[:1], "--age", "1", "--dry-run").stdout
+        assert "nothing to remove" in trash
+
+    def test_the_document_has_the_disks(self, small: Path) -> None:
+        before = filesystems.free_bytes(small)
+        done = document(small, "--codec", "h264")
+        (disk,) = done["disks"]
+        made = sum(outcome["bytes_after"] for outcome in done["outcomes"])
+        assert (disk["path"], disk["more"]) == (str(small), made)
+        assert before - 50_000 < disk["free_before"] <= before
+        assert disk["free"] < before
+        deleted = document(small, "--codec", "h264", "--age", "1", "--delete", "-y")
+        assert "disks" not in deleted, "there was nothing to do"
+
+    def test_trash_whose_time_is_over_goes_first_if_room_is_short(
+        self, disk_of_3_mib: Path, make_clip: Make, told: Command
+    ) -> None:
+        yard = Yard(disk_of_3_mib)
+        old = yard.record(60, size=1_000_000)
+        trashed = yard.trash(old, yard.archive(old), 30)
+        clip = yard.record(40)
+        clip.path.write_bytes(make_clip(H264).read_bytes())
+        os.utime(clip.path, (clip.start.timestamp(),) * 2)
+        least = str(filesystems.free_bytes(disk_of_3_mib) - 50_000)
+        alone = archive(disk_of_3_mib, "--codec", "h264", "--min-free", least)
+        assert (alone.returncode, trashed.exists(), clip.path.exists()) == (13, True, True)
+        options = (disk_of_3_mib, "--codec", "h264", "--min-free", least, "--cleanup", "-y")
+        plan = archive(*options, "--dry-run")
+        assert plan.stdout.index("first, because room is short:") < plan.stdout.index("then:")
+        assert trashed.exists()
+        done = document(*options)
+        first = done["cleanup_first"]["outcomes"]
+        assert [(each["result"], each["reason"]) for each in first] == [("done", "trash-age")]
+        assert [(each["result"], each["reason"]) for each in done["outcomes"]] == [("done", "not-archived")]
+        assert not trashed.exists() and not clip.path.exists()
+
+    def test_nothing_goes_first_where_there_is_room(self, small: Path) -> None:
+        done = document(small, "--codec", "h264", "--cleanup", "-y", "--min-free", "100kB")
+        assert "cleanup_first" not in done and "cleanup" in done

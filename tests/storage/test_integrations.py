@@ -36,7 +36,7 @@ from camarchiver.state import restored as restored_clips
 from camarchiver.state import run_history, volume_marker, work_in_progress
 from camarchiver.state.failures import Failures
 from camarchiver.state.work_in_progress import WorkNote
-from camarchiver.storage import anchored, atomic, copying, linux, lockfile, locking, run_lock
+from camarchiver.storage import anchored, atomic, copying, linux, lockfile, locking, removal, run_lock
 from camarchiver.storage.owner import Owner, host_id
 from tests import programs
 from tests.samples import Sweep, fill, make_older, names_in
@@ -994,7 +994,7 @@ class TestTrash:
         ):
             with pytest.raises(anchored.Stale, match="no folder any more"):
                 act()
-        assert anchored.remove_empty_folders(root, "2024/05/03") == ()
+        assert removal.remove_empty_folders(root, "2024/05/03") == ()
         assert (tmp_path / "elsewhere" / "05" / "03" / "x.mp4").exists()
 
     def test_a_link_planted_in_the_trash_is_not_followed(self, root: Path, tmp_path: Path) -> None:
@@ -1026,10 +1026,10 @@ class TestTrash:
     def test_empty_date_folders_go_up_to_the_first_that_is_not(self, root: Path) -> None:
         (root / self.RELATIVE).unlink()
         (root / "2024" / "04").mkdir()
-        assert anchored.remove_empty_folders(root, "2024/05/03") == ("2024/05/03", "2024/05")
+        assert removal.remove_empty_folders(root, "2024/05/03") == ("2024/05/03", "2024/05")
         assert names_in(root / "2024") == ["04"]
-        assert anchored.remove_empty_folders(root, "2024/04", stop_at="2024") == ("2024/04",)
-        assert anchored.remove_empty_folders(root, "2024") == ("2024",)
+        assert removal.remove_empty_folders(root, "2024/04", stop_at="2024") == ("2024/04",)
+        assert removal.remove_empty_folders(root, "2024") == ("2024",)
         assert root.exists()
 
     @pytest.mark.parametrize(
@@ -1037,12 +1037,31 @@ class TestTrash:
     )
     def test_other_folders_stay(self, tmp_path: Path, folder: str) -> None:
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-        assert anchored.remove_empty_folders(tmp_path, folder) == ()
+        assert removal.remove_empty_folders(tmp_path, folder) == ()
         assert (tmp_path / folder).is_dir()
+
+    def test_what_a_file_browser_left_keeps_no_folder_alive(self, tmp_path: Path) -> None:
+        day = tmp_path / "2024/05/03"
+        day.mkdir(parents=True)
+        litter = (day / "Thumbs.db", day / ".DS_Store", day.parent / "desktop.ini")
+        for path in litter:
+            path.write_bytes(b"x")
+        (day / "notes.txt").write_bytes(b"x")
+        assert removal.remove_empty_folders(tmp_path, "2024/05/03") == ()
+        assert all(path.exists() for path in litter), "a folder that has anything else stays as it is"
+        (day / "notes.txt").unlink()
+        (day / "ehthumbs.db").symlink_to(tmp_path)
+        assert removal.remove_empty_folders(tmp_path, "2024/05/03") == ()
+        (day / "ehthumbs.db").unlink()
+        assert removal.remove_empty_folders(tmp_path, "2024/05/03") == ("2024/05/03", "2024/05", "2024")
+        (tmp_path / "front").mkdir()
+        (tmp_path / "front/Thumbs.db").write_bytes(b"x")
+        assert removal.remove_empty_folders(tmp_path, "front") == ()
+        assert (tmp_path / "front/Thumbs.db").exists(), "only date folders go"
 
     def test_a_cameras_date_folders_go_and_the_camera_stays(self, tmp_path: Path) -> None:
         (tmp_path / "front" / "2024" / "05" / "03").mkdir(parents=True)
-        gone = anchored.remove_empty_folders(tmp_path, "front/2024/05/03")
+        gone = removal.remove_empty_folders(tmp_path, "front/2024/05/03")
         assert gone == ("front/2024/05/03", "front/2024/05", "front/2024")
         assert names_in(tmp_path / "front") == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from camarchiver.cli.options import (
 )
 from camarchiver.cli.selection_options import cameras_option, exclude_option
 from camarchiver.cli.types import DaysType, Duration, Jobs, Percent, Rate, Size, When
+from camarchiver.policy.archive_rules import ANY_CAMERA, ONE_CAMERA
 from camarchiver.policy.raw_rates import RawRates
 from camarchiver.policy.unencoded_rules import KEEP, REENCODE, SignedRule
 
@@ -59,6 +61,13 @@ def _cameras_own(context: click.Context, key: str) -> dict[str, Any]:
     return {camera: keys[key] for camera, keys in camera_tables(context).items() if key in keys}
 
 
+same_content_option = option(
+    "--same-content",
+    type=click.Choice([ONE_CAMERA, ANY_CAMERA]),
+    default=ONE_CAMERA,
+    help="Whose clips share one archive if their bytes are the same: those of one camera, or any.",
+)
+
 what_options = options(
     option(
         "--age",
@@ -86,6 +95,7 @@ what_options = options(
         is_flag=True,
         help="Encode again clips that are archived already and whose source still exists.",
     ),
+    same_content_option,
     option("--retry-failed", is_flag=True, help="Retry clips that failed before, however long ago."),
     heading="Which clips",
 )
@@ -239,10 +249,24 @@ def archive(**chosen: Any) -> int:
     of_cleanup = [name for name in retention if name not in own]
     policy = _cleanup_policy(context, retention) if chosen["cleanup"] else None
     if policy is None:
-        _refuse_without_cleanup(context, of_cleanup)
+        _refuse_without_cleanup(context, (*of_cleanup, "trash_age"))
+    chosen["trash_age"] = _trash_age(context, chosen["trash_age"])
     for name in (*of_cleanup, "cleanup", "trust_names"):
         del chosen[name]
-    return run_archive(ArchiveOptions(**chosen, cleanup=policy), conventions(context))
+    options_ = ArchiveOptions(**chosen, cleanup=policy)
+    return run_archive(options_, conventions(context))
+
+
+def _trash_age(context: click.Context, value: timedelta) -> timedelta:
+    """How long the trash is kept: as `cleanup` keeps it by the config, unless `archive` has its own value."""
+    if context.get_parameter_source("trash_age") is not click.core.ParameterSource.DEFAULT:
+        return value
+    from camarchiver.cli.options import CONFIG_KEY
+
+    configured = context.meta[CONFIG_KEY].for_command("cleanup").get("trash_age")
+    if configured is None:
+        return value
+    return DaysType(zero=True).convert(configured.value, None, context)
 
 
 def _refuse_without_cleanup(context: click.Context, names: Iterable[str]) -> None:

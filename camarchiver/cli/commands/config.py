@@ -51,6 +51,7 @@ EXAMPLE = """\
 # jobs = 2                         # clips at the same time; default: by machine
 # max_runtime = "6h"
 # exclude = ["*/test/*"]
+# same_content = "camera"          # "any": equal bytes of several cameras share one archive, too
 # signed = "keep"                  # "reencode" also shrinks clips that the camera signed, and loses the proof
 
 [watch]

@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 from camarchiver.cli.channel_options import with_channels
-from camarchiver.cli.commands.archive import encoder_options
+from camarchiver.cli.commands.archive import encoder_options, same_content_option
 from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.options import (
     general_options,
+    min_free_option,
     option,
     options,
     sidecar_option,
@@ -43,6 +44,8 @@ what_options = options(
         default="60s",
         help="How often to scan the tree where the kernel reports no new files (NFS, SMB, FUSE).",
     ),
+    same_content_option,
+    min_free_option,
     option("--keep-source", is_flag=True, help="Archive only; remove nothing."),
     sidecar_option,
     trust_names_option,

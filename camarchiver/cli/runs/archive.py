@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from camarchiver.monitoring.channels import Channels
 from camarchiver.output import nothing_text
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
-from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy
+from camarchiver.policy.archive_rules import ANY_CAMERA, ArchivePlan, ArchivePolicy
 from camarchiver.policy.raw_rates import RawRates
 from camarchiver.policy.unencoded_rules import SignedRule
 from camarchiver.runtime import clock, formatting
@@ -54,6 +54,9 @@ class ArchiveOptions:
     max_runtime: timedelta | None
     no_skip: bool
     retry_failed: bool
+    same_content: str
+    min_free: int | None
+    trash_age: timedelta
     delete: bool
     keep_source: bool
     sidecar: str
@@ -129,6 +132,9 @@ class ArchiveOptions:
             limit=self.limit,
             signed=self.signed,
             raw_rates=self.raw_rate,
+            min_free=self.min_free,
+            trash_age=self.trash_age,
+            any_camera=self.same_content == ANY_CAMERA,
         )
 
     def execution(self) -> Execution:
@@ -170,9 +176,19 @@ def _task(options: ArchiveOptions, conventions: Conventions) -> RunTask:
         make = partial(_cleanup_task, options, options.cleanup, pipeline, conventions)
         following = Following("cleanup", make)
 
+    @cache
+    def first_plan() -> ArchivePlan:
+        return planner.plan(pipeline, policy, list_all=run.lists_all)
+
+    def preceding() -> Following | None:
+        if options.cleanup is None or not planner.is_short_of_room(pipeline, first_plan()):
+            return None
+        make = partial(_cleanup_task, options, options.cleanup.for_room(), pipeline, conventions)
+        return Following("cleanup_first", make)
+
     @contextmanager
     def planned(_: Stop) -> Iterator[Ready]:
-        plan = planner.plan(pipeline, policy, list_all=run.lists_all)
+        plan = planner.with_present_room(first_plan())
         with _prepared(options, pipeline, plan) as prepared:
             yield ready_plan(
                 prepared.plan,
@@ -198,6 +214,7 @@ def _task(options: ArchiveOptions, conventions: Conventions) -> RunTask:
         pointless=lambda: pointless(pipeline),
         sweep=lambda: _sweep(options, pipeline),
         following=following,
+        preceding=preceding,
     )
 
 

@@ -127,11 +127,13 @@ class RunTask:
     sweep: Callable[[], None] = lambda: None
     """Finishes or removes what dead runs left, before anything is planned."""
     following: Following | None = None
+    preceding: Callable[[], Following | None] = lambda: None
+    """The run that must come first to make room; None if none has to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """A run that is part of another one and begins when the other one is done."""
+    """A run that is part of another one and begins before it, or when the other one is done."""
 
     command: str
     """Also the key under which the other's JSON document holds its own."""
@@ -219,6 +221,15 @@ def _preview(task: RunTask, options: RunOptions) -> int:
         if not options.as_json and (pointless := task.pointless()):
             show((pointless,))
             return result.exit_code
+        if (first := task.preceding()) is not None:
+            with first.make().planned(Stop()) as earlier:
+                assert earlier.preview is not None
+                result = _with_following(result, earlier.preview(), first)
+                if not options.as_json:
+                    write(
+                        f"{line}\n"
+                        for line in ("first, because room is short:", *earlier.lines(), "", "then:")
+                    )
         if task.following is None:
             _show(result, options, ready)
             return result.exit_code
@@ -258,7 +269,11 @@ def _run_with_events(task: RunTask, options: RunOptions, events: RunEvents) -> i
     ):
         events.started(task.trees)
         task.sweep()
+        before = task.preceding()
+        first = _follow(before, options, stop) if before is not None else None
         finished = _carry_out(task, options, stop)
+        if before is not None and first is not None:
+            finished = _with_following(finished, first, before)
         if task.following is not None and not stop:
             after = _follow(task.following, options, stop)
             finished = _with_following(finished, after, task.following)

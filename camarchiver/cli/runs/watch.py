@@ -22,6 +22,7 @@ from camarchiver.monitoring.run_events import open_run_events
 from camarchiver.output import json_document
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
+from camarchiver.policy.archive_rules import TRASH_AGE
 from camarchiver.runtime import clock
 from camarchiver.watch import run as watch_run
 from camarchiver.watch.run import WatchDocuments, WatchSettings
@@ -48,6 +49,7 @@ class WatchOptions:
         return cls(
             ArchiveOptions(
                 **own,
+                trash_age=TRASH_AGE,
                 since=None,
                 until=None,
                 limit=None,

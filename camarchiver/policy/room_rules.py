@@ -1,0 +1,96 @@
+"""How much of a disk stays free while clips are archived, and what a run leaves of it. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from camarchiver.domain.clip import Disposal
+from camarchiver.domain.report import Outcome
+from camarchiver.domain.steps import Archive, Remove
+
+RESERVE = 64_000_000
+"""Bytes that stay free in any case, or a hundredth of a small disk."""
+
+_LARGEST_SHARE = 20
+"""What stays free by default is at most the disk's size divided by this."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeDisks:
+    """The filesystems (`st_dev`) that the roots lie on."""
+
+    source: int
+    archive: int
+    trash: int
+
+    def frees(self, disposal: Disposal) -> bool:
+        """Whether archiving a clip leaves more free on the archive's disk than there was before."""
+        if self.source != self.archive:
+            return False
+        return disposal is Disposal.DELETE or (disposal is Disposal.TRASH and self.trash != self.archive)
+
+
+def floor(asked: int | None, total: int, nightly: int | None) -> int:
+    """Bytes that archiving leaves free on a disk of `total` bytes: what was asked for, or room for a night.
+
+    `nightly` are the bytes that are uploaded to this disk in a night; None if that is not known.
+    """
+    if asked is not None:
+        return max(asked, least_free(total))
+    return max(least_free(total), min(nightly or 0, total // _LARGEST_SHARE))
+
+
+def least_free(total: int) -> int:
+    """Bytes that stay free on a disk of `total` bytes whatever was asked for."""
+    return min(RESERVE, total // 100)
+
+
+def lacking(size: int, free: int, total: int, floor: int) -> str:
+    """What a disk lacks for the archive of a clip, which may take all its `size`; empty if it has room."""
+    least = max(floor, least_free(total))
+    if free >= size + least:
+        return ""
+    return f"has {free:,} bytes free; the clip may need {size:,}, and {least:,} stay free (--min-free)"
+
+
+class RoomTally:
+    """Counts what a plan will do to its disks, step by step."""
+
+    def __init__(self, disposal: Disposal, disks: TreeDisks, share: float) -> None:
+        """An archive is expected to take `share` of its clip's size."""
+        self._disposal = disposal
+        self._disks = disks
+        self._share = share
+        self.freed: Counter[int] = Counter()
+        """Bytes by filesystem that come free; negative where room is needed."""
+        self.trashed: Counter[int] = Counter()
+        """Bytes by filesystem that go into a trash there."""
+
+    def add(self, step: Archive | Remove) -> None:
+        """Count a step."""
+        disks, clip = self._disks, step.clip
+        size, device = clip.fingerprint.size, clip.fingerprint.device
+        if isinstance(step, Archive):
+            self.freed[disks.archive] -= round(size * self._share)
+        keeps = self._disposal is Disposal.KEEP or (isinstance(step, Archive) and step.keeps_source)
+        if keeps or clip.links > 1:
+            return
+        if self._disposal is Disposal.TRASH:
+            self.trashed[disks.trash] += size
+            if device == disks.trash:
+                return
+            self.freed[disks.trash] -= size
+        self.freed[device] += size
+
+
+def used_more(outcomes: Iterable[Outcome], disks: TreeDisks) -> Counter[int]:
+    """Bytes by filesystem that a run's archives take and its removals have not made up for."""
+    more: Counter[int] = Counter()
+    for outcome in outcomes:
+        if outcome.encoding is not None:
+            more[disks.archive] += outcome.encoding.bytes_after
+        if isinstance(outcome.step, Archive | Remove):
+            more[outcome.step.clip.fingerprint.device] -= outcome.freed
+    return more
