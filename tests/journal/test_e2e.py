@@ -60,7 +60,7 @@ class TestSameContent:
         line = [each for each in journal(tree) if each["event"] == "adopted"][-1]
         assert (line["source"], line["archive"], line["reason"]) == (name, f"{ONE}.mp4", "same-content")
         told = command("why", tree / name, "-C", tree)
-        assert f"the standing archive {ONE}.mp4 was taken over" in told
+        assert f"the existing archive {ONE}.mp4 was adopted" in told
         assert f"the same bytes as {ONE}.mp4" in told
         assert document(tree)["status"] == "nothing"
 
