@@ -72,15 +72,12 @@ class SharedArchives:
         """Find the archive of these bytes and journal it as this clip's, too; None if there is none."""
         clip = step.clip
 
-        def is_same_file(_: Label, entry: Archived) -> bool:
-            return clip.links > 1 and entry.describes(clip)
-
-        def may_stand_for(label: Label, _: Archived) -> bool:
+        def may_stand_for(label: Label) -> bool:
             return may_share(clip, label, any_camera=step.any_camera)
 
         if step.reason is Reason.REPAIR:
             return None
-        if (same := self._archives.same_content(clip, digest, accepts=is_same_file)) is not None:
+        if clip.links > 1 and (same := self._archives.same_file(clip, digest)) is not None:
             self._writer.same_file(clip, same)
             return ArchiveFound(same, Reason.SAME_FILE, f"the same file as {same.source}")
         if step.replaces is not None:

@@ -143,8 +143,7 @@ class Discovery:
         clips, aside = self._clips(folder, listing, parsed, pairs)
         aside = [*self._set_aside(folder, listing, wanted), *aside]
         locks = {name for name in listing.temporary if name.endswith(".lock")}
-        archived, existing = self._known(clips)
-        same_size = self._same_size(clips, archived, existing)
+        archived, existing, alike = self._known(clips)
         return FolderFacts(
             self._trees.source,
             folder,
@@ -154,7 +153,7 @@ class Discovery:
             archived,
             existing,
             frozenset(clip.relative for clip in clips if clip.links > 1 and self._seen_before(clip)),
-            same_size,
+            alike,
             removable=os.access(self._trees.source / folder, os.W_OK | os.X_OK),
             pictures=_unclaimed(pictures, pairs),
             temporary=(*sorted(locks), *sorted(filter(atomic.staged_stem, listing.temporary))),
@@ -239,33 +238,28 @@ class Discovery:
                 pairs[clip] = (*pairs[clip], picture) if clip in pairs else (picture,)
         return pairs
 
-    def _known(self, clips: list[Clip]) -> tuple[dict[str, tuple[Archived, ...]], frozenset[str]]:
+    def _known(
+        self, clips: list[Clip]
+    ) -> tuple[dict[str, tuple[Archived, ...]], frozenset[str], dict[str, tuple[Label, ...]]]:
+        """`archived`, `existing` and `alike` of the folder's facts."""
         archived: dict[str, tuple[Archived, ...]] = {}
         existing: set[str] = set()
+        alike: dict[str, tuple[Label, ...]] = {}
         days = {day: self._journal.day(day).archived for day in {clip.start.date() for clip in clips}}
         if not any(days.values()):
-            return archived, frozenset()
+            return archived, frozenset(), alike
         for clip in clips:
             entries = days[clip.start.date()].get(clip.relative)
-            if not entries:
-                continue
-            archived[clip.relative] = entries
-            existing.update(
-                entry.archive for entry in entries if entry.describes(clip) and self._archives.is_valid(entry)
-            )
-        return archived, frozenset(existing)
+            valid = [entry.archive for entry in entries or () if self._is_of(entry, clip)]
+            if entries:
+                archived[clip.relative] = entries
+                existing.update(valid)
+            if not valid and (others := self._archives.labels_alike(clip)):
+                alike[clip.relative] = others
+        return archived, frozenset(existing), alike
 
-    def _same_size(
-        self, clips: list[Clip], archived: dict[str, tuple[Archived, ...]], existing: frozenset[str]
-    ) -> dict[str, tuple[Label, ...]]:
-        """For each clip without an archive: the archived clips of its day and size."""
-        found: dict[str, tuple[Label, ...]] = {}
-        for clip in clips:
-            own = archived.get(clip.relative, ())
-            is_archived = any(entry.describes(clip) and entry.archive in existing for entry in own)
-            if not is_archived and (others := self._archives.labels_of_size(clip)):
-                found[clip.relative] = others
-        return found
+    def _is_of(self, entry: Archived, clip: Clip) -> bool:
+        return entry.describes(clip) and self._archives.is_valid(entry)
 
     def following(self, beside: Sequence[Clip]) -> Following:
         """When a camera's next clip begins, by the same folder, the journal and the next day's folder."""

@@ -82,7 +82,7 @@ class Label(NamedTuple):
 
     camera: str
     start: datetime
-    """Aware."""
+    """Local, without a zone."""
 
 
 def joined(folder: str, name: str) -> str:

@@ -78,8 +78,8 @@ class FolderFacts:
     """Archives (relative to their root) that count: of the journalled size, and not found damaged."""
     same_file: frozenset[str] = frozenset()
     """Names whose inode an earlier name of this run shares."""
-    same_size: Mapping[str, tuple[Label, ...]] = field(default_factory=dict)
-    """For clips without an archive, by relative path: archived clips of the same day and size."""
+    alike: Mapping[str, tuple[Label, ...]] = field(default_factory=dict)
+    """For clips without an archive, by relative path: archived clips of the same size and time."""
     removable: bool = True
     """False if the folder can't be written, so that no source can leave it."""
     pictures: tuple[str, ...] = ()

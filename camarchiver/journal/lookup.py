@@ -136,18 +136,24 @@ class ArchiveLookup:
         """The newest entry whose archive is valid."""
         return next((entry for entry in reversed(self.entries(clip)) if self.is_valid(entry)), None)
 
-    def same_content(
-        self, clip: Clip, digest: str, *, accepts: Callable[[Label, Archived], bool]
-    ) -> Archived | None:
-        """A valid archive that was made of the very same bytes; `accepts` gets its clip's label and entry."""
-        for label, entry in reversed(self._of_size(clip)):
-            if entry.digest == digest and accepts(label, entry) and self.is_valid(entry):
+    def same_file(self, clip: Clip, digest: str) -> Archived | None:
+        """The valid archive of another name of this very file."""
+        for entries in self._journal.day(clip.start.date()).archived.values():
+            for entry in entries:
+                if entry.describes(clip) and entry.digest == digest and self.is_valid(entry):
+                    return entry
+        return None
+
+    def same_content(self, clip: Clip, digest: str, *, accepts: Callable[[Label], bool]) -> Archived | None:
+        """A valid archive of the same bytes and of a clip of that time; `accepts` judges its clip's name."""
+        for label, entry in reversed(self._alike(clip)):
+            if entry.digest == digest and accepts(label) and self.is_valid(entry):
                 return entry
         return None
 
-    def labels_of_size(self, clip: Clip) -> tuple[Label, ...]:
-        """What the names of clips of the same day and size say that have a valid archive."""
-        return tuple(label for label, entry in self._of_size(clip) if self.is_valid(entry))
+    def labels_alike(self, clip: Clip) -> tuple[Label, ...]:
+        """What the names of clips of the same size and time say that have a valid archive."""
+        return tuple(label for label, entry in self._alike(clip) if self.is_valid(entry))
 
     def is_shared(self, archive: str, clip: Clip) -> bool:
         """Whether another clip of the day relies on this archive, which has the same bytes as source."""
@@ -156,9 +162,10 @@ class ArchiveLookup:
             source != clip.relative and entries[-1].archive == archive for source, entries in archived.items()
         )
 
-    def _of_size(self, clip: Clip) -> list[LabelledArchive]:
-        """All clips of the day that have this size, oldest first."""
-        return self._journal.day(clip.start.date()).by_size.get(clip.fingerprint.size, [])
+    def _alike(self, clip: Clip) -> list[LabelledArchive]:
+        """The archived clips of the same size and time, oldest first."""
+        key = clip.fingerprint.size, clip.start.replace(tzinfo=None)
+        return self._journal.day(clip.start.date()).alike.get(key, [])
 
     def candidates_by_name(self, target: str, suffixes: Iterable[str] = ARCHIVE_SUFFIXES) -> Iterator[Path]:
         """Regular files at the target's name and its numbered successors, with one of these suffixes.

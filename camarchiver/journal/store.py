@@ -57,13 +57,16 @@ class Day:
         return entries_of(self.events)
 
     @cached_property
-    def by_size(self) -> Mapping[int, list[LabelledArchive]]:
-        """By the bytes of the sources, oldest first."""
-        labels = {event.source: Label(event.camera, event.start) for event in self.events}
-        found: dict[int, list[LabelledArchive]] = {}
+    def alike(self) -> Mapping[tuple[int, datetime], list[LabelledArchive]]:
+        """By the bytes of the sources and the local time in their names, oldest first."""
+        labels = {
+            event.source: Label(event.camera, event.start.replace(tzinfo=None)) for event in self.events
+        }
+        found: dict[tuple[int, datetime], list[LabelledArchive]] = {}
         for source, entries in self.archived.items():
+            label = labels[source]
             for entry in entries:
-                found.setdefault(entry.size, []).append(LabelledArchive(labels[source], entry))
+                found.setdefault((entry.size, label.start), []).append(LabelledArchive(label, entry))
         return found
 
     @cached_property

@@ -23,7 +23,7 @@ TEXT_SUFFIXES = frozenset({".srt", ".json", ".xml", ".txt"})
 PLAIN_SUFFIXES = frozenset(suffix for suffix in CLIP_SUFFIXES | PICTURE_SUFFIXES if len(suffix) == 4)
 """The last four characters of most names; any other ending is examined more closely."""
 
-_LITTER = frozenset({"Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store"})
+_FOLDER_METADATA = frozenset({"Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store"})
 """By Windows Explorer, Windows Media Center and macOS Finder."""
 _TEMPORARY_SUFFIXES = (".part", ".tmp", ".lock", "~")
 
@@ -57,9 +57,9 @@ def is_sidecar_name(name: str) -> bool:
     return is_picture_name(name) or is_text_name(name)
 
 
-def is_litter_name(name: str) -> bool:
+def is_folder_metadata_name(name: str) -> bool:
     """Whether a file browser made this file in a folder that it showed; it keeps no folder alive."""
-    return name in _LITTER
+    return name in _FOLDER_METADATA
 
 
 def is_raw_name(name: str) -> bool:

@@ -125,8 +125,7 @@ def _decide_clip(
     if facts.same_file and clip.relative in facts.same_file:
         reason = Reason.SAME_FILE
     elif archived is None and any(
-        may_share(clip, other, any_camera=policy.any_camera)
-        for other in facts.same_size.get(clip.relative, ())
+        may_share(clip, other, any_camera=policy.any_camera) for other in facts.alike.get(clip.relative, ())
     ):
         reason = Reason.PERHAPS_ARCHIVED
     return to_archive(
@@ -140,8 +139,7 @@ def may_share(clip: Clip, other: Label, *, any_camera: bool) -> bool:
     Names that say different times, or cameras, are no copies of each other. The time zone's offset does not
     count: in the hour that repeats in autumn it depends on the file's time, which a copy may have lost.
     """
-    local = other.start.astimezone(clip.start.tzinfo).replace(tzinfo=None)
-    return local == clip.start.replace(tzinfo=None) and (any_camera or clip.camera == other.camera)
+    return other.start == clip.start.replace(tzinfo=None) and (any_camera or clip.camera == other.camera)
 
 
 def to_archive(

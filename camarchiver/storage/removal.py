@@ -32,7 +32,7 @@ from camarchiver.errors import (
     StorageError,
     sentence,
 )
-from camarchiver.naming.formats import is_litter_name
+from camarchiver.naming.formats import is_folder_metadata_name
 from camarchiver.storage import anchored, atomic, filesystems, locking
 from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE, Stale, fingerprint_of
 
@@ -186,21 +186,21 @@ def remove_empty_folders(root: Path, folder: str, *, stop_at: str = "") -> tuple
 
 
 def _remove_folder(name: str, parent: int, path: Path) -> None:
-    """Remove a folder that is empty but for litter. Raises OSError with ENOTEMPTY if it is not."""
+    """Remove a folder that is empty but for its metadata. Raises OSError with ENOTEMPTY if it is not."""
     try:
         os.rmdir(name, dir_fd=parent)
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _remove_litter(name, parent, path):
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _remove_metadata(name, parent, path):
             raise
         os.rmdir(name, dir_fd=parent)
 
 
-def _remove_litter(name: str, parent: int, path: Path) -> bool:
-    """Unlink the litter of a folder that has nothing else; False if it has."""
+def _remove_metadata(name: str, parent: int, path: Path) -> bool:
+    """Unlink what a file browser left in a folder that has nothing else; False if it has."""
     folder = os.open(name, anchored.FOLDER_FLAGS, dir_fd=parent)
     try:
         found = [entry.name for entry in os.scandir(folder)]
-        if not all(is_litter_name(each) and _is_regular(each, folder) for each in found):
+        if not all(is_folder_metadata_name(each) and _is_regular(each, folder) for each in found):
             return False
         for each in found:
             os.unlink(each, dir_fd=folder)

@@ -15,7 +15,7 @@ from camarchiver.naming.formats import (
     CLIP_SUFFIXES,
     PLAIN_SUFFIXES,
     is_clip_name,
-    is_litter_name,
+    is_folder_metadata_name,
     is_picture_name,
     is_temporary_name,
     is_text_name,
@@ -52,7 +52,7 @@ class Listing:
     @property
     def is_empty(self) -> bool:
         """Whether the folder has no entries, or only files that a file browser made in it."""
-        return not self.folders and all(map(is_litter_name, self.names()))
+        return not self.folders and all(map(is_folder_metadata_name, self.names()))
 
     def names(self) -> Iterator[str]:
         """The names of all entries that are no folders, in no particular order."""

@@ -70,9 +70,10 @@ class TestPlan:
         clip = a_clip()
         policy = replace(MONTH, any_camera=any_camera)
         labels = tuple(
-            Label(name.split()[0], clip.start + timedelta(seconds="later" in name)) for name in others
+            Label(name.split()[0], clip.start.replace(tzinfo=None) + timedelta(seconds="later" in name))
+            for name in others
         )
-        step = decided(clip, policy, same_size={clip.relative: labels} if labels else {})
+        step = decided(clip, policy, alike={clip.relative: labels} if labels else {})
         assert isinstance(step, Archive)
         assert (step.reason, step.any_camera) == (reason, any_camera)
 
