@@ -16,7 +16,6 @@ from typing import NamedTuple
 from camarchiver.archive.encode import ArchiveEncoder, digest_of, suffix_of_copy
 from camarchiver.archive.measured_clip import MeasuredClip
 from camarchiver.domain.clip import Archived, Label, Trees
-from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Encoding
 from camarchiver.domain.steps import Archive
@@ -39,8 +38,6 @@ class ArchiveFound(NamedTuple):
     """For the report."""
     encoding: Encoding | None = None
     """None if it was not made now."""
-    is_dated: bool = False
-    """Whether the same bytes were archived before, of a time that nobody doubts."""
 
 
 class SharedArchives:
@@ -84,13 +81,7 @@ class SharedArchives:
             return None
         if (same := self._archives.same_content(clip, digest, accepts=may_stand_for)) is not None:
             self._writer.same_content(clip, same)
-            dated = clip._replace(source_mtime_ns=same.mtime_ns)
-            return ArchiveFound(
-                same,
-                Reason.SAME_CONTENT,
-                f"the same bytes as {same.source}",
-                is_dated=not is_doubtful(dated, self._writer.now()),
-            )
+            return ArchiveFound(same, Reason.SAME_CONTENT, f"the same bytes as {same.source}")
         return None
 
 

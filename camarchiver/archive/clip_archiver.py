@@ -14,7 +14,7 @@ from camarchiver.archive.adoption import Adoption, ArchiveFound, SharedArchives
 from camarchiver.archive.encode import ArchiveEncoder, ClipFailed, Refused, Stopped, digest_of
 from camarchiver.archive.lossless import NOT_SMALLER, Unencoded
 from camarchiver.archive.measured_clip import MeasuredClip
-from camarchiver.archive.source_removal import SourceRemover
+from camarchiver.archive.source_removal import STAYS, SourceRemover, disposal_of, with_known_time
 from camarchiver.discovery.clip_ends import current_hold
 from camarchiver.discovery.source_tree import still_there
 from camarchiver.domain.clip import Archived, Clip, Disposal, Trees
@@ -77,16 +77,6 @@ class _Work:
     @property
     def clip(self) -> Clip:
         return self.step.clip
-
-
-STAYS = "its source stays: its camera's clock is doubtful"
-
-
-def disposal_of(step: Archive | Remove, usual: Disposal) -> Disposal:
-    """What happens to the source of a step once it is archived; `usual` is what the owner asked for."""
-    if isinstance(step, Remove):
-        return step.disposal
-    return Disposal.KEEP if step.keeps_source else usual
 
 
 class ClipArchiver:
@@ -347,28 +337,28 @@ class ClipArchiver:
     # --- afterwards --------------------------------------------------------------------------------
 
     def _remove(self, work: _Work, found: ArchiveFound) -> Outcome:
-        step, archived = work.step, found.archived
-        where = os.fspath(self._context.trees.archive / archived.archive)
-        disposal, detail = disposal_of(step, self._context.disposal), found.detail
-        if found.is_dated:
-            disposal = self._context.disposal
-        if disposal is not self._context.disposal and isinstance(step, Archive):
+        context = self._context
+        step = with_known_time(work.step, context.archives, context.writer.now())
+        archived = found.archived
+        where = os.fspath(context.trees.archive / archived.archive)
+        disposal, detail = disposal_of(step, context.disposal), found.detail
+        if disposal is not context.disposal and isinstance(step, Archive):
             detail = "; ".join(filter(None, (detail, STAYS)))
         try:
             if not work.lock.still_mine():
                 raise anchored.Stale("the clip's lock was lost")
-            if not self._context.archives.is_valid(archived):
+            if not context.archives.is_valid(archived):
                 raise anchored.Stale("its archive no longer exists or no longer counts")
             if step.reason is Reason.REPAIR:
                 return Outcome(step, Result.DONE, found.reason, detail, where, found.encoding)
-            is_doubtful = isinstance(step, Archive) and step.keeps_source and not found.is_dated
+            is_doubtful = isinstance(step, Archive) and step.keeps_source
             reason = Reason.CLOCK_DOUBTFUL if is_doubtful else found.reason
             if disposal is not Disposal.KEEP:
                 self._refuse_held(step.clip)
-            gone = self._context.remover.remove(step.clip, archived, disposal, reason)
+            gone = context.remover.remove(step.clip, archived, disposal, reason)
         except removal.EXPECTED as error:
             return self._not_removed(work, archived, found.encoding, error)
-        self._context.failures.forget(step.clip)
+        context.failures.forget(step.clip)
         target = where if isinstance(step, Archive) else gone.target
         return Outcome(step, Result.DONE, found.reason, detail, target, found.encoding, gone.freed)
 

@@ -105,7 +105,8 @@ def execute(
         for outcome in _performed(pipeline, prepared, how, stop, display):
             outcomes.append(outcome)
             on_outcome(outcome)
-    report = pipeline.report(plan, tuple(outcomes), stop)
+    done = replace(plan, problems=(*plan.problems, *planner.still_doubtful(pipeline, plan, outcomes)))
+    report = pipeline.report(done, tuple(outcomes), stop)
     return replace(report, disks=planner.disks_after(pipeline, plan, outcomes))
 
 

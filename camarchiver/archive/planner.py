@@ -7,10 +7,12 @@ from dataclasses import replace
 
 from camarchiver.discovery import walks
 from camarchiver.domain.clip import Disposal
+from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.plan import Forecast, Group, Plan, Tally, Total
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.report import DiskUse, Outcome
+from camarchiver.domain.report import DiskUse, Outcome, Result
 from camarchiver.domain.steps import Archive, Keep, Remove
+from camarchiver.errors import Problem
 from camarchiver.journal import upload_rate
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy import room_rules
@@ -46,7 +48,7 @@ def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> Archiv
                 if policy.limit is None:
                     tally.add(step)
                     room.add(step)
-                if removes and isinstance(step, Archive) and step.keeps_source:
+                if removes and _is_sure_to_stay(step):
                     doubtful.add(step)
                 yield step
 
@@ -69,6 +71,23 @@ def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> Archiv
         forecast=_forecast(pipeline, policy, room) if steps else (),
         problems=(*doubtful.problems(), *walks.unreadable(tally.unreadable, totals)),
     )
+
+
+def _is_sure_to_stay(step: Archive | Remove) -> bool:
+    """Whether the clock of a clip is doubtful and no archive of the same bytes can change that."""
+    return isinstance(step, Archive) and step.keeps_source and step.reason is not Reason.PERHAPS_ARCHIVED
+
+
+def still_doubtful(pipeline: Pipeline, plan: ArchivePlan, outcomes: Iterable[Outcome]) -> tuple[Problem, ...]:
+    """Doubtful clips that might have had an archive of the same bytes and had none, so that they stay."""
+    doubtful = DoubtfulClips()
+    for outcome in outcomes if plan.policy.disposal is not Disposal.KEEP else ():
+        step = outcome.step
+        if not isinstance(step, Archive) or not step.keeps_source or _is_sure_to_stay(step):
+            continue
+        if outcome.result is Result.DONE and is_doubtful(pipeline.archives.dated(step.clip), plan.now):
+            doubtful.add(step)
+    return doubtful.problems()
 
 
 def decide_some(

@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
 from camarchiver.domain.clip import Archived, Clip, Disposal, Tree, Trees, beside
+from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.reason import Reason
+from camarchiver.domain.steps import Archive, Remove
 from camarchiver.errors import cause
 from camarchiver.journal.event import JournalEvent
+from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.policy import leftovers
@@ -21,6 +25,23 @@ from camarchiver.storage.removal import Followed, Place, Removed
 _log = logging.getLogger(__name__)
 
 UNUSED_SECONDS = 3600.0
+
+
+STAYS = "its source stays: its camera's clock is doubtful"
+
+
+def disposal_of(step: Archive | Remove, usual: Disposal) -> Disposal:
+    """What happens to the source of a step once it is archived; `usual` is what the owner asked for."""
+    if isinstance(step, Remove):
+        return step.disposal
+    return Disposal.KEEP if step.keeps_source else usual
+
+
+def with_known_time(step: Archive | Remove, archives: ArchiveLookup, now: datetime) -> Archive | Remove:
+    """The step of a clip that is archived by now: another file with its bytes may have ended the doubt."""
+    if isinstance(step, Archive) and step.keeps_source:
+        return step._replace(keeps_source=is_doubtful(archives.dated(step.clip), now))
+    return step
 
 
 class SidecarPolicy(StrEnum):

@@ -22,7 +22,7 @@ from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
 from camarchiver.domain.steps import Keep, Tidy
 from camarchiver.errors import explained
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.ledger import Ledger, Origin
+from camarchiver.journal.ledger import ClipKey, Ledger, Origin, clip_of
 from camarchiver.journal.lookup import ArchiveLookup, JournalDays
 from camarchiver.journal.store import Day, Journal
 from camarchiver.naming.folders import date_of_folder
@@ -222,7 +222,11 @@ class CopyFinder:
 
     def _placed(self, place: FoundFile, origin: Origin | JournalEvent, duration: float | None = None) -> Clip:
         """The file as a copy of that clip; seconds."""
-        written_ns = origin.mtime_ns if isinstance(origin, Origin) else origin.source_mtime_ns
+        if isinstance(origin, Origin):
+            identity: ClipKey = (origin.source, origin.size, origin.mtime_ns)
+        else:
+            identity = clip_of(origin)
+        written_ns = self._day(origin.start.date()).written.get(identity, identity[2])
         clip = place.clip(origin.camera, origin.start, written_ns, duration)
         return self._clocks.applied(clip) if self._clocks else clip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -19,7 +19,7 @@ from camarchiver.domain.steps import Keep
 from camarchiver.errors import explained, no_access
 from camarchiver.journal.event import LATEST_NS
 from camarchiver.journal.lookup import ArchiveLookup
-from camarchiver.journal.store import Journal
+from camarchiver.journal.store import Day, Journal
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.formats import (
     is_clip_name,
@@ -143,7 +143,10 @@ class Discovery:
         clips, aside = self._clips(folder, listing, parsed, pairs)
         aside = [*self._set_aside(folder, listing, wanted), *aside]
         locks = {name for name in listing.temporary if name.endswith(".lock")}
-        archived, existing, alike = self._known(clips)
+        days = {day: self._journal.day(day) for day in {clip.start.date() for clip in clips}}
+        if any(day.written for day in days.values()):
+            clips = [*map(self._archives.dated, clips)]
+        archived, existing, alike = self._known(clips, days)
         return FolderFacts(
             self._trees.source,
             folder,
@@ -239,17 +242,16 @@ class Discovery:
         return pairs
 
     def _known(
-        self, clips: list[Clip]
+        self, clips: list[Clip], days: Mapping[date, Day]
     ) -> tuple[dict[str, tuple[Archived, ...]], frozenset[str], dict[str, tuple[Label, ...]]]:
         """`archived`, `existing` and `alike` of the folder's facts."""
         archived: dict[str, tuple[Archived, ...]] = {}
         existing: set[str] = set()
         alike: dict[str, tuple[Label, ...]] = {}
-        days = {day: self._journal.day(day).archived for day in {clip.start.date() for clip in clips}}
-        if not any(days.values()):
+        if not any(day.archived for day in days.values()):
             return archived, frozenset(), alike
         for clip in clips:
-            entries = days[clip.start.date()].get(clip.relative)
+            entries = days[clip.start.date()].archived.get(clip.relative)
             valid = [entry.archive for entry in entries or () if self._is_of(entry, clip)]
             if entries:
                 archived[clip.relative] = entries

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camarchiver.archive import executor
-from camarchiver.archive.clip_archiver import STAYS, ArchiveContext, ClipArchiver, disposal_of
+from camarchiver.archive.clip_archiver import ArchiveContext, ClipArchiver
 from camarchiver.archive.executor import Execution, Prepared
+from camarchiver.archive.source_removal import STAYS, disposal_of, with_known_time
 from camarchiver.archive.workers import ArchiveWorkers
 from camarchiver.distributed import worker as distributed_worker
 from camarchiver.distributed.worker import RESOURCE, ClipResult, RunSpec
@@ -134,10 +135,11 @@ class Cluster:
             if isinstance(taken, Outcome):
                 display.done(step.size)
                 return taken
-            disposal = disposal_of(step, context.disposal)
-            gone = local.perform(Remove(step.clip, disposal, step.reason, taken), 0)
             made = replace(answer.outcome, step=step)
-            if step.keeps_source:
+            known = with_known_time(step, context.archives, context.writer.now())
+            disposal = disposal_of(known, context.disposal)
+            gone = local.perform(Remove(step.clip, disposal, made.reason, taken), 0)
+            if disposal is not context.disposal:
                 made = replace(made, detail="; ".join(filter(None, (made.detail, STAYS))))
             if gone.result is Result.DONE:
                 return replace(made, freed=gone.freed)

@@ -151,6 +151,12 @@ class ArchiveLookup:
                 return entry
         return None
 
+    def dated(self, clip: Clip) -> Clip:
+        """The clip, with the time at which its bytes were written if another file with them has kept it."""
+        key = clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns
+        written_ns = self._journal.day(clip.start.date()).written.get(key)
+        return clip if written_ns is None else clip._replace(source_mtime_ns=written_ns)
+
     def labels_alike(self, clip: Clip) -> tuple[Label, ...]:
         """What the names of clips of the same size and time say that have a valid archive."""
         return tuple(label for label, entry in self._alike(clip) if self.is_valid(entry))

@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from camarchiver.domain.clip import Archived, Label
 from camarchiver.domain.hold import LONGEST
+from camarchiver.domain.reason import Reason
 from camarchiver.journal.event import JournalEvent, read
-from camarchiver.journal.ledger import Entries, Ledger
+from camarchiver.journal.ledger import MADE, ClipKey, Entries, Ledger, clip_of
 from camarchiver.journal.replay import entries_of, fold
 from camarchiver.storage import anchored, atomic, run_lock
 from camarchiver.storage.walk import TreeWalk, readable
@@ -70,9 +71,35 @@ class Day:
         return found
 
     @cached_property
+    def written(self) -> Mapping[ClipKey, int]:
+        """When the bytes of clips were written of which several files exist; ns since 1970.
+
+        A copy may have lost its file's time, never its bytes: of the times of all files with the same bytes
+        and one archive, the one that is nearest to the time in the name counts.
+        """
+        if not any(event.reason == Reason.SAME_CONTENT for event in self.events):
+            return {}
+        files: dict[tuple[str | None, str | None], list[JournalEvent]] = {}
+        for event in self.events:
+            if event.event in MADE and event.source_mtime_ns is not None:
+                files.setdefault((event.archive, event.source_blake2b), []).append(event)
+        found: dict[ClipKey, int] = {}
+        for same in files.values():
+            times = {each.source_mtime_ns for each in same if each.source_mtime_ns is not None}
+            if len(times) > 1:
+                for event in same:
+                    found[clip_of(event)] = _nearest(times, event.start)
+        return found
+
+    @cached_property
     def ledger(self) -> Ledger:
         """What the events add up to."""
         return fold(self.events, self.archived)
+
+
+def _nearest(times: Iterable[int], start: datetime) -> int:
+    said = start.timestamp()
+    return min(times, key=lambda ns: abs(ns / 1e9 - said))
 
 
 NO_DAY = Day(())

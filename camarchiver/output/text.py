@@ -96,8 +96,8 @@ def _perhaps_archived(changes: Sequence[Total]) -> Iterator[str]:
     """Clips of which only a hash will show whether they have an archive."""
     if count := sum(total.clips for total in changes if total.group.reason is Reason.PERHAPS_ARCHIVED):
         yield (
-            f"{count_of(count, 'clip')} of these may have an archive already: the size is that of a clip"
-            " archived before; only if the bytes differ it is encoded"
+            f"{count:,} of these {'is' if count == 1 else 'are'} as large as a clip of the same time that was"
+            " archived before: only what has other bytes is encoded"
         )
 
 

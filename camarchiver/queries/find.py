@@ -187,11 +187,13 @@ class ClipFinder:
     def _add_journalled(self, clips: dict[_Identity, _Clip], day: date) -> None:
         ledger = self._journal.day(day).ledger
         for relative, (event, _) in ledger.archives.items():
-            if self._is_of_interest(event.camera):
-                clip = self._of(clips, ledger.origin(event))
-                is_damaged = relative in self._memory.damaged
-                clip.is_damaged |= is_damaged
-                self._add_file(clip, f"{self._trees.archive}/{relative}", Tree.ARCHIVE, is_listed=is_damaged)
+            is_damaged = relative in self._memory.damaged
+            for each in ledger.sharers.get(relative, {"": event}).values():
+                if self._is_of_interest(each.camera):
+                    clip = self._of(clips, ledger.origin(each))
+                    clip.is_damaged |= is_damaged
+                    path = f"{self._trees.archive}/{relative}"
+                    self._add_file(clip, path, Tree.ARCHIVE, is_listed=is_damaged)
         if self._question.with_gone:
             for event in ledger.seen.values():
                 if self._is_of_interest(event.camera):

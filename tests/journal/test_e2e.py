@@ -53,7 +53,7 @@ class TestSameContent:
         copy = put(name, archived, mtime=START + 86_000)
         (planned,) = document(tree, "--dry-run")["steps"]
         assert (planned["action"], planned["reason"]) == ("archive", "perhaps-archived")
-        assert "1 clip of these may have an archive already" in archive(tree, "--dry-run").stdout
+        assert "1 of these is as large as a clip of the same time" in archive(tree, "--dry-run").stdout
         assert outcomes(tree) == [("done", "same-content")]
         assert clips_of(tree / "archived") == [f"{ONE}.mp4"]
         assert not copy.exists() and (tree / ".deleted/input" / name).exists()
@@ -148,8 +148,53 @@ class TestCopiedTree:
         made = clips_of(tree / "archived")
         for path in (tree / DAY).iterdir():
             os.utime(path, (START + 500_000, START + 500_000))
-        assert outcomes(tree) == [("done", "same-content")] * 3
+        done = document(tree, *OPTIONS)
+        assert [(each["result"], each["reason"]) for each in done["outcomes"]] == [
+            ("done", "same-content")
+        ] * 3
         assert clips_of(tree / "archived") == made
+        assert (done["status"], done["errors"]) == ("done", []), "their bytes say when they were written"
+
+    @pytest.fixture
+    def copied(self, put: Put, tree: Path) -> Path:
+        """A clip whose original was archived, in another folder and with another time."""
+        content = put(f"{ONE}.mp4").read_bytes()
+        assert outcomes(tree) == [("done", "not-archived")]
+        return put(f"copy/{ONE}.mp4", content, mtime=START + 500_000)
+
+    def test_what_stayed_goes_with_the_next_run(self, tree: Path, copied: Path) -> None:
+        assert outcomes(tree, "--keep-source") == [("done", "same-content")]
+        assert outcomes(tree) == [("done", "already-archived")]
+        assert not copied.exists()
+
+    def test_its_copy_in_the_trash_expires(self, tree: Path, copied: Path, told: Command) -> None:
+        assert outcomes(tree) == [("done", "same-content")]
+        (removed,) = [
+            each
+            for each in json.loads(told("cleanup", tree, "--trash-age", "0", "--json", "-y").stdout)[
+                "outcomes"
+            ]
+            if each["path"].endswith(f"input/copy/{ONE}.mp4")
+        ]
+        assert (removed["result"], removed["reason"]) == ("done", "trash-age")
+
+    def test_it_is_found_with_the_archive_of_the_other(self, tree: Path, copied: Path, told: Command) -> None:
+        assert outcomes(tree) == [("done", "same-content")]
+        found = json.loads(told("find", tree, "--json").stdout)["clips"]
+        archive_of = str(tree / f"archived/{ONE}.mp4")
+        assert [each["source"] for each in found] == [f"{ONE}.mp4", f"copy/{ONE}.mp4"]
+        assert all(archive_of in [file["path"] for file in each["files"]] for each in found)
+
+    def test_a_doubtful_one_without_an_archive_stays_and_the_report_says_so(
+        self, put: Put, tree: Path
+    ) -> None:
+        content = put(f"{ONE}.mp4").read_bytes()
+        assert outcomes(tree) == [("done", "not-archived")]
+        other = put(f"copy/{ONE}.mp4", content[:-1] + bytes([content[-1] ^ 1]), mtime=START + 500_000)
+        assert document(tree, *OPTIONS, "--dry-run")["errors"] == []
+        (problem,) = document(tree, *OPTIONS)["errors"]
+        assert problem["code"] == "clock-doubtful"
+        assert other.exists()
 
     def test_without_the_journal_the_tag_is_enough(self, put: Put, tree: Path) -> None:
         put(f"{ONE}.mp4")
