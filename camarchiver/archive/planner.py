@@ -116,8 +116,7 @@ def free_floor(pipeline: Pipeline, policy: ArchivePolicy) -> int:
 def is_short_of_room(pipeline: Pipeline, plan: ArchivePlan) -> bool:
     """Whether the archive's disk probably lacks the room that a plan needs, and the trash lies on it."""
     disks = _tree_disks(pipeline)
-    is_short = any(each.floor and each.freed < 0 and each.after < each.floor for each in plan.forecast)
-    return is_short and disks.trash == disks.archive
+    return disks.trash == disks.archive and any(each.is_short for each in plan.forecast)
 
 
 def with_present_room(plan: ArchivePlan) -> ArchivePlan:
@@ -167,7 +166,8 @@ def _forecast(pipeline: Pipeline, policy: ArchivePolicy, room: RoomTally) -> tup
             room.freed[device],
             trashed,
             (pipeline.started + policy.trash_age).date() if trashed else None,
-            floor if device == disks.archive else 0,
+            floor if device == disks.archive and room.largest else 0,
+            room.largest,
             is_estimate=True,
         )
     return tuple(found.values())

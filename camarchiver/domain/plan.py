@@ -152,6 +152,8 @@ class Forecast:
     """When the trash of this run expires."""
     floor: int = 0
     """Bytes that archiving leaves free."""
+    reserve: int = 0
+    """Bytes of the largest clip: its archive may need as many while it is made."""
     is_estimate: bool = False
     """Whether the size of archives that are still to be made is estimated."""
 
@@ -159,6 +161,11 @@ class Forecast:
     def after(self) -> int:
         """Bytes free after the run."""
         return self.free + self.freed
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the first clip or the last one may find no room for its archive."""
+        return self.floor > 0 and min(self.free, self.after) < self.floor + self.reserve
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,10 +85,11 @@ def forecast_lines(plan: Plan[Any, Any]) -> Iterator[str]:
         if disk.expires is not None and disk.trashed:
             line += f", {about}{size(disk.after + disk.trashed)} when its trash expires on {disk.expires}"
         yield line
-        if disk.freed < 0 and disk.after < disk.floor:
+        if disk.is_short:
+            room = max(disk.free - disk.floor - disk.reserve, 0)
             yield (
-                f"  there is room for about {size(max(disk.free - disk.floor, 0))} of archives, as"
-                f" {size(disk.floor)} stay free (--min-free); the rest is left for the next run"
+                f"  there is room for about {size(room)} of archives: {size(disk.floor)} stay free (--min-free),"
+                " and an archive may need as much as its clip while it is made; the rest is left for the next run"
             )
 
 

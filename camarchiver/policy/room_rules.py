@@ -67,6 +67,8 @@ class RoomTally:
         """Bytes by filesystem that come free; negative where room is needed."""
         self.trashed: Counter[int] = Counter()
         """Bytes by filesystem that go into a trash there."""
+        self.largest = 0
+        """Bytes of the largest clip that is to be archived."""
 
     def add(self, step: Archive | Remove) -> None:
         """Count a step."""
@@ -74,6 +76,7 @@ class RoomTally:
         size, device = clip.fingerprint.size, clip.fingerprint.device
         if isinstance(step, Archive):
             self.freed[disks.archive] -= round(size * self._share)
+            self.largest = max(self.largest, size)
         keeps = self._disposal is Disposal.KEEP or (isinstance(step, Archive) and step.keeps_source)
         if keeps or clip.links > 1:
             return

@@ -15,6 +15,7 @@ from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Label
 from camarchiver.domain.clocks import Clocks, is_doubtful, latest_time, parse_clock
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import Failure, FolderFacts, Memory, Restored
+from camarchiver.domain.plan import Forecast
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Discard, Keep, Remove
 from camarchiver.policy import (
@@ -718,7 +719,22 @@ class TestRoom:
         clip = a_clip()
         tally.add(Archive(clip, "x.mp4", Reason.NOT_ARCHIVED))
         tally.add(Remove(clip, disposal, Reason.ALREADY_ARCHIVED, an_entry(clip)))
-        assert (tally.freed, tally.trashed) == (freed, trashed)
+        assert (tally.freed, tally.trashed, tally.largest) == (freed, trashed, 1000)
+
+    @pytest.mark.parametrize(
+        ("free", "freed", "is_short"),
+        [
+            (5000, -2800, False),
+            (5000, -2900, True),
+            (2199, 5000, True),
+            (2200, 5000, False),
+        ],
+    )
+    def test_a_disk_is_short_if_the_first_clip_or_the_last_one_finds_no_room(
+        self, free: int, freed: int, is_short: bool
+    ) -> None:
+        assert Forecast(ROOT, free, freed, floor=1200, reserve=1000).is_short is is_short
+        assert not Forecast(ROOT, free, freed, reserve=1000).is_short
 
     def test_a_disk_lacks_the_clip_and_the_floor(self) -> None:
         assert room_rules.lacking(100, 1100, 10_000, 1000) == ""
