@@ -88,8 +88,9 @@ def forecast_lines(plan: Plan[Any, Any]) -> Iterator[str]:
         if disk.is_short:
             room = max(disk.free - disk.floor - disk.reserve, 0)
             yield (
-                f"  there is room for about {size(room)} of archives: {size(disk.floor)} stay free (--min-free),"
-                " and an archive may need as much as its clip while it is made; the rest is left for the next run"
+                f"  there is room for about {size(room)} of archives, as {size(disk.floor)} stay free"
+                " (--min-free) and an archive may at first need as much as its clip; the rest is left for the"
+                " next run"
             )
 
 
