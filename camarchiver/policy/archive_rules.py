@@ -124,13 +124,16 @@ def _decide_clip(
     reason = Reason.REPEAT_ASKED if archived else Reason.NOT_ARCHIVED
     if facts.same_file and clip.relative in facts.same_file:
         reason = Reason.SAME_FILE
-    elif archived is None and any(
-        may_share(clip, other, any_camera=policy.any_camera) for other in facts.alike.get(clip.relative, ())
-    ):
+    elif facts.alike and archived is None and _may_share_one(clip, facts, policy):
         reason = Reason.PERHAPS_ARCHIVED
     return to_archive(
         clip, reason, archived, keeps_source=is_doubtful(clip, now), any_camera=policy.any_camera
     )
+
+
+def _may_share_one(clip: Clip, facts: FolderFacts, policy: ArchivePolicy) -> bool:
+    others = facts.alike.get(clip.relative, ())
+    return any(may_share(clip, other, any_camera=policy.any_camera) for other in others)
 
 
 def may_share(clip: Clip, other: Label, *, any_camera: bool) -> bool:

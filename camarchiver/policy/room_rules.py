@@ -63,29 +63,43 @@ class RoomTally:
         self._disposal = disposal
         self._disks = disks
         self._share = share
-        self.freed: Counter[int] = Counter()
-        """Bytes by filesystem that come free; negative where room is needed."""
-        self.trashed: Counter[int] = Counter()
-        """Bytes by filesystem that go into a trash there."""
+        self._to_archive = 0
+        """Bytes of the clips that are to be archived."""
+        self._leaving: dict[int, int] = {}
+        """Bytes by filesystem of the sources that leave their tree."""
         self.largest = 0
         """Bytes of the largest clip that is to be archived."""
 
     def add(self, step: Archive | Remove) -> None:
-        """Count a step."""
-        disks, clip = self._disks, step.clip
-        size, device = clip.fingerprint.size, clip.fingerprint.device
+        """Count a step; there is one for every clip, so that what follows is computed from the sums."""
+        clip = step.clip
+        device, _, size, _ = clip.fingerprint
+        leaves = clip.links == 1
         if isinstance(step, Archive):
-            self.freed[disks.archive] -= round(size * self._share)
+            self._to_archive += size
             self.largest = max(self.largest, size)
-        keeps = self._disposal is Disposal.KEEP or (isinstance(step, Archive) and step.keeps_source)
-        if keeps or clip.links > 1:
-            return
-        if self._disposal is Disposal.TRASH:
-            self.trashed[disks.trash] += size
-            if device == disks.trash:
-                return
-            self.freed[disks.trash] -= size
-        self.freed[device] += size
+            leaves = leaves and not step.keeps_source
+        if leaves:
+            self._leaving[device] = self._leaving.get(device, 0) + size
+
+    @property
+    def freed(self) -> Counter[int]:
+        """Bytes by filesystem that come free; negative where room is needed."""
+        freed = Counter({self._disks.archive: -round(self._to_archive * self._share)})
+        for device, size in self._leaving.items() if self._disposal is not Disposal.KEEP else ():
+            if self._disposal is Disposal.TRASH:
+                if device == self._disks.trash:
+                    continue
+                freed[self._disks.trash] -= size
+            freed[device] += size
+        return freed
+
+    @property
+    def trashed(self) -> Counter[int]:
+        """Bytes by filesystem that go into a trash there."""
+        if self._disposal is not Disposal.TRASH:
+            return Counter()
+        return Counter({self._disks.trash: sum(self._leaving.values())})
 
 
 def used_more(outcomes: Iterable[Outcome], disks: TreeDisks) -> Counter[int]:
