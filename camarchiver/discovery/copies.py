@@ -269,7 +269,7 @@ class CopyFinder:
     def in_archive(self, relative: str, status: os.stat_result) -> Copy | Keep | None:
         """What one file of the archive is a copy of; None if the journal does not know it."""
         folder, _, name = relative.rpartition("/")
-        return self._archive(_Place(self._trees.archive, folder, name, relative, status))
+        return self._archive(FoundFile(self._trees.archive, folder, name, relative, status))
 
     def in_trash(self, relative: str, status: os.stat_result) -> Copy | None:
         """What one file of the trash is a copy of; None if the journal does not know it."""

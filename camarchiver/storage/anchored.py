@@ -74,9 +74,9 @@ def open_file(root: Path, relative: str) -> BufferedReader:
 
     Raises Stale or FileNotFoundError as `move`, and StorageError for what is no regular file.
     """
-    parts = _parts(relative)
+    parts = parts_of(relative)
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with _naming(root / relative), _folder(root, parts[:-1]) as here:
+    with _naming(root / relative), opened_folder(root, parts[:-1]) as here:
         stream = os.fdopen(os.open(parts[-1], flags, dir_fd=here), "rb")
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
