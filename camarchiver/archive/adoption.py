@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from camarchiver.archive.encode import ArchiveEncoder, digest_of, suffix_of_copy
 from camarchiver.archive.measured_clip import MeasuredClip
+from camarchiver.archive.motion import thumbnails
 from camarchiver.domain.clip import Archived, Label, Trees
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Encoding
@@ -159,7 +160,9 @@ class Adoption:
         atomic.fsync_folder(path.parent)
         status = path.stat()
         place = path.relative_to(self.trees.archive).as_posix()
-        archived = original.archived_as(place, status.st_size, unencoded)
+        looked = self.encoder.look_at(path, original.clip.camera, encoded=not unencoded)
+        archived = original.archived_as(place, status.st_size, unencoded, looked.motion)
         digest = digest_of(path, stop)
         self.writer.adopted(original.clip, archived, digest, status.st_mtime_ns, verified=verified)
+        thumbnails.keep(self.trees, original.clip, looked)
         return archived

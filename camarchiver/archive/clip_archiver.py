@@ -14,6 +14,7 @@ from camarchiver.archive.adoption import Adoption, ArchiveFound, SharedArchives
 from camarchiver.archive.encode import ArchiveEncoder, ClipFailed, Refused, Stopped, digest_of
 from camarchiver.archive.lossless import NOT_SMALLER, Unencoded
 from camarchiver.archive.measured_clip import MeasuredClip
+from camarchiver.archive.motion import chapters, thumbnails
 from camarchiver.archive.source_removal import STAYS, SourceRemover, disposal_of, with_known_time
 from camarchiver.discovery.clip_ends import current_hold
 from camarchiver.discovery.source_tree import still_there
@@ -225,15 +226,12 @@ class ClipArchiver:
         self, work: _Work, step: Archive, original: MeasuredClip, encoder: ArchiveEncoder
     ) -> tuple[Archived, EncodeResult] | Unencoded:
         """A smaller archive, or the reason why the clip is not encoded."""
-        with self._staged(work, step, original, encoder.suffix(ArchiveMethod.ENCODE, original)) as (
-            part,
-            target,
-        ):
+        suffix = encoder.suffix(ArchiveMethod.ENCODE, original)
+        threads, stop = work.threads, work.stop
+        with self._staged(work, step, original, suffix) as (part, target):
             with self._display.job(step.relative, original.media.span) as advance:
                 try:
-                    made = encoder.encode(
-                        original, part, threads=work.threads, stop=work.stop, advance=advance
-                    )
+                    made = encoder.encode(original, part, threads=threads, stop=stop, advance=advance)
                 except Refused as refused:
                     if refused.is_lasting or self._is_last_try(step.clip):
                         return Unencoded(Reason.REFUSED, f"no encoder did it: {refused.message}")
@@ -244,10 +242,10 @@ class ClipArchiver:
 
     def _is_last_try(self, clip: Clip) -> bool:
         """Whether the clip would not be retried automatically if it failed now."""
-        failure = self._context.failures.of(clip.relative)
-        if failure is None or not failure.is_last_but_one:
+        failure, now = self._context.failures.of(clip.relative), clip.fingerprint
+        if failure is None or (failure.size, failure.mtime_ns) != (now.size, now.mtime_ns):
             return False
-        return (failure.size, failure.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)
+        return failure.is_last_but_one
 
     @contextmanager
     def _staged(
@@ -280,6 +278,8 @@ class ClipArchiver:
         made: EncodeResult,
     ) -> Archived:
         clip = step.clip
+        examiner, announce = self._adoption().encoder.examiner, work.note.staging_again
+        made = chapters.add(examiner, part, made, original.media.span, announce=announce, stop=work.stop)
         # Where nobody knows which time is right, the archive keeps both: one in its name, one in its mtime.
         moment_ns = int(clip.recorded.timestamp() * 1_000_000_000)
         moment_ns = clip.written_ns if is_doubtful(clip, self._context.writer.now()) else moment_ns
@@ -300,8 +300,9 @@ class ClipArchiver:
         if made.way is ArchiveMethod.COPY and unencoded is not None:
             self._context.writer.copying(clip, digest, unencoded)
         place = self._place(step, original, part, target)
-        archived = original.archived_as(place, size, unencoded or "")
+        archived = original.archived_as(place, size, unencoded or "", made.looked.motion)
         self._context.writer.archived(clip, archived, made, digest, moment_ns)
+        thumbnails.keep(self._context.trees, clip, made.looked)
         self._forget_damage(clip, place)
         return archived
 

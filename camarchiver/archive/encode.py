@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from camarchiver.archive.fallback import Encoded, EncoderFallback, GpuBreaker
 from camarchiver.archive.lossless import Unencoded, unencodable
 from camarchiver.archive.measured_clip import MeasuredClip
 from camarchiver.domain.clip import Clip
+from camarchiver.domain.motion import NOT_LOOKED, Looked
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding
 from camarchiver.errors import CamarchiverError
@@ -26,11 +28,13 @@ from camarchiver.media.encoders import (
     container_for,
     remux_container,
 )
+from camarchiver.media.examiner import Examiner
 from camarchiver.media.ffmpeg_args import Job
-from camarchiver.media.info import Media, Pictures
+from camarchiver.media.info import Look, Media
 from camarchiver.media.parsing.prober import ProbeError, Prober
 from camarchiver.media.transcoder import Finished
-from camarchiver.media.verification.rules import Facts, Verdict, decodes_whole, pairs_to_compare, verify
+from camarchiver.media.verification.rules import Facts, Verdict
+from camarchiver.motion.events import WHOLE_VIEWS, CameraViews
 from camarchiver.policy.raw_rates import NO_RATES, RawRates
 from camarchiver.policy.unencoded_rules import KEEP_SIGNED, SignedRule
 from camarchiver.runtime.progress import Advance
@@ -81,6 +85,8 @@ class ArchiveSettings:
     """The part of a source's bytes that encoding must save."""
     signed: SignedRule = KEEP_SIGNED
     raw_rates: RawRates = NO_RATES
+    views: CameraViews = WHOLE_VIEWS
+    """Masks and zones of cameras."""
 
 
 class ArchiveEncoder:
@@ -90,6 +96,7 @@ class ArchiveEncoder:
         self, prober: Prober, choice: Choice, breaker: GpuBreaker, settings: ArchiveSettings
     ) -> None:
         self._prober = prober
+        self.examiner = Examiner(prober, choice.ffmpeg.path)
         self._choice = choice
         self._breaker = breaker
         self._settings = settings
@@ -124,7 +131,9 @@ class ArchiveEncoder:
 
         A copy shows what its source shows, but a damaged source must stay in its tree.
         """
-        if not self._decodes(original.clip.path, original.media, threads, stop):
+        with _stopping():
+            is_sound = self.examiner.decodes(original.clip.path, original.media, threads, stop)
+        if not is_sound:
             raise ClipFailed(Reason.DAMAGED, "it does not decode whole")
 
     def is_small_enough(self, made: EncodeResult, original: MeasuredClip) -> bool:
@@ -141,16 +150,17 @@ class ArchiveEncoder:
         Raises Refused if no encoder succeeds, ClipFailed if no other way may be tried, Stopped, or OSError.
         """
         job = self._job(original, part, threads)
-        last = Verdict(False)
+        last, looked = Verdict(False), NOT_LOOKED
 
         def check(finished: Finished, encoder: Encoder) -> Verdict:
-            nonlocal last
-            last = self._check_encoding(finished, encoder, original, part, threads, stop)
+            nonlocal last, looked
+            last, looked = self._check_encoding(finished, encoder, original, part, threads, stop)
             return last
 
-        encoded = EncoderFallback(self._choice, self._breaker, stop).run(
-            job, check, on_progress=lambda at: advance(at.out_time, at.speed)
-        )
+        with _stopping():
+            encoded = EncoderFallback(self._choice, self._breaker, stop).run(
+                job, check, on_progress=lambda at: advance(at.out_time, at.speed)
+            )
         if encoded.stopped:
             raise Stopped("the run stops")
         if encoded.encoder is None:
@@ -173,30 +183,45 @@ class ArchiveEncoder:
             "every frame's time, the sound and some pictures compared, "
             + ("decoded whole" if hardware or self._settings.verify_full else "keyframes decoded"),
             (*last.notes, *changes(original.media, encoded.encoder, self._settings.encode)),
+            looked,
         )
 
     def keep(
         self, way: ArchiveMethod, original: MeasuredClip, why: Unencoded, part: Staged, stop: Stopper
     ) -> EncodeResult:
         """Make a lossless copy and verify it; raises as `encode` does."""
-        if way is ArchiveMethod.REMUX:
-            return self._remux(original, why, part, stop)
-        return self._copy(original, why, part)
+        with _stopping():
+            if way is ArchiveMethod.REMUX:
+                return self._remux(original, why, part, stop)
+            return self._copy(original, why, part)
+
+    def look_at(self, archive: Path, camera: str, *, encoded: bool) -> Looked:
+        """Pictures of an archive, and the motion in it; `encoded` is False for a lossless copy."""
+        with _stopping():
+            return self.examiner.examined(archive, self._look(camera, encoded=encoded)).looked
+
+    def _look(self, camera: str, *, encoded: bool = True) -> Look:
+        return Look(self._settings.views.of(camera), encoded)
 
     def tags(self, archive: Path) -> Mapping[str, str]:
         """The container's metadata; empty if it can't be read."""
-        measured = self._measured(archive)
+        with _stopping():
+            measured = self.examiner.measured(archive)
         return measured.tags if isinstance(measured, Media) else {}
 
     def compare(self, original: MeasuredClip, archive: Path, stop: Stopper) -> Verdict:
         """Decode source and archive completely, to adopt an archive that the journal lacks."""
-        measured = self._measured(archive)
+        with _stopping():
+            return self._compared(original, archive, stop)
+
+    def _compared(self, original: MeasuredClip, archive: Path, stop: Stopper) -> Verdict:
+        measured = self.examiner.measured(archive)
         if isinstance(measured, str):
             return Verdict(False, measured)
         for path, media in ((original.clip.path, original.media), (archive, measured)):
-            if not self._decodes(path, media, 0, stop):
+            if not self.examiner.decodes(path, media, 0, stop):
                 return Verdict(False, f"{path} does not decode whole")
-        return self._verify(
+        return self.examiner.verified(
             Facts(
                 source=original.media,
                 archive=measured,
@@ -208,7 +233,7 @@ class ArchiveEncoder:
                 max_height=measured.video.height,
                 decoded_clean=True,
             ),
-            original,
+            original.clip.path,
             archive,
             thorough=True,
         )
@@ -232,19 +257,16 @@ class ArchiveEncoder:
         part: Staged,
         threads: int,
         stop: Stopper,
-    ) -> Verdict:
+    ) -> tuple[Verdict, Looked]:
         whole = encoder.backend is not Backend.SOFTWARE or self._settings.verify_full
-        clean: bool | None = None
-        if whole or finished.returncode:
-            archive = self._measured(part.path)
-            if isinstance(archive, Media) and not finished.returncode:
-                clean = self._decodes(part.path, archive, threads, stop)
-        else:
-            archive, clean = self._examined(part.path)
-        return self._verify(
+        found = self.examiner.examined(part.path, self._look(original.clip.camera))
+        clean = None if finished.returncode else found.keyframes_decode
+        if whole and isinstance(found.media, Media) and not finished.returncode:
+            clean = self.examiner.decodes(part.path, found.media, threads, stop)
+        verdict = self.examiner.verified(
             Facts(
                 source=original.media,
-                archive=archive,
+                archive=found.media,
                 exit_status=finished.returncode,
                 stderr=finished.stderr,
                 frames_encoded=finished.frames,
@@ -253,10 +275,11 @@ class ArchiveEncoder:
                 max_height=self._settings.encode.max_height,
                 decoded_clean=clean,
             ),
-            original,
+            original.clip.path,
             part.path,
             thorough=whole,
         )
+        return verdict, found.looked
 
     def _remux(self, original: MeasuredClip, why: Unencoded, part: Staged, stop: Stopper) -> EncodeResult:
         if original.media.raw_rate:
@@ -266,19 +289,19 @@ class ArchiveEncoder:
         )
         finished = transcoder.run(self._choice.ffmpeg.path, arguments, stop=stop)
         _raise_if_stopped(finished)
-        archive, clean = self._examined(part.path)
-        verdict = self._verify(
+        found = self.examiner.examined(part.path, self._look(original.clip.camera, encoded=False))
+        verdict = self.examiner.verified(
             Facts(
                 source=original.media,
-                archive=archive,
+                archive=found.media,
                 exit_status=finished.returncode,
                 stderr=finished.stderr,
                 frames_encoded=finished.frames,
                 codec=original.media.video.codec,
                 keep_audio=True,
-                decoded_clean=clean,
+                decoded_clean=found.keyframes_decode,
             ),
-            original,
+            original.clip.path,
             part.path,
             thorough=self._settings.verify_full,
         )
@@ -287,14 +310,16 @@ class ArchiveEncoder:
                 raise ClipFailed(Reason.NO_SPACE, verdict.problem)
             raise Refused(verdict.problem, is_lasting=True)
         verified = "every frame's time, the sound and some pictures compared, keyframes decoded"
-        return self._unencoded(ArchiveMethod.REMUX, original, why, part, finished.seconds, verified)
+        made = self._unencoded(ArchiveMethod.REMUX, original, why, part, finished.seconds, verified)
+        return replace(made, looked=found.looked)
 
     def _copy(self, original: MeasuredClip, why: Unencoded, part: Staged) -> EncodeResult:
         with original.clip.path.open("rb") as source:
             digest = copying.copy_into(source, part)
         if digest != original.digest:
             raise ClipFailed(Reason.FAILED, "the source changed while it was copied")
-        return self._unencoded(ArchiveMethod.COPY, original, why, part, 0.0, "byte for byte")
+        made = self._unencoded(ArchiveMethod.COPY, original, why, part, 0.0, "byte for byte")
+        return replace(made, looked=self.look_at(part.path, original.clip.camera, encoded=False))
 
     def _unencoded(
         self,
@@ -319,46 +344,14 @@ class ArchiveEncoder:
             "audio": settings.audio,
         }
 
-    def _measured(self, path: Path) -> Media | str:
-        try:
-            return self._prober.measure(path)
-        except ProbeError as error:
-            if error.reason == "stopped":
-                raise Stopped(error.message) from error
-            return error.message
 
-    def _examined(self, path: Path) -> tuple[Media | str, bool | None]:
-        """The file, and whether its keyframes decode."""
-        try:
-            found = self._prober.examine(path)
-        except ProbeError as error:
-            if error.reason == "stopped":
-                raise Stopped(error.message) from error
-            return error.message, None
-        if found.flaw:
-            _log.debug("%s %s", path, found.flaw)
-        return found.media, not found.flaw
-
-    def _verify(self, facts: Facts, original: MeasuredClip, archive: Path, *, thorough: bool) -> Verdict:
-        """Apply the rules; the pictures are compared only if nothing else is wrong with the archive."""
-        pairs = pairs_to_compare(facts, thorough=thorough)
-        if not pairs:
-            return verify(facts)
-        try:
-            pictures: Pictures | str = self._prober.compare(
-                original.clip.path, archive, pairs, original.media.raw_rate
-            )
-        except ProbeError as error:
-            if error.reason == "stopped":
-                raise Stopped(error.message) from error
-            pictures = error.message
-        return verify(replace(facts, pictures=pictures))
-
-    def _decodes(self, path: Path, media: Media, threads: int, stop: Stopper) -> bool:
-        arguments = ffmpeg_args.decode(path, threads=threads)
-        finished = transcoder.run(self._choice.ffmpeg.path, arguments, stop=stop)
-        _raise_if_stopped(finished)
-        return decodes_whole(media, finished.returncode, finished.stderr, finished.frames)
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """Raise Stopped where an examination ended because the run stops."""
+    try:
+        yield
+    except ProbeError as error:
+        raise _as_failure(error) from error
 
 
 def _as_failure(error: ProbeError) -> CamarchiverError:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from camarchiver.domain.clip import Archived, Clip
+from camarchiver.domain.motion import ClipMotion
 from camarchiver.media.info import Media
 
 
@@ -20,7 +21,9 @@ class MeasuredClip:
     metadata: Mapping[str, str]
     """The container's metadata for the archive."""
 
-    def archived_as(self, place: str, size: int, unencoded: str) -> Archived:
+    def archived_as(
+        self, place: str, size: int, unencoded: str, motion: ClipMotion | None = None
+    ) -> Archived:
         """The journal's entry for its archive, which is at `place` below the archive root.
 
         `unencoded` says why the archive is a lossless copy; it is empty if the clip was encoded.
@@ -36,4 +39,5 @@ class MeasuredClip:
             remuxed=bool(unencoded),
             duration=round(self.media.span, 3),
             unencoded=unencoded,
+            motion=motion,
         )

@@ -148,8 +148,9 @@ class _Recovery:
                         path.unlink()
 
     def _resolve(self, clip: Clip, work: ClipWork) -> None:
-        if work.staged and atomic.staged_stem(Path(work.staged).name) is not None:
-            self._remove_staged(clip, self._trees.archive, work.staged)
+        for staged in filter(None, (work.staged, work.staged_again)):
+            if atomic.staged_stem(Path(staged).name) is not None:
+                self._remove_staged(clip, self._trees.archive, staged)
         entries = self._archives.entries(clip)
         for original, copy in self._remover.copies(clip, entries[-1] if entries else None):
             for staged in anchored.unfinished(copy.root, copy.relative):

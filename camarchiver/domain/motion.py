@@ -1,8 +1,9 @@
-"""When something moves in a clip, as its archiving found out. Pure."""
+"""When something moves in a clip, and what a strip of its pictures shows. Pure."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -12,6 +13,12 @@ from camarchiver.domain.fields import Seconds
 MOST_SPANS = 100
 """Spans that a clip may have: those closest together are joined until no more are left."""
 
+MOST_PICTURES = 9
+"""Pictures in a strip."""
+MOST_SCORES = 512
+"""Scores of one strip: of more keyframes, those in one part of the clip share the highest."""
+
+_Pixels = Annotated[int, Meta(ge=1, le=65_535)]
 ZoneName = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -49,3 +56,43 @@ class ClipMotion(msgspec.Struct, frozen=True, omit_defaults=True):
     def seconds(self, zone: str = "") -> float:
         """How long something moves, in one zone or anywhere."""
         return sum(span.seconds for span in self.in_zone(zone))
+
+
+class KeyframeScore(NamedTuple):
+    """How much moves at one keyframe."""
+
+    at: Seconds
+    """Seconds from the clip's first frame."""
+    area: Annotated[float, Meta(ge=0, le=100)]
+    """Percent of the picture."""
+
+
+class ThumbnailStrip(msgspec.Struct, frozen=True):
+    """What a strip shows: its pictures stand side by side, in the order of their times."""
+
+    width: _Pixels
+    """Of one picture."""
+    height: _Pixels
+    times: Annotated[tuple[Seconds, ...], Meta(min_length=1, max_length=MOST_PICTURES)]
+    """Of each picture, in seconds from the clip's first frame."""
+    scores: Annotated[tuple[KeyframeScore, ...], Meta(max_length=MOST_SCORES)] = ()
+    """Empty if no detector looked at the clip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What the keyframes of a file show."""
+
+    strip: ThumbnailStrip | None = None
+    """None if no picture could be made."""
+    jpeg: bytes = b""
+    motion: ClipMotion | None = None
+    """None if nothing looked for motion: OpenCV is not installed, or a mask can't be read."""
+    has_chapters: bool = False
+    """Whether the file has chapters of its own."""
+    note: str = ""
+    """Why there is nothing to show, as a sentence; empty otherwise."""
+
+
+NOT_LOOKED = Looked()
+"""Of a clip whose keyframes nobody looked at."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from camarchiver.domain.motion import NOT_LOOKED, Looked
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import DAMAGED, Step
 from camarchiver.errors import ExitCode, Problem, signal_code
@@ -57,6 +58,8 @@ class EncodeResult:
     verified: str
     """How it was verified, in words."""
     notes: tuple[str, ...] = ()
+    looked: Looked = NOT_LOOKED
+    """Small pictures of it, and what moves in it."""
 
 
 @dataclass(frozen=True, slots=True)

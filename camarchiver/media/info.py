@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from camarchiver.domain.motion import NOT_LOOKED, Looked
+from camarchiver.motion.events import WHOLE_VIEW, View
+
 
 @dataclass(frozen=True, slots=True)
 class VideoStream:
@@ -91,12 +94,23 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """How to look at the keyframes of a file while they are decoded."""
+
+    view: View = WHOLE_VIEW
+    """Which parts of the picture count; the zones only name them."""
+    encoded: bool = False
+    """Whether one of our encoders wrote it, with constant quality: then its packets tell of motion, too."""
+
+
+@dataclass(frozen=True, slots=True)
 class Examined:
     """One file as its packets show it, with its keyframes decoded."""
 
     media: Media
     flaw: str
     """The decoder's error, as a predicate whose subject is the file; empty if there was none."""
+    looked: Looked = NOT_LOOKED
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from camarchiver.motion.changes import PictureChange
-from camarchiver.motion.events import Rules, Score
+from camarchiver.motion.events import Rules, Score, View
 from camarchiver.motion.paths import Paths
 from camarchiver.motion.planes import (
     Blob,
@@ -23,7 +23,7 @@ from camarchiver.motion.planes import (
     normalised,
     smooth,
 )
-from camarchiver.motion.view import View, areas
+from camarchiver.motion.view import areas
 
 LEARNING = 6.5
 """Seconds in which the background adopts two thirds of a change, where nothing differs from it."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
 
 WIDTH = 320
 """Pixels; every picture is scaled to this width: a finer one costs more and finds more noise."""
@@ -39,6 +42,13 @@ class Blob:
     columns: slice
     centre: tuple[float, float]
     """Column and row, in cells."""
+
+
+def luma_of(frame: VideoFrame) -> Luma:
+    """The first plane of a frame in a format that begins with 8 bits of luma."""
+    first = frame.planes[0]
+    rows: Luma = np.frombuffer(memoryview(first), np.uint8).reshape(-1, first.line_size)
+    return rows[: frame.height, : frame.width]
 
 
 def shrink(luma: Luma) -> Luma:

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from camarchiver.motion import keyframe_rules
 from camarchiver.motion.events import MotionState
 from camarchiver.motion.keyframe_rules import Attention, DecodeChoice
-from camarchiver.motion.planes import Luma, shrink
+from camarchiver.motion.planes import Luma, luma_of, shrink
 
 _log = logging.getLogger("camarchiver.motion.sampler")
 
@@ -267,6 +267,4 @@ class _Decoder:
 def _luma(frame: VideoFrame) -> Luma:
     if frame.format.name not in LUMA_FIRST:
         return np.asarray(frame.to_ndarray(format="gray"), np.uint8)
-    plane = frame.planes[0]
-    rows: Luma = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-    return rows[: frame.height, : frame.width]
+    return luma_of(frame)

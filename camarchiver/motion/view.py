@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from camarchiver.errors import UsageError
-from camarchiver.motion.events import Polygon
+from camarchiver.motion.events import Polygon, View
 from camarchiver.motion.planes import CELL, Cells, in_cells
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """Which parts of the picture count."""
-
-    ignored: tuple[Polygon, ...] = ()
-    """Areas where motion is ignored: a road, a tree, the displayed clock."""
-    mask: Path | None = None
-    """An image of the same view whose black parts are ignored."""
-    zones: Mapping[str, Polygon] = field(default_factory=dict)
-    """If there are zones, only motion within one of them counts."""
 
 
 def areas(view: View, shape: tuple[int, ...]) -> tuple[Cells, dict[str, Cells]]:

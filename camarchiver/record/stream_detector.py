@@ -10,10 +10,9 @@ from av.video.codeccontext import VideoCodecContext
 
 from camarchiver.motion import events as motion_events
 from camarchiver.motion.detector import Detector
-from camarchiver.motion.events import MotionEvent, MotionState, Rules
+from camarchiver.motion.events import MotionEvent, MotionState, Rules, View
 from camarchiver.motion.planes import Luma
 from camarchiver.motion.sampler import KeyframeSampler, SampledPicture, Sampler, VideoPacket
-from camarchiver.motion.view import View
 from camarchiver.record.capture.packet import TimedPacket
 
 

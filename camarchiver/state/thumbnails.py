@@ -9,13 +9,12 @@ import shutil
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from msgspec import Meta
 
 from camarchiver.domain.clip import Clip
-from camarchiver.domain.fields import Seconds
+from camarchiver.domain.motion import ThumbnailStrip
 from camarchiver.domain.untrusted import decode
 from camarchiver.journal.event import JournalEvent
 from camarchiver.storage import anchored, atomic
@@ -23,17 +22,12 @@ from camarchiver.storage import anchored, atomic
 FOLDER = "cache/thumbnails"
 """Below the state folder."""
 
-MOST_PICTURES = 9
-MOST_SCORES = 512
-"""Scores of one strip: of more keyframes, those in one part of the clip share the highest."""
-
 _READABLE = 0o644
 """Pages link to these files and are read by a web server; only the folder is private."""
 _HEAD_BYTES = 65_536 + 64
 """Enough for the longest comment and what stands before it."""
 _COMMENT = 0xFE
 _APPLICATION = range(0xE0, 0xF0)
-_Pixels = Annotated[int, Meta(ge=1, le=65_535)]
 
 
 class StripKey(NamedTuple):
@@ -59,27 +53,6 @@ class StripKey(NamedTuple):
         if event.source_size is None or event.source_mtime_ns is None:
             return None
         return cls(event.start.date(), event.source, event.source_size, event.source_mtime_ns)
-
-
-class KeyframeScore(NamedTuple):
-    """How much moves at one keyframe."""
-
-    at: Seconds
-    """Seconds from the clip's first frame."""
-    area: Annotated[float, Meta(ge=0, le=100)]
-    """Percent of the picture."""
-
-
-class ThumbnailStrip(msgspec.Struct, frozen=True):
-    """What a strip shows: its pictures stand side by side, in the order of their times."""
-
-    width: _Pixels
-    """Of one picture."""
-    height: _Pixels
-    times: Annotated[tuple[Seconds, ...], Meta(min_length=1, max_length=MOST_PICTURES)]
-    """Of each picture, in seconds from the clip's first frame."""
-    scores: Annotated[tuple[KeyframeScore, ...], Meta(max_length=MOST_SCORES)] = ()
-    """Empty if no detector looked at the clip."""
 
 
 def path(state: Path, key: StripKey) -> Path:

@@ -56,12 +56,14 @@ class ClipWork(msgspec.Struct, frozen=True):
     run: Run
     staged: AnyPath = ""
     """Below the archive root; empty while nothing is staged."""
+    staged_again: AnyPath = ""
+    """The same of a second file, which gets what the first one holds, and chapters."""
 
     def __post_init__(self) -> None:
         check_time(self.start)
         check_below(self.clip)
-        if self.staged:
-            check_below(self.staged)
+        for staged in filter(None, (self.staged, self.staged_again)):
+            check_below(staged)
         for name in self.sidecars:
             check_name(name)
 
@@ -163,6 +165,11 @@ class ClipNote:
     def staging(self, staged: Path) -> None:
         """An unfinished archive is about to appear at this path, below the archive root."""
         self._work = replace(self._work, staged=staged.relative_to(self._archive).as_posix())
+        _write(self._path, self._work)
+
+    def staging_again(self, staged: Path) -> None:
+        """A second unfinished file is about to appear beside the first."""
+        self._work = replace(self._work, staged_again=staged.relative_to(self._archive).as_posix())
         _write(self._path, self._work)
 
     def keep(self) -> None:

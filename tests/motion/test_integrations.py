@@ -17,9 +17,8 @@ from av.video.stream import VideoStream as AvVideoStream
 from camarchiver.errors import UsageError
 from camarchiver.motion import events as motion_events
 from camarchiver.motion.detector import Detector
-from camarchiver.motion.events import MotionEvent, Rules, Score
+from camarchiver.motion.events import MotionEvent, Rules, Score, View
 from camarchiver.motion.sampler import KeyframeSampler, SampledPicture, Sampler
-from camarchiver.motion.view import View
 from camarchiver.record.stream_detector import StreamDetector
 from tests.clips import FFMPEGS
 from tests.recordings import rec_items, rec_watch

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from camarchiver.errors import UsageError
 from camarchiver.motion import events as motion_events
 from camarchiver.motion import keyframe_rules
+from camarchiver.motion.clip_motion import KeyframeChange
 from camarchiver.motion.detector import Detector
+from camarchiver.motion.events import WHOLE_VIEW, MotionState, Rules, Score, View
 from camarchiver.motion.events import MotionEvent as Motion
-from camarchiver.motion.events import MotionState, Rules, Score
 from camarchiver.motion.keyframe_rules import Attention
+from camarchiver.motion.keyframes import KeyframeDetector
 from camarchiver.motion.paths import Paths
 from camarchiver.motion.planes import Blob, Luma, shrink
-from camarchiver.motion.view import View
 
 
 class TestAttention:
@@ -462,3 +463,43 @@ class TestPersonsFarAway:
                 for x, y in rng.uniform(0, 40, (30, 2))
             ]
             assert paths.follow(rain, number * PERIOD) is None
+
+
+class TestKeyframes:
+    """What moved from one keyframe to the next, without a learned background."""
+
+    def looked(self, *frames: Luma, view: View = WHOLE_VIEW) -> list[KeyframeChange]:
+        detector = KeyframeDetector(Rules(), view)
+        found = [detector.look(frame, 4.0 * number) for number, frame in enumerate(frames)]
+        assert found[0] is None
+        return [change for change in found if change is not None]
+
+    def test_noise_is_no_motion(self) -> None:
+        assert self.looked(*calm(8)) == [KeyframeChange(4.0 * at, 4.0 * at + 4, 0, 0) for at in range(7)]
+
+    def test_who_comes_and_goes_is_an_object(self) -> None:
+        came, went = self.looked(scene(1), scene(2, thing=94), scene(3))
+        assert (came.went, went.came) == (0, 0)
+        assert all(0.5 <= area <= 8 for area in (came.came, went.went))
+
+    @pytest.mark.parametrize("light", [0.4, 0.7, 1.3])
+    def test_a_light_switch_is_no_object(self, light: float) -> None:
+        (change,) = self.looked(scene(1), scene(2, light=light))
+        assert not change.is_motion
+
+    def test_a_change_of_everything_is_unsure(self) -> None:
+        rng = np.random.default_rng(1)
+        wild = np.kron(rng.integers(0, 255, (23, 40)), np.ones((8, 8)))[:180].astype(np.uint8)
+        (change,) = self.looked(scene(1), wild)
+        assert change.unsure
+        assert not change.is_motion
+
+    def test_masks_hide_and_zones_name(self) -> None:
+        left, right = ((0, 0), (0.5, 0), (0.5, 1), (0, 1)), ((0.5, 0), (1, 0), (1, 1), (0.5, 1))
+        frames = scene(1), scene(2, thing=94)
+        (seen,) = self.looked(*frames, view=View(zones={"left": left, "right": right}))
+        assert (seen.is_motion, seen.zones) == (True, ("left",))
+        (elsewhere,) = self.looked(*frames, view=View(zones={"right": right}))
+        assert (elsewhere.is_motion, elsewhere.zones) == (True, ())
+        (hidden,) = self.looked(*frames, view=View(ignored=(left,)))
+        assert (hidden.is_motion, hidden.unsure) == (False, False)

@@ -84,7 +84,7 @@ class RecordOptions:
 
     def watch(self) -> DetectionSettings:
         """What counts as motion. Raises UsageError."""
-        from camarchiver.motion.view import View
+        from camarchiver.motion.events import View
         from camarchiver.record.stream_detector import DetectionSettings
 
         pictures = [Path(mask) for mask in self.masks if mask.lower().endswith(_PICTURES)]

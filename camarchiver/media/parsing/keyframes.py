@@ -12,6 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver.errors import cause
+from camarchiver.media.parsing.motion_look import MotionLook
 from camarchiver.media.parsing.parameter_sets import header_of
 from camarchiver.media.parsing.streams import aspect_of, codec_of
 
@@ -24,7 +25,8 @@ _LOOK_EVERY = 25
 class Keyframes:
     """Decodes keyframes of one stream: all of them, or those whose size may differ from the ones before."""
 
-    def __init__(self, video: AvVideoStream, *, every: bool) -> None:
+    def __init__(self, video: AvVideoStream, *, every: bool, look: MotionLook | None = None) -> None:
+        """`look` sees every keyframe that is decoded."""
         # The encoders need the cores.
         video.codec_context.thread_count = 1
         self.varies = ""
@@ -34,6 +36,7 @@ class Keyframes:
         self._video = video
         self._codec = codec_of(video) or ""
         self._every = every
+        self._look = look
         self._header = b""
         self._since = 0
         self._expected = 0
@@ -54,13 +57,15 @@ class Keyframes:
         if self._error:
             return
         context = self._video.codec_context
+        frames = list[VideoFrame]()
         try:
-            for frame in (*packet.decode(), *context.decode(None)):
-                self._look_at(cast("VideoFrame", frame))
+            frames += (cast("VideoFrame", frame) for frame in (*packet.decode(), *context.decode(None)))
         except av.FFmpegError as error:
             self._error = cause(error)
         finally:
             context.flush_buffers()
+        for frame in frames:
+            self._look_at(frame)
 
     def flaw(self, complaints: Complaints) -> str:
         """Why the pictures are not proved to be there; empty if they are."""
@@ -85,6 +90,8 @@ class Keyframes:
     def _look_at(self, frame: VideoFrame) -> None:
         self._decoded += not frame.is_corrupt
         aspect = aspect_of(self._video.codec_context.sample_aspect_ratio)
+        if self._look is not None:
+            self._look.look(frame, aspect)
         looks = (f"{frame.width}x{frame.height}", f"a pixel aspect of {aspect}", frame.format.name)
         if not self._looks:
             self._looks = looks

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from camarchiver.errors import CamarchiverError, described
-from camarchiver.media.info import Examined, Glance, Media, Pictures
+from camarchiver.media.info import Examined, Glance, Look, Media, Pictures
 from camarchiver.runtime import processes
 
 # PyAV costs 100 ms and 30 MB to import: only the worker imports it.
@@ -76,15 +76,22 @@ class Prober:
         """Read the file's header only; raises `ProbeError`."""
         return cast(Glance, self._ask("glance", path))
 
-    def examine(self, path: Path) -> Examined:
-        """Read every packet and decode every keyframe of the first video stream; raises `ProbeError`."""
-        return cast(Examined, self._ask("examine", path))
+    def examine(self, path: Path, look: Look | None = None) -> Examined:
+        """Read every packet and decode every keyframe of the first video stream; raises `ProbeError`.
+
+        With `look` the keyframes are also looked at: pictures and motion.
+        """
+        return cast(Examined, self._ask("examine", path, look))
 
     def compare(
         self, source: Path, archive: Path, pairs: Sequence[Pair], raw_rate: Fraction | None = None
     ) -> Pictures:
         """Decode these frames of both files and say how they differ; raises `ProbeError`."""
         return cast(Pictures, self._ask("compare", archive, source, pairs, raw_rate))
+
+    def differs(self, one: Path, other: Path) -> str:
+        """How the streams, packets, times or tags of two files differ; empty if not. Raises `ProbeError`."""
+        return cast(str, self._ask("differs", one, other))
 
     def close(self) -> None:
         """End the worker; a call under way in another thread raises `ProbeError` (`stopped`)."""

@@ -16,9 +16,11 @@ from av.container import InputContainer
 from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver.errors import cause
-from camarchiver.media.info import Examined, Glance, Media, PicturePosition, Pictures
+from camarchiver.media.info import Examined, Glance, Look, Media, PicturePosition, Pictures
 from camarchiver.media.parsing import dhav, pictures, raw_streams
 from camarchiver.media.parsing.keyframes import Complaints, Keyframes
+from camarchiver.media.parsing.motion_look import MotionLook
+from camarchiver.media.parsing.packet_digest import stream_digests
 from camarchiver.media.parsing.packet_tally import Joints, PacketTally, audio_stream_of, span_of, unkeepable
 from camarchiver.media.parsing.packet_times import Shown
 from camarchiver.media.parsing.streams import (
@@ -34,12 +36,14 @@ from camarchiver.naming.limits import LONGEST_SECONDS
 
 Beat = Callable[[], None]
 """To be called with every packet, so that a long clip does not count as hanging."""
-Answer = Media | Examined | Glance | Pictures
+Answer = Media | Examined | Glance | Pictures | str
 
 # Enough for the codec, the size and the duration of all but a few files, without decoding a frame.
 _QUICK = {"probesize": "32", "analyzeduration": "1"}
 # Otherwise opening a file decodes its first keyframe only for the pixel format.
 _UNDECODED = {"skip_frame": "all"}
+_OF_SCALING = frozenset({"swscaler"})
+"""Sources of messages that say nothing about the file."""
 
 
 def answer(job: str, path: Path, others: tuple[Any, ...], beat: Beat) -> Answer:
@@ -81,26 +85,30 @@ def measure(path: Path, raw_rate: Fraction | None, beat: Beat) -> Media:
         return media
 
 
-def examine(path: Path, beat: Beat) -> Examined:
+def examine(path: Path, look: Look | None, beat: Beat) -> Examined:
     """Read every packet and decode the keyframes, the cheapest proof that the pictures are there."""
     with av.logging.Capture(local=False) as complaints:
         try:
-            return _examined(path, beat, complaints)
+            return _examined(path, look, beat, complaints)
         except av.FFmpegError as error:
             if isinstance(error, OSError):
                 raise
             raise _unreadable(error, complaints) from error
 
 
-def _examined(path: Path, beat: Beat, complaints: Complaints) -> Examined:
+def _examined(path: Path, wanted: Look | None, beat: Beat, complaints: Complaints) -> Examined:
     with _opened(path, _UNDECODED) as container:
         video = _first_video(container)
-        keyframes = Keyframes(video, every=True)
-        tally = _read(path, container, video, beat, keyframes)
-        flaw = keyframes.flaw(complaints)
+        look = MotionLook(wanted) if wanted is not None else None
+        keyframes = Keyframes(video, every=True, look=look)
+        tally = _read(path, container, video, beat, keyframes, look)
+        flaw = keyframes.flaw([each for each in complaints if each[1] not in _OF_SCALING])
         if not video.codec_context.pix_fmt:
             raise NotParsed("damaged", flaw or "has a video stream of unknown picture format")
-        return Examined(_media(container, video, tally, keyframes), flaw)
+        media = _media(container, video, tally, keyframes)
+        if look is None or flaw:
+            return Examined(media, flaw)
+        return Examined(media, flaw, replace(look.end(media), has_chapters=bool(container.chapters())))
 
 
 def glance(path: Path, beat: Beat) -> Glance:
@@ -146,16 +154,36 @@ def _grids(
         return pictures.grids(opened, places, beat, look_ahead=look_ahead, raw_rate=raw_rate)
 
 
+def differs(one: Path, other: Path, beat: Beat) -> str:
+    """How two files differ in what they hold, chapters aside; empty if they do not."""
+    ours, theirs = (replace(measure(path, None, beat), other_streams=()) for path in (one, other))
+    lost = [key for key, value in ours.tags.items() if key != "encoder" and theirs.tags.get(key) != value]
+    if lost:
+        return f"the tag {lost[0]} differs"
+    if replace(ours, tags={}) != replace(theirs, tags={}):
+        return "its streams or times differ"
+    with _opened(one, _UNDECODED) as first, _opened(other, _UNDECODED) as second:
+        if stream_digests(first, beat) != stream_digests(second, beat):
+            return "its packets differ"
+    return ""
+
+
 _JOBS: dict[str, Callable[..., Answer]] = {
     "measure": measure,
     "examine": examine,
     "glance": glance,
     "compare": compare,
+    "differs": differs,
 }
 
 
 def _read(
-    path: Path, container: InputContainer, video: AvVideoStream, beat: Beat, keyframes: Keyframes
+    path: Path,
+    container: InputContainer,
+    video: AvVideoStream,
+    beat: Beat,
+    keyframes: Keyframes,
+    look: MotionLook | None = None,
 ) -> PacketTally:
     """Every packet of the file, keyframes of its picture decoded."""
     tally = PacketTally(container, video)
@@ -172,6 +200,8 @@ def _read(
             # Other packets are not given to the decoder.
             if packet.is_keyframe:
                 keyframes.take(packet)
+            elif look is not None:
+                look.add(packet)
     joints.end()
     _refuse_if_incomplete(path, container, video, tally)
     tally.is_joined = joints.are_there

@@ -1,0 +1,101 @@
+"""Pictures and motion of clips: kept when they are archived, and made later for those that have none."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from camarchiver.domain.clip import Clip, Trees
+from camarchiver.domain.motion import ClipMotion, Looked
+from camarchiver.errors import CamarchiverError, sentence
+from camarchiver.journal.writer import JournalWriter
+from camarchiver.media.info import Look
+from camarchiver.media.parsing.prober import ProbeError, Prober
+from camarchiver.motion.events import WHOLE_VIEWS, CameraViews
+from camarchiver.runtime.signals import Stopper
+from camarchiver.state import thumbnails
+from camarchiver.state.thumbnails import StripKey
+
+_log = logging.getLogger(__name__)
+
+
+def keep(trees: Trees, clip: Clip, looked: Looked) -> bool:
+    """Put a clip's pictures into the cache; whether that was possible. A failure is logged, no more."""
+    if looked.strip is None:
+        return False
+    try:
+        thumbnails.write(trees.state, StripKey.of_clip(clip), looked.strip, looked.jpeg)
+    except (OSError, CamarchiverError) as error:
+        _log.warning("%s: no pictures of it are kept: %s", clip.relative, sentence(error))
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """A clip without pictures in the cache."""
+
+    clip: Clip
+    """As its source is or was: its path below the source root, its bytes and its mtime_ns name it."""
+    file: Path
+    """What shows it: its archive, its source, or a copy in the trash."""
+    is_encoded: bool
+    """Whether the file is an archive that was encoded, not a source or a lossless copy."""
+    motion: ClipMotion | None = None
+    """What the journal says moves in it; None if it says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of the clips that had no pictures."""
+
+    made: int
+    failed: tuple[Path, ...]
+    """Files of which no picture can be made."""
+    left: int
+    """Clips that were not begun because the time was over."""
+
+
+def make_missing(
+    trees: Trees,
+    writer: JournalWriter,
+    clips: Iterable[Unseen],
+    *,
+    views: CameraViews = WHOLE_VIEWS,
+    seconds: float,
+    stop: Stopper,
+) -> Made:
+    """Make pictures for the cache, and journal what moves in clips of which that is not known.
+
+    No clip is begun once `seconds` are over or `stop` is set. The files are only read. Raises OSError if the
+    journal can't be written.
+    """
+    until = time.monotonic() + seconds
+    made, left, failed = 0, 0, list[Path]()
+    with Prober() as prober:
+        for each in clips:
+            if time.monotonic() >= until or stop.is_set():
+                left += 1
+                continue
+            looked = _look_at(prober, each, views)
+            if looked is None or not keep(trees, each.clip, looked):
+                failed.append(each.file)
+                continue
+            made += 1
+            if looked.motion is not None and looked.motion != each.motion:
+                writer.scored(each.clip, looked.motion)
+    return Made(made, tuple(failed), left)
+
+
+def _look_at(prober: Prober, each: Unseen, views: CameraViews) -> Looked | None:
+    try:
+        found = prober.examine(each.file, Look(views.of(each.clip.camera), each.is_encoded))
+    except ProbeError as error:
+        _log.info("no pictures: %s", error.message)
+        return None
+    if found.looked.note or found.flaw:
+        _log.info("%s: no pictures of it: %s", each.file, found.looked.note or found.flaw)
+    return found.looked

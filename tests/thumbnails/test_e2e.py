@@ -1,0 +1,188 @@
+"""thumbnails and motion of archived clips: the installed command as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from camarchiver.state import thumbnails
+from camarchiver.state.thumbnails import StripKey
+from tests.clips import FFMPEGS
+from tests.commands import START, Command, Put, archive, journal
+
+NAME = "2026/03/01/REO_front_20260301081500"
+STILL = "-f lavfi -i smptebars=s=320x240:r=15:d=20"
+WALK = (
+    '-f lavfi -i "smptebars=s=320x240:r=15:d=20[b];color=black:s=30x60:r=15:d=20[o];'
+    "[b][o]overlay=x='40*(t-8)':y=90:enable='between(t,8,12)'\""
+)
+"""Somebody crosses the picture from second 8 to second 12."""
+LARGE = "-c:v libx264 -preset ultrafast -qp 5 -bf 0 -g 30"
+
+
+def chapters_of(path: Path) -> list[tuple[float, float, str]]:
+    with av.open(str(path)) as container:
+        return [
+            (
+                round(float(each["start"] * each["time_base"]), 1),
+                round(float(each["end"] * each["time_base"]), 1),
+                each["metadata"]["title"],
+            )
+            for each in container.chapters()
+        ]
+
+
+def motion_of(tree: Path, event: str = "archived") -> dict[str, Any]:
+    (line,) = [each for each in journal(tree) if each["event"] == event]
+    found: dict[str, Any] = line["motion"]
+    return found
+
+
+def strip_of(tree: Path, suffix: str = ".mp4") -> thumbnails.ThumbnailStrip | None:
+    (line, *_) = journal(tree)
+    key = StripKey(date(2026, 3, 1), NAME + suffix, line["source_size"], line["source_mtime_ns"])
+    return thumbnails.read(tree / "archived/.camarchiver", key)
+
+
+class TestArchiving:
+    """What the archiving of a clip leaves beside its archive."""
+
+    def test_a_clip_in_which_somebody_walks(self, put: Put, tree: Path, told: Command) -> None:
+        put(f"{NAME}.mp4", f"{WALK} {LARGE}")
+        assert archive(tree).returncode == 0
+        (span,) = motion_of(tree)["spans"]
+        assert (span["start"], span["end"]) == pytest.approx((8, 12), abs=0.7)
+        path = tree / "archived" / f"{NAME}.mp4"
+        before, moving, after = chapters_of(path)
+        assert (before[0], before[2], moving[2], after[2]) == (0, "no motion", "motion", "no motion")
+        assert moving[:2] == pytest.approx((span["start"], span["end"]), abs=0.1)
+        assert after[1] == pytest.approx(20, abs=0.1)
+        assert strip_of(tree) is not None
+        assert told("verify", tree, "--full").returncode == 0
+        assert "; motion for " in told("why", "-C", tree, f"{NAME}.mp4").stdout
+
+    def test_a_clip_in_which_nothing_moves(self, put: Put, tree: Path) -> None:
+        put(f"{NAME}.mp4", f"{STILL} {LARGE}")
+        assert archive(tree).returncode == 0
+        assert motion_of(tree) == {}
+        assert chapters_of(tree / "archived" / f"{NAME}.mp4") == []
+        strip = strip_of(tree)
+        assert strip is not None
+        assert {score.area for score in strip.scores} == {0}
+
+    def test_an_mkv_with_sound(self, put: Put, tree: Path, told: Command) -> None:
+        put(f"{NAME}.mkv", f"{WALK} -f lavfi -i sine=d=20 {LARGE} -c:a wmav2 -b:a 32k")
+        assert archive(tree, "--audio", "copy", "--min-saving", "0").returncode == 0
+        assert [title for *_, title in chapters_of(tree / "archived" / f"{NAME}.mkv")] == [
+            "no motion",
+            "motion",
+            "no motion",
+        ]
+        assert told("verify", tree, "--full").returncode == 0
+
+    def test_a_lossless_copy_is_scored_and_stays_as_it_is(self, put: Put, tree: Path) -> None:
+        path = put(f"{NAME}.mp4", f"{WALK} -c:v libx264 -preset slow -crf 40 -bf 0 -g 30")
+        content = path.read_bytes()
+        assert archive(tree, "--min-saving", "99").returncode == 0
+        assert (tree / "archived" / f"{NAME}.mp4").read_bytes() == content
+        motion = motion_of(tree)
+        assert motion["unsure"]
+        assert motion["spans"][0]["start"] == pytest.approx(8, abs=2)
+        assert strip_of(tree) is not None
+
+    def test_chapters_of_the_source_are_kept_alone(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        text = ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND=20\ntitle=mine\n"
+        (tmp_path / "chapters").write_text(text)
+        own = f"-f ffmetadata -i {tmp_path / 'chapters'} -map 0 -map_chapters 1"
+        put(f"{NAME}.mkv", f"{WALK} {own} {LARGE}")
+        assert archive(tree).returncode == 0
+        assert [title for *_, title in chapters_of(tree / "archived" / f"{NAME}.mp4")] == ["mine"]
+        assert motion_of(tree)["spans"]
+
+    def test_an_archive_without_a_journal_is_adopted_with_its_motion(self, put: Put, tree: Path) -> None:
+        put(f"{NAME}.mp4", f"{WALK} {LARGE}")
+        assert archive(tree, "--keep-source").returncode == 0
+        path = tree / "archived" / f"{NAME}.mp4"
+        before, spans = path.read_bytes(), motion_of(tree)["spans"]
+        shutil.rmtree(tree / "archived/.camarchiver/journal")
+        assert archive(tree, "--keep-source").returncode == 0
+        assert motion_of(tree, "adopted")["spans"] == spans
+        assert path.read_bytes() == before
+        assert strip_of(tree) is not None
+
+    def test_a_damaged_archive_is_repaired_with_its_chapters(
+        self, put: Put, tree: Path, told: Command
+    ) -> None:
+        put(f"{NAME}.mp4", f"{WALK} {LARGE}")
+        assert archive(tree).returncode == 0
+        path = tree / "archived" / f"{NAME}.mp4"
+        chapters = chapters_of(path)
+        path.write_bytes(path.read_bytes()[:-100])
+        told("verify", tree, "--repair", "-y")
+        assert chapters_of(path) == chapters != []
+        assert told("verify", tree, "--full").returncode == 0
+
+    @pytest.mark.parametrize(
+        "script",
+        [
+            "exit 1",
+            'echo "something is odd" >&2; exec "$REAL" "$@"',
+            '"$REAL" "$@" && "$REAL" -v 8 -i "$last" -c copy -t 3 -f mp4 "$last.x" && mv "$last.x" "$last"',
+            'touch "$last"',
+        ],
+        ids=["fails", "says-something", "shortens", "writes-nothing"],
+    )
+    def test_an_archive_whose_chapters_fail_is_published_without(
+        self, put: Put, tree: Path, tmp_path: Path, script: str
+    ) -> None:
+        odd = tmp_path / "odd-ffmpeg"
+        odd.write_text(
+            f"#!/bin/bash\nREAL={FFMPEGS['embedded']}\nfor last; do :; done\nlast=${{last#file:}}\n"
+            f'case "$*" in *ffmetadata*)\n{script}\n;; *) exec "$REAL" "$@" ;; esac\n'
+        )
+        odd.chmod(0o755)
+        put(f"{NAME}.mp4", f"{WALK} {LARGE}")
+        assert archive(tree, "--ffmpeg", odd).returncode == 0
+        path = tree / "archived" / f"{NAME}.mp4"
+        assert chapters_of(path) == []
+        assert motion_of(tree)["spans"]
+        assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+    def test_a_cache_that_cannot_be_written_costs_no_archive(self, put: Put, tree: Path) -> None:
+        put(f"{NAME}.mp4", f"{STILL} {LARGE}")
+        (tree / "archived/.camarchiver").mkdir(parents=True)
+        (tree / "archived/.camarchiver/cache").write_text("in the way")
+        assert archive(tree).returncode == 0
+        assert (tree / "archived" / f"{NAME}.mp4").is_file()
+        assert strip_of(tree) is None
+
+    def test_both_files_of_a_dead_run_are_swept(self, put: Put, tree: Path) -> None:
+        source = put(f"{NAME}.mp4", f"{STILL} {LARGE}")
+        folder, state = tree / "archived/2026/03/01", tree / "archived/.camarchiver"
+        folder.mkdir(parents=True)
+        (state / "claims").mkdir(parents=True)
+        staged = [f".REO_front_20260301081500.{token * 16}.staged.mp4" for token in "ab"]
+        for name in staged:
+            (folder / name).write_bytes(b"unfinished")
+        note = {
+            "clip": f"{NAME}.mp4",
+            "size": source.stat().st_size,
+            "mtime_ns": START * 10**9,
+            "start": "2026-03-01T08:15:00+00:00",
+            "camera": "front",
+            "sidecars": [],
+            "host": "elsewhere",
+            "pid": 1,
+            "run": "r",
+            "staged": f"2026/03/01/{staged[0]}",
+            "staged_again": f"2026/03/01/{staged[1]}",
+        }
+        (state / "claims/0123456789abcdef.json").write_text(json.dumps(note))
+        assert archive(tree).returncode == 0
+        assert [each.name for each in folder.iterdir()] == ["REO_front_20260301081500.mp4"]
