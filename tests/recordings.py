@@ -16,8 +16,8 @@ from typing import Any
 
 import av
 
+from camarchiver.domain.motion import View
 from camarchiver.motion import events as motion_events
-from camarchiver.motion.events import View
 from camarchiver.record import recorder
 from camarchiver.record.capture import feed
 from camarchiver.record.capture.feed import Feed

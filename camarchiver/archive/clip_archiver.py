@@ -21,6 +21,7 @@ from camarchiver.discovery.source_tree import still_there
 from camarchiver.domain.clip import Archived, Clip, Disposal, Trees
 from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.hold import Hold
+from camarchiver.domain.motion import WHOLE_VIEWS, CameraViews
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
 from camarchiver.domain.steps import Archive, Remove
@@ -61,6 +62,7 @@ class ArchiveContext:
     """Bytes that stay free on the archive's filesystem beyond a clip's own size."""
     keeps_folders: bool = False
     """Whether date folders stay when they become empty: a camera may be filling them."""
+    views: CameraViews = WHOLE_VIEWS
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from camarchiver.archive.fallback import Encoded, EncoderFallback, GpuBreaker
 from camarchiver.archive.lossless import Unencoded, unencodable
 from camarchiver.archive.measured_clip import MeasuredClip
 from camarchiver.domain.clip import Clip
-from camarchiver.domain.motion import NOT_LOOKED, Looked
+from camarchiver.domain.motion import NOT_LOOKED, WHOLE_VIEWS, CameraViews, Looked
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding
 from camarchiver.errors import CamarchiverError
@@ -34,7 +34,6 @@ from camarchiver.media.info import Look, Media
 from camarchiver.media.parsing.prober import ProbeError, Prober
 from camarchiver.media.transcoder import Finished
 from camarchiver.media.verification.rules import Facts, Verdict
-from camarchiver.motion.events import WHOLE_VIEWS, CameraViews
 from camarchiver.policy.raw_rates import NO_RATES, RawRates
 from camarchiver.policy.unencoded_rules import KEEP_SIGNED, SignedRule
 from camarchiver.runtime.progress import Advance
@@ -85,21 +84,25 @@ class ArchiveSettings:
     """The part of a source's bytes that encoding must save."""
     signed: SignedRule = KEEP_SIGNED
     raw_rates: RawRates = NO_RATES
-    views: CameraViews = WHOLE_VIEWS
-    """Masks and zones of cameras."""
 
 
 class ArchiveEncoder:
     """Fills staged files; several threads may use it at once."""
 
     def __init__(
-        self, prober: Prober, choice: Choice, breaker: GpuBreaker, settings: ArchiveSettings
+        self,
+        prober: Prober,
+        choice: Choice,
+        breaker: GpuBreaker,
+        settings: ArchiveSettings,
+        views: CameraViews = WHOLE_VIEWS,
     ) -> None:
         self._prober = prober
         self.examiner = Examiner(prober, choice.ffmpeg.path)
         self._choice = choice
         self._breaker = breaker
         self._settings = settings
+        self._views = views
 
     def measure(self, clip: Clip) -> Media:
         """The source's packets and streams; ClipFailed for what must not be archived."""
@@ -201,7 +204,7 @@ class ArchiveEncoder:
             return self.examiner.examined(archive, self._look(camera, encoded=encoded)).looked
 
     def _look(self, camera: str, *, encoded: bool = True) -> Look:
-        return Look(self._settings.views.of(camera), encoded)
+        return Look(self._views.of(camera), encoded)
 
     def tags(self, archive: Path) -> Mapping[str, str]:
         """The container's metadata; empty if it can't be read."""

@@ -154,6 +154,7 @@ def working(
         disposal,
         floor,
         keeps_folders,
+        pipeline.conventions.views,
     )
     with open_workers(context, stop, display) as ready:
         yield ready

@@ -154,7 +154,7 @@ def opened(
         prober = stack.enter_context(Prober())
         breaker = GpuBreaker(lambda: tools.machine.still_works(choice))
         archiver = ClipArchiver(
-            context, ArchiveEncoder(prober, choice, breaker, tools.settings), display, stop
+            context, ArchiveEncoder(prober, choice, breaker, tools.settings, context.views), display, stop
         )
         machine = Capacity.of_machine()
 

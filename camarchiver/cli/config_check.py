@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from camarchiver import config as config_files
-from camarchiver.cli.conventions import camera_tables, folders_to_pass_over
+from camarchiver.cli.conventions import camera_tables, folders_to_pass_over, views_of
 from camarchiver.cli.options import (
     cameras_values,
     checked_values,
@@ -18,6 +19,7 @@ from camarchiver.cli.options import (
     key_errors,
     sharing_section,
 )
+from camarchiver.cli.views import check_mask
 from camarchiver.config import nearest
 from camarchiver.errors import CamarchiverError, ConfigError
 from camarchiver.naming.patterns import compile_pattern
@@ -38,7 +40,14 @@ def file_errors(loaded: config_files.Config, context: click.Context) -> Iterator
     for name, entry in loaded.table("patterns").items():
         yield from _raised(partial(compile_pattern, str(entry.value), name=name))
     yield from _raised(partial(camera_tables, context))
+    yield from _raised(partial(_check_masks, context))
     yield from _raised(partial(folders_to_pass_over, loaded))
+
+
+def _check_masks(context: click.Context) -> None:
+    with contextlib.suppress(ConfigError):  # reported already
+        for view in views_of(camera_tables(context)).cameras.values():
+            check_mask(view)
 
 
 def unknown_variables(context: click.Context) -> Iterator[ConfigError]:

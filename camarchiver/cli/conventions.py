@@ -11,8 +11,10 @@ import click
 from camarchiver import config as config_files
 from camarchiver.cli.options import CONFIG_KEY
 from camarchiver.cli.types import ClockType, DaysType, Rate, Size
+from camarchiver.cli.views import ViewTexts, view_of
 from camarchiver.domain.clocks import Clocks
 from camarchiver.domain.conventions import Conventions
+from camarchiver.domain.motion import CameraViews
 from camarchiver.errors import ConfigError, raise_all
 from camarchiver.naming.cameras import comparable
 from camarchiver.naming.patterns import Pattern, compile_pattern
@@ -29,6 +31,8 @@ _KEYS: Mapping[str, click.ParamType[Any]] = {
     "signed": click.Choice([KEEP, REENCODE]),
     "clock": ClockType(),
     "raw_rate": Rate(),
+    "mask": ViewTexts(zones=False),
+    "zone": ViewTexts(zones=True),
     "offsite": click.Choice([each.value for each in WhatToCopy]),
 }
 """The keys that a camera may have of its own, in `[camera.NAME]`."""
@@ -51,7 +55,19 @@ def conventions(context: click.Context, *, trust_names: bool = False) -> Convent
     values = [loaded.sections.get(section, {}).get("trust_names") for section in _TRUSTING]
     trusted = trust_names or bool(context.params.get("trust_names"))
     trusted = trusted or any(value is not None and value.value is True for value in values)
-    return Conventions(_patterns(loaded), PassedOver(folders_to_pass_over(loaded)), Clocks(own, trusted))
+    passed_over = PassedOver(folders_to_pass_over(loaded))
+    return Conventions(_patterns(loaded), passed_over, Clocks(own, trusted), views_of(tables))
+
+
+def views_of(tables: Mapping[str, Mapping[str, Any]]) -> CameraViews:
+    """The masks and zones of the cameras that have any."""
+    return CameraViews(
+        {
+            camera: view_of(keys.get("mask", ()), keys.get("zone", ()))
+            for camera, keys in tables.items()
+            if "mask" in keys or "zone" in keys
+        }
+    )
 
 
 def _patterns(loaded: config_files.Config) -> tuple[Pattern, ...]:

@@ -24,6 +24,7 @@ from camarchiver.archive.executor import Execution
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.archive.workers import ArchiveWorkers, Tools
 from camarchiver.domain.clip import Disposal, Fingerprint, Trees
+from camarchiver.domain.motion import CameraViews
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Archive
@@ -68,6 +69,7 @@ class RunSpec:
     nice: int
     floor: int
     """Bytes that archiving leaves free."""
+    views: CameraViews
 
 
 def run_spec(
@@ -86,6 +88,7 @@ def run_spec(
         how.settings,
         how.nice,
         floor,
+        pipeline.conventions.views,
     )
 
 
@@ -193,6 +196,7 @@ class DaskWorker:
             lambda: holds.read(spec.trees.state),
             Disposal.KEEP,
             spec.floor,
+            views=spec.views,
         )
 
 

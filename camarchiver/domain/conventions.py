@@ -1,10 +1,11 @@
-"""What the owner's config says of the trees: names of clips, folders without any, clocks. Pure."""
+"""What the owner's config says of the trees: names, folders without clips, clocks, masks. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from camarchiver.domain.clocks import Clocks
+from camarchiver.domain.motion import WHOLE_VIEWS, CameraViews
 from camarchiver.naming.patterns import Pattern
 from camarchiver.naming.system_folders import PassedOver
 
@@ -19,3 +20,5 @@ class Conventions:
     """Folders that hold no clips."""
     clocks: Clocks = field(default_factory=Clocks)
     """Which clock of which camera is right."""
+    views: CameraViews = WHOLE_VIEWS
+    """Masks and zones of cameras."""

@@ -1,8 +1,10 @@
-"""When something moves in a clip, and what a strip of its pictures shows. Pure."""
+"""When something moves in a clip, what its pictures show, and which parts of a picture count. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -96,3 +98,38 @@ class Looked:
 
 NOT_LOOKED = Looked()
 """Of a clip whose keyframes nobody looked at."""
+
+
+Polygon = tuple[tuple[float, float], ...]
+"""Corners as (x, y), each 0 to 1 from the picture's top left."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which parts of the picture count."""
+
+    ignored: tuple[Polygon, ...] = ()
+    """Areas where motion is ignored: a road, a tree, the displayed clock."""
+    mask: Path | None = None
+    """An image of the same view whose black parts are ignored."""
+    zones: Mapping[str, Polygon] = field(default_factory=dict)
+    """If there are zones, only motion within one of them counts."""
+
+
+WHOLE_VIEW = View()
+"""Without masks and zones."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraViews:
+    """Which parts of each camera's picture count, for clips that are archived."""
+
+    cameras: Mapping[str, View] = field(default_factory=dict)
+
+    def of(self, camera: str) -> View:
+        """This camera's view."""
+        return self.cameras.get(camera, WHOLE_VIEW)
+
+
+WHOLE_VIEWS = CameraViews()
+"""No camera has masks or zones."""

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from camarchiver.domain.motion import NOT_LOOKED, Looked
-from camarchiver.motion.events import WHOLE_VIEW, View
+from camarchiver.domain.motion import NOT_LOOKED, WHOLE_VIEW, Looked, View
 
 
 @dataclass(frozen=True, slots=True)

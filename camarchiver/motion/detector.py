@@ -8,8 +8,9 @@ from math import ceil, exp
 import cv2
 import numpy as np
 
+from camarchiver.domain.motion import View
 from camarchiver.motion.changes import PictureChange
-from camarchiver.motion.events import Rules, Score, View
+from camarchiver.motion.events import Rules, Score
 from camarchiver.motion.paths import Paths
 from camarchiver.motion.planes import (
     Blob,

@@ -2,49 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
+from camarchiver.domain.motion import Polygon
 from camarchiver.errors import UsageError
 
 NAMED_SENSITIVITY = {"low": 25, "medium": 50, "high": 75}
 MEDIUM_AREA = 0.12
 """Percent of the picture: about 1,100 of the 921,600 pixels of 720p, a person some 70 pixels tall."""
-
-Polygon = tuple[tuple[float, float], ...]
-"""Corners as (x, y), each 0 to 1 from the picture's top left."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """Which parts of the picture count."""
-
-    ignored: tuple[Polygon, ...] = ()
-    """Areas where motion is ignored: a road, a tree, the displayed clock."""
-    mask: Path | None = None
-    """An image of the same view whose black parts are ignored."""
-    zones: Mapping[str, Polygon] = field(default_factory=dict)
-    """If there are zones, only motion within one of them counts."""
-
-
-WHOLE_VIEW = View()
-"""Without masks and zones."""
-
-
-@dataclass(frozen=True, slots=True)
-class CameraViews:
-    """Which parts of each camera's picture count, for clips that are archived."""
-
-    cameras: Mapping[str, View] = field(default_factory=dict)
-
-    def of(self, camera: str) -> View:
-        """This camera's view."""
-        return self.cameras.get(camera, WHOLE_VIEW)
-
-
-WHOLE_VIEWS = CameraViews()
-"""No camera has masks or zones."""
 
 
 @dataclass(frozen=True, slots=True)

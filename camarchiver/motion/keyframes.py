@@ -9,10 +9,11 @@ from math import ceil
 import cv2
 import numpy as np
 
+from camarchiver.domain.motion import View
 from camarchiver.motion.changes import PictureChange
 from camarchiver.motion.clip_motion import KeyframeChange
 from camarchiver.motion.detector import CHOICE, DIFFERENCE, MOST, SMALL
-from camarchiver.motion.events import Rules, View
+from camarchiver.motion.events import Rules
 from camarchiver.motion.planes import Blob, Cells, Luma, Plane, blobs, in_cells, median, normalised, smooth
 from camarchiver.motion.view import areas
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from camarchiver.domain.motion import Polygon, View
 from camarchiver.errors import UsageError
-from camarchiver.motion.events import Polygon, View
 from camarchiver.motion.planes import CELL, Cells, in_cells
 
 

@@ -8,9 +8,10 @@ from typing import cast
 
 from av.video.codeccontext import VideoCodecContext
 
+from camarchiver.domain.motion import View
 from camarchiver.motion import events as motion_events
 from camarchiver.motion.detector import Detector
-from camarchiver.motion.events import MotionEvent, MotionState, Rules, View
+from camarchiver.motion.events import MotionEvent, MotionState, Rules
 from camarchiver.motion.planes import Luma
 from camarchiver.motion.sampler import KeyframeSampler, SampledPicture, Sampler, VideoPacket
 from camarchiver.record.capture.packet import TimedPacket

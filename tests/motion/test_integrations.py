@@ -14,10 +14,11 @@ import pytest
 from av.packet import Packet
 from av.video.stream import VideoStream as AvVideoStream
 
+from camarchiver.domain.motion import View
 from camarchiver.errors import UsageError
 from camarchiver.motion import events as motion_events
 from camarchiver.motion.detector import Detector
-from camarchiver.motion.events import MotionEvent, Rules, Score, View
+from camarchiver.motion.events import MotionEvent, Rules, Score
 from camarchiver.motion.sampler import KeyframeSampler, SampledPicture, Sampler
 from camarchiver.record.stream_detector import StreamDetector
 from tests.clips import FFMPEGS

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from camarchiver.domain.motion import WHOLE_VIEW, View
 from camarchiver.errors import UsageError
 from camarchiver.motion import events as motion_events
 from camarchiver.motion import keyframe_rules
 from camarchiver.motion.clip_motion import KeyframeChange
 from camarchiver.motion.detector import Detector
-from camarchiver.motion.events import WHOLE_VIEW, MotionState, Rules, Score, View
 from camarchiver.motion.events import MotionEvent as Motion
+from camarchiver.motion.events import MotionState, Rules, Score
 from camarchiver.motion.keyframe_rules import Attention
 from camarchiver.motion.keyframes import KeyframeDetector
 from camarchiver.motion.paths import Paths

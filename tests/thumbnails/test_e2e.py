@@ -50,6 +50,52 @@ def strip_of(tree: Path, suffix: str = ".mp4") -> thumbnails.ThumbnailStrip | No
     return thumbnails.read(tree / "archived/.camarchiver", key)
 
 
+LEFT, RIGHT = "0,0 0.5,0 0.5,1 0,1", "0.5,0 1,0 1,1 0.5,1"
+SLOW = WALK.replace("40*(t-8)", "20*t").replace("between(t,8,12)", "between(t,1,17)")
+"""Somebody crosses the picture slowly; the keyframe of second 10 shows them right of its middle."""
+
+
+class TestMasksAndZones:
+    """Parts of a camera's picture, from its table in the config."""
+
+    def archived(self, put: Put, tree: Path, tmp_path: Path, lines: str, camera: str = "front") -> Any:
+        config = tmp_path / "config.toml"
+        config.write_text(f"[camera.{camera}]\n{lines}\n")
+        put(f"{NAME}.mp4", f"{SLOW} {LARGE}")
+        assert archive(tree, "--config", config).returncode == 0
+        return motion_of(tree)
+
+    def test_a_zone_is_named(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        motion = self.archived(put, tree, tmp_path, f'zone = ["gate={RIGHT}", "door={LEFT}"]')
+        zones = {zone for span in motion["spans"] for zone in span.get("zones", ())}
+        assert zones == {"gate"}
+        assert "motion: gate" in {title for *_, title in chapters_of(tree / "archived" / f"{NAME}.mp4")}
+
+    def test_under_a_mask_nothing_counts_and_nothing_is_quiet(
+        self, put: Put, tree: Path, tmp_path: Path
+    ) -> None:
+        assert self.archived(put, tree, tmp_path, 'mask = "0,0 1,0 1,1 0,1"') == {"unsure": True}
+
+    def test_they_are_this_cameras_alone(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        assert self.archived(put, tree, tmp_path, 'mask = ["0,0 1,0 1,1 0,1"]', camera="yard")["spans"]
+
+    @pytest.mark.parametrize(
+        ("lines", "words"),
+        [
+            ('mask = "0,0 2,0 1,1"', "is not a polygon in the picture"),
+            ('zone = ["0,0 1,0 1,1"]', "is not a zone"),
+            ("mask = [7]", "is not a text or a list of texts"),
+            ('mask = "missing.png"', "missing.png is not a file"),
+        ],
+    )
+    def test_mistakes_are_named(self, tmp_path: Path, told: Command, lines: str, words: str) -> None:
+        config = tmp_path / "config.toml"
+        config.write_text(f"[camera.front]\n{lines}\n")
+        said = told("config", "check", "--config", config)
+        assert said.returncode == 10
+        assert words in said.stdout + said.stderr
+
+
 class TestArchiving:
     """What the archiving of a clip leaves beside its archive."""
 

@@ -18,13 +18,12 @@ import pytest
 
 from camarchiver.archive.motion.thumbnails import Made, Unseen, make_missing
 from camarchiver.domain.clip import Clip, Trees
-from camarchiver.domain.motion import MOST_SCORES, NOT_LOOKED, KeyframeScore, ThumbnailStrip
+from camarchiver.domain.motion import MOST_SCORES, NOT_LOOKED, KeyframeScore, ThumbnailStrip, View
 from camarchiver.errors import StorageError
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter, RunId
 from camarchiver.media.info import Examined, Look
 from camarchiver.media.parsing.prober import Prober
-from camarchiver.motion.events import View
 from camarchiver.state import thumbnails
 from camarchiver.state.thumbnails import StripKey
 from camarchiver.storage.anchored import fingerprint_of

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from camarchiver.domain.clip import Clip, Trees
-from camarchiver.domain.motion import ClipMotion, Looked
+from camarchiver.domain.motion import WHOLE_VIEWS, CameraViews, ClipMotion, Looked
 from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.media.info import Look
 from camarchiver.media.parsing.prober import ProbeError, Prober
-from camarchiver.motion.events import WHOLE_VIEWS, CameraViews
 from camarchiver.runtime.signals import Stopper
 from camarchiver.state import thumbnails
 from camarchiver.state.thumbnails import StripKey

@@ -15,8 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from camarchiver.cli.views import check_mask, view_of
 from camarchiver.errors import EncoderError, UsageError
-from camarchiver.motion.events import polygon, rules_for
+from camarchiver.motion.events import rules_for
 from camarchiver.naming import local_time
 from camarchiver.naming import patterns as name_patterns
 from camarchiver.output import json_document
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from camarchiver.record.watchdog import CameraMonitor, Watchdog
 
 _log = logging.getLogger(__name__)
-
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +83,10 @@ class RecordOptions:
 
     def watch(self) -> DetectionSettings:
         """What counts as motion. Raises UsageError."""
-        from camarchiver.motion.events import View
         from camarchiver.record.stream_detector import DetectionSettings
 
-        pictures = [Path(mask) for mask in self.masks if mask.lower().endswith(_PICTURES)]
-        if len(pictures) > 1:
-            raise UsageError("--mask takes one picture", hint="draw both into one, or use polygons")
-        for picture in pictures:
-            if not picture.is_file():
-                raise UsageError(f"{picture} is not a file", hint="give a PNG whose black parts are ignored")
-        polygons = tuple(polygon(mask) for mask in self.masks if not mask.lower().endswith(_PICTURES))
-        zones = {}
-        for zone in self.zones:
-            name, separator, corners = zone.partition("=")
-            if not (name and separator):
-                raise UsageError(f"{zone!r} is not a zone", hint="write NAME=0.1,0.2 0.5,0.2 0.5,0.9")
-            zones[name] = polygon(corners)
-        view = View(polygons, pictures[0] if pictures else None, zones)
+        view = view_of(self.masks, self.zones)
+        check_mask(view)
         rules = rules_for(self.sensitivity, min_area=self.min_area)
         return DetectionSettings(rules, view, self.keyframes, self.shortest)
 

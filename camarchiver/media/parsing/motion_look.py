@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Sequence
 from dataclasses import replace
@@ -135,6 +136,8 @@ class MotionLook:
 
 def _detector(wanted: Look) -> KeyframeDetector | None:
     """None without OpenCV, which comes with the extra `record`."""
+    # numpy's linear algebra is not used, but it keeps threads and memory once it is loaded.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from camarchiver.motion.keyframes import KeyframeDetector
     except ImportError:
