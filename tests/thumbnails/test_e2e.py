@@ -51,7 +51,11 @@ def strip_of(tree: Path, suffix: str = ".mp4") -> thumbnails.ThumbnailStrip | No
 
 
 LEFT, RIGHT = "0,0 0.5,0 0.5,1 0,1", "0.5,0 1,0 1,1 0.5,1"
-SLOW = WALK.replace("40*(t-8)", "20*t").replace("between(t,8,12)", "between(t,1,17)")
+SLOW = (
+    WALK.replace("color=black:s=30x60:r=15", "testsrc2=s=30x60:r=15")
+    .replace("40*(t-8)", "20*t")
+    .replace("between(t,8,12)", "between(t,1,17)")
+)
 """Somebody crosses the picture slowly; the keyframe of second 10 shows them right of its middle."""
 
 
