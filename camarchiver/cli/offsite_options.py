@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from camarchiver.cli.options import FOLDER, option, options
+from camarchiver.cli.options import CONFIG_FILE, FOLDER, option, options
 
 if TYPE_CHECKING:
-    from camarchiver.offsite.rclone.remote import RcloneSettings
-    from camarchiver.policy.offsite_rules import WhatToCopy
+    from camarchiver.offsite.executor import TransferSettings
+    from camarchiver.policy.offsite_rules import OffsitePolicy
 
 _METHODS = ("auto", "read-back", "remote-hash")
 _WHAT = ("archives", "held")
@@ -76,19 +78,54 @@ what_option = option(
 )
 
 
-def rclone_settings(chosen: Mapping[str, Any]) -> RcloneSettings:
-    """Which rclone works on which remote. Raises ConfigError for a remote that makes no sense."""
+def transfer_settings(chosen: Mapping[str, Any]) -> TransferSettings:
+    """How copies are made and verified. Raises ConfigError for a remote that makes no sense."""
+    from camarchiver.offsite.executor import TransferSettings
     from camarchiver.offsite.rclone import backends
     from camarchiver.offsite.rclone.remote import RcloneSettings
+    from camarchiver.offsite.verification import VerifyMethod
 
     backends.check(chosen["remote"])
-    return RcloneSettings(chosen["remote"], chosen["rclone"], chosen["bandwidth"])
+    rclone = RcloneSettings(chosen["remote"], chosen["rclone"], chosen["bandwidth"])
+    return TransferSettings(rclone, VerifyMethod(chosen["verify"]), chosen["max_runtime"])
 
 
-def cameras_own(context: click.Context) -> dict[str, WhatToCopy]:
-    """What is copied of cameras that say so in `[camera.NAME]`. Raises ConfigError."""
+def sync_policy(context: click.Context, chosen: Mapping[str, Any], zone: tzinfo) -> OffsitePolicy:
+    """What is copied, with the cameras that say so in `[camera.NAME]`. Raises ConfigError."""
     from camarchiver.cli.conventions import camera_tables
-    from camarchiver.policy.offsite_rules import WhatToCopy
+    from camarchiver.offsite.rclone import backends
+    from camarchiver.policy.offsite_rules import OffsitePolicy, WhatToCopy
 
-    tables = camera_tables(context)
-    return {camera: WhatToCopy(own["offsite"]) for camera, own in tables.items() if "offsite" in own}
+    tables, since = camera_tables(context), chosen["since"]
+    return OffsitePolicy(
+        backends.label(chosen["remote"]),
+        WhatToCopy(chosen["what"]),
+        {camera: WhatToCopy(own["offsite"]) for camera, own in tables.items() if "offsite" in own},
+        frozenset(chosen["cameras"]),
+        chosen["exclude"],
+        since.start.replace(tzinfo=zone) if since else None,
+        chosen["limit"],
+        chosen["retry_failed"],
+    )
+
+
+def configured(context: click.Context) -> dict[str, Any]:
+    """The values of `offsite sync` by the config files and the environment, for another command.
+
+    `remote` is empty if none is configured. Raises ConfigError.
+    """
+    root = context.find_root()
+    assert isinstance(root.command, click.Group)
+    group = root.command.get_command(root, "offsite")
+    assert isinstance(group, click.Group)
+    named = context.meta.get(CONFIG_FILE)
+    arguments = ["--config", os.fspath(named)] if named else []
+    before = dict(context.meta)
+    try:
+        with (
+            group.make_context("offsite", [], parent=root, resilient_parsing=True) as above,
+            group.commands["sync"].make_context("sync", arguments, parent=above) as inner,
+        ):
+            return dict(inner.params)
+    finally:
+        context.meta.update(before)

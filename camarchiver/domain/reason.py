@@ -72,6 +72,7 @@ class Reason(StrEnum):
     COPY_UNPROVED = "copy-unproved"
     COPY_LOST = "copy-lost"
     ALREADY_COPIED = "already-copied"
+    VERIFY_AGAIN = "verify-again"
 
 
 MAY_REMOVE_LAST_COPY = frozenset(

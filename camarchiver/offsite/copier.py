@@ -1,4 +1,4 @@
-"""Copies one archive to the remote, verifies the copy, and journals both."""
+"""Copies one archive to the remote, or checks its copy there, and journals what came of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threading import Event
 
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
-from camarchiver.domain.steps import DAMAGED, Copy
+from camarchiver.domain.steps import DAMAGED, CheckCopy, Copy
 from camarchiver.errors import CamarchiverError
 from camarchiver.offsite.rclone.remote import Remote
 from camarchiver.offsite.rclone.trouble import PASSING, RemoteError, Trouble
@@ -105,3 +105,22 @@ class ArchiveCopier:
 
     def _done(self, step: Copy, how: str) -> Outcome:
         return Outcome(step, Result.DONE, step.reason, f"{self._remote.label}, {how}")
+
+
+class CopyChecker:
+    """Checks copies of one tree's archives at one remote; from any thread."""
+
+    def __init__(self, pipeline: Pipeline, remote: Remote, verifier: CopyVerifier) -> None:
+        self._pipeline = pipeline
+        self._label = remote.label
+        self._verifier = verifier
+
+    def check(self, step: CheckCopy) -> Outcome:
+        """Compare one copy with the journal's BLAKE2b. Raises RemoteError if the remote can't tell."""
+        root, writer = self._pipeline.trees.archive, self._pipeline.writer
+        verdict = self._verifier.verify(step, root if step.path.is_file() else None)
+        if verdict.flaw is None:
+            self._pipeline.journal.append(writer.copy_verified(step, self._label, verdict.how))
+            return Outcome(step, Result.DONE, step.reason, f"{self._label}, {verdict.how}")
+        self._pipeline.journal.append(writer.copy_lost(step, self._label, verdict.flaw, verdict.detail))
+        return Outcome(step, Result.FAILED, Reason.COPY_LOST, f"{self._label}/{step.name}: {verdict.detail}")

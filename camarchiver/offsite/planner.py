@@ -1,24 +1,33 @@
-"""Makes the plan of `offsite sync` from the journal alone; asks nothing of the remote."""
+"""Makes the plans of `offsite sync` and `offsite verify` from the journal; asks nothing of the remote."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from camarchiver.domain.clip import Archived, Clip, Fingerprint
 from camarchiver.domain.plan import Plan, Tally
-from camarchiver.domain.steps import Copy, Keep
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.steps import CheckCopy, Copy, Keep
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import Ledger
 from camarchiver.offsite.names import object_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy import offsite_rules
-from camarchiver.policy.offsite_rules import CopyState, KnownArchive, OffsitePlan, OffsitePolicy
+from camarchiver.policy.offsite_rules import (
+    CheckPlan,
+    CheckPolicy,
+    CopyState,
+    KnownArchive,
+    OffsitePlan,
+    OffsitePolicy,
+)
 from camarchiver.runtime.external_sort import SealedSequence
 from camarchiver.state import offsite_state
 
 
-def plan(pipeline: Pipeline, policy: OffsitePolicy, *, list_all: bool = False) -> OffsitePlan:
+def plan_sync(pipeline: Pipeline, policy: OffsitePolicy, *, list_all: bool = False) -> OffsitePlan:
     """Decide for every archive that the journal knows; changes nothing."""
     tally, left = Tally(), list[Keep]()
     holds, archives = pipeline.holds(), pipeline.archives
@@ -42,6 +51,45 @@ def plan(pipeline: Pipeline, policy: OffsitePolicy, *, list_all: bool = False) -
 
     steps = SealedSequence(due(), key=offsite_rules.order_key)
     return Plan("offsite", pipeline.trees, pipeline.started, policy, tally.totals(), steps, tuple(left))
+
+
+def plan_verify(pipeline: Pipeline, policy: CheckPolicy) -> CheckPlan:
+    """Choose the copies to verify, those first that never were, or not for the longest time."""
+    copies = SealedSequence(_checks(pipeline, policy), key=lambda each: (each.verified, each.step.relative))
+    wanted = -(-len(copies) * policy.sample // 100)
+    tally = Tally()
+
+    def chosen() -> Iterator[_Check]:
+        for number, each in enumerate(copies):
+            if number < wanted:
+                tally.add(each.step)
+                yield each
+            else:
+                tally.add_kept(Reason.ALREADY_COPIED, each.step.camera, each.step.size)
+
+    steps = SealedSequence((each.step for each in chosen()), key=lambda step: 0)
+    return Plan("offsite", pipeline.trees, pipeline.started, policy, tally.totals(), steps, ())
+
+
+class _Check(NamedTuple):
+    verified: float
+    """Unix time; 0 for a copy that never was verified."""
+    step: CheckCopy
+
+
+def _checks(pipeline: Pipeline, policy: CheckPolicy) -> Iterator[_Check]:
+    for day in pipeline.journal.days():
+        for (remote, archive, digest), copy in pipeline.journal.day(day).ledger.copies.items():
+            line = copy.line
+            if remote != policy.remote or copy.lost is not None:
+                continue
+            if policy.cameras and line.camera not in policy.cameras:
+                continue
+            clip = _clip_of(pipeline.trees.archive, archive, line)
+            reason = Reason.VERIFY_AGAIN if copy.verified else Reason.COPY_UNPROVED
+            identity = line.source_size or 0, line.source_mtime_ns or 0
+            step = CheckCopy(clip, reason, line.source, identity, digest, copy.name)
+            yield _Check(copy.verified.timestamp() if copy.verified else 0.0, step)
 
 
 def known_archives(pipeline: Pipeline, remote: str) -> Iterator[tuple[KnownArchive, Archived]]:

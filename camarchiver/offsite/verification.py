@@ -98,6 +98,11 @@ class CopyVerifier:
         return own.hexdigest() if proof.hexdigest() == step.digest else None
 
     def _by_reading(self, step: Copy | CheckCopy) -> CopyVerdict:
+        """The verdict by the copy's bytes; if these differ it reads again: the line may be at fault."""
+        verdict = self._by_reading_once(step)
+        return self._by_reading_once(step) if verdict.flaw is CopyFlaw.DIFFERS else verdict
+
+    def _by_reading_once(self, step: Copy | CheckCopy) -> CopyVerdict:
         proof = hashlib.blake2b()
         try:
             count = self._remote.read(step.name, proof.update)

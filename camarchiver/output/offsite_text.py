@@ -10,17 +10,27 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Report, Result
 from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.output.text import ROWS, left_alone, not_done, outcome_line, problem_line
-from camarchiver.policy.offsite_rules import OffsitePlan
+from camarchiver.policy.offsite_rules import CheckPlan, OffsitePlan
 from camarchiver.runtime.formatting import count_of, shown, size, span
 
 
 def plan_lines(plan: OffsitePlan, *, verbose: bool) -> Iterator[str]:
     """The plan of `offsite sync`."""
     yield f"copy archives of {shown(plan.trees.archive)} -> {shown(plan.policy.remote)}"
-    copies = [total for total in plan.totals if total.group.action != "keep"]
-    if copies:
+    yield from _lines(plan, "to copy", verbose=verbose)
+
+
+def check_lines(plan: CheckPlan, *, verbose: bool) -> Iterator[str]:
+    """The plan of `offsite verify`."""
+    yield f"verify copies at {shown(plan.policy.remote)}"
+    yield from _lines(plan, "to verify", verbose=verbose)
+
+
+def _lines(plan: OffsitePlan | CheckPlan, what: str, *, verbose: bool) -> Iterator[str]:
+    changes = [total for total in plan.totals if total.group.action != "keep"]
+    if changes:
         yield ""
-        yield from _by_reason(copies)
+        yield from _by_reason(changes)
     left = [total for total in plan.totals if total.group.action == "keep"]
     if left:
         yield ""
@@ -33,10 +43,10 @@ def plan_lines(plan: OffsitePlan, *, verbose: bool) -> Iterator[str]:
         for kept in plan.left:
             detail = f"  ({shown(kept.detail)})" if kept.detail else ""
             yield f"  keep     {kept.reason:18} {shown(kept.relative)}{detail}"
-    if copies:
-        clips, count = sum(total.clips for total in copies), sum(total.size for total in copies)
+    if changes:
+        clips, count = sum(total.clips for total in changes), sum(total.size for total in changes)
         yield ""
-        yield f"{count_of(clips, 'archive')}, {size(count)} to copy"
+        yield f"{count_of(clips, 'archive')}, {size(count)} {what}"
 
 
 def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
@@ -49,7 +59,7 @@ def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
         total = size(sum(outcome.step.size for outcome in done))
         yield f"{_DONE[action_of(done[0].step)]}: {count_of(len(done), 'archive')}, {total}, in {elapsed}"
     for reason, outcomes in not_done(report.outcomes):
-        yield f"not copied: {count_of(len(outcomes), 'archive')}, {REASON_WORDS[reason]}"
+        yield f"not done: {count_of(len(outcomes), 'archive')}, {REASON_WORDS[reason]}"
         if already_printed:
             continue
         yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])

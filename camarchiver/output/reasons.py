@@ -69,6 +69,7 @@ REASON_WORDS = {
     Reason.COPY_UNPROVED: "its off-site copy was not verified yet",
     Reason.COPY_LOST: "its off-site copy is lost",
     Reason.ALREADY_COPIED: "has a verified off-site copy",
+    Reason.VERIFY_AGAIN: "off-site copy to be verified again",
 }
 
 REMEDIES = {

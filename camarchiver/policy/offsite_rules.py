@@ -13,7 +13,7 @@ from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import Failure
 from camarchiver.domain.plan import Plan
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Copy, Keep
+from camarchiver.domain.steps import CheckCopy, Copy, Keep
 from camarchiver.policy.archive_rules import is_selected, retry_wait
 
 
@@ -68,7 +68,21 @@ class KnownArchive(NamedTuple):
     state: CopyState
 
 
+@dataclass(frozen=True, slots=True)
+class CheckPolicy:
+    """Which off-site copies are verified again."""
+
+    remote: str
+    """As the journal names it."""
+    cameras: frozenset[str] = frozenset()
+    """If any are named, only these."""
+    sample: float = 100.0
+    """Percent of the copies; those that were not verified for the longest time."""
+    limit: int | None = None
+
+
 OffsitePlan = Plan[Copy, OffsitePolicy]
+CheckPlan = Plan[CheckCopy, CheckPolicy]
 
 _REASONS = {
     CopyState.NONE: Reason.NOT_COPIED,

@@ -405,7 +405,7 @@ class TestTemplate:
         self, capsys: pytest.CaptureFixture[str], dry_run: bool, own: ExitCode, after: ExitCode, code: int
     ) -> None:
         first, second = Course(exit_code=own), Course("cleanup", after)
-        task = first.task(following=Following("cleanup", second.task))
+        task = first.task(following=(Following("cleanup", second.task),))
         assert conduct("archive", run_of(dry_run=dry_run, as_json=True), lambda: task) == code
         found = json.loads(capsys.readouterr().out)
         assert (found["exit_code"], found["cleanup"]["exit_code"]) == (code, after)
@@ -419,7 +419,7 @@ class TestTemplate:
     ) -> None:
         first, second = Course(), Course("cleanup")
         second.trouble = trouble
-        task = first.task(following=Following("cleanup", second.task))
+        task = first.task(following=(Following("cleanup", second.task),))
         assert conduct("archive", run_of(), lambda: task) == code
         shown = capsys.readouterr()
         assert "archive is over" in shown.out

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from camarchiver.offsite import names
-from tests.commands import DAY, Command, Put, archive, journal, media, state_of
+from tests.commands import DAY, Command, Put, archive, clips_of, journal, media, state_of
 
 pytestmark = pytest.mark.usefixtures("rclone")
 
@@ -119,3 +119,83 @@ class TestSync:
         done = told("offsite", "sync", archived)
         assert done.returncode == 10
         assert "[offsite] remote" in done.stderr
+
+
+class TestVerify:
+    """`offsite verify`."""
+
+    def test_a_copy_that_is_gone_or_differs_counts_no_more_and_is_made_again(
+        self, archived: Path, elsewhere: Path, told: Command
+    ) -> None:
+        told("offsite", "sync", archived, "--remote", elsewhere)
+        gone, spoilt, _ = sorted(objects(elsewhere))
+        (elsewhere / gone).unlink()
+        content = bytearray((elsewhere / spoilt).read_bytes())
+        content[len(content) // 2] ^= 1
+        (elsewhere / spoilt).write_bytes(content)
+        done = told("offsite", "verify", archived, "--remote", elsewhere)
+        assert done.returncode == 3
+        assert "verified: 1 archive" in done.stdout
+        lost = [each for each in journal(archived) if each["event"] == "copy-lost"]
+        assert {(each["object"], each["reason"]) for each in lost} == {(gone, "missing"), (spoilt, "differs")}
+        again = told("offsite", "sync", archived, "--remote", elsewhere, "--json")
+        document = json.loads(again.stdout)
+        assert again.returncode == 0
+        assert {each["reason"] for each in document["outcomes"]} == {"copy-lost"}
+        assert told("offsite", "verify", archived, "--remote", elsewhere).returncode == 0
+
+    def test_samples_come_round_to_every_copy(self, archived: Path, elsewhere: Path, told: Command) -> None:
+        told("offsite", "sync", archived, "--remote", elsewhere)
+        seen = []
+        for _ in range(3):
+            done = told("offsite", "verify", archived, "--remote", elsewhere, "--sample", "2", "--json")
+            (outcome,) = json.loads(done.stdout)["outcomes"]
+            seen.append(outcome["path"])
+        assert len(set(seen)) == 3
+
+    def test_a_copy_whose_archive_is_gone_is_read_back(
+        self, archived: Path, elsewhere: Path, told: Command
+    ) -> None:
+        told("offsite", "sync", archived, "--remote", elsewhere)
+        for path in (archived / "archived").rglob("*.mp4"):
+            path.unlink()
+        done = told("offsite", "verify", archived, "--remote", elsewhere, "--json")
+        assert done.returncode == 0
+        assert all("read back" in each["detail"] for each in json.loads(done.stdout)["outcomes"])
+
+
+class TestAfterArchiving:
+    """`archive --offsite`."""
+
+    def config(self, tmp_path: Path, remote: object) -> Path:
+        path = tmp_path / "config.toml"
+        path.write_text(f'[offsite]\nremote = "{remote}"\n')
+        return path
+
+    def test_what_was_archived_is_copied_before_anything_is_removed(
+        self, tree: Path, put: Put, elsewhere: Path, tmp_path: Path
+    ) -> None:
+        put(f"{DAY}/REO_front_20260301081500.mp4")
+        config = self.config(tmp_path, elsewhere)
+        done = archive(tree, "--codec", "h264", "--offsite", "--cleanup", "-y", "--json", "--config", config)
+        document = json.loads(done.stdout)
+        assert done.returncode == 0
+        assert [each["action"] for each in document["offsite"]["outcomes"]] == ["copy"]
+        assert len(objects(elsewhere)) == 1
+        kinds = [each["event"] for each in journal(tree)]
+        assert kinds.index("archived") < kinds.index("copy-verified")
+
+    def test_a_remote_that_fails_does_not_keep_clips_from_being_archived(
+        self, tree: Path, put: Put, tmp_path: Path
+    ) -> None:
+        put(f"{DAY}/REO_front_20260301081500.mp4")
+        done = archive(tree, "--codec", "h264", "--offsite", "--config", self.config(tmp_path, "nosuch:x"))
+        assert done.returncode == 10
+        assert "offsite: nosuch:x: rclone has no such remote" in done.stderr
+        assert clips_of(tree / "archived") == [f"{DAY}/REO_front_20260301081500.mp4"]
+
+    def test_it_needs_a_remote(self, tree: Path, put: Put) -> None:
+        put(f"{DAY}/REO_front_20260301081500.mp4")
+        done = archive(tree, "--offsite")
+        assert done.returncode == 10
+        assert "no remote" in done.stderr

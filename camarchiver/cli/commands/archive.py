@@ -34,6 +34,7 @@ from camarchiver.policy.raw_rates import RawRates
 from camarchiver.policy.unencoded_rules import KEEP, REENCODE, SignedRule
 
 if TYPE_CHECKING:
+    from camarchiver.cli.runs.archive import OffsiteRun
     from camarchiver.policy.cleanup_rules import CleanupPolicy
 
 DEVICE = click.Path(path_type=Path, readable=False)
@@ -187,6 +188,13 @@ scheduler_option = option(
     help="Encode on the workers of this Dask cluster, such as tcp://HOST:8786.",
 )
 
+offsite_option = option(
+    "--offsite",
+    heading="Afterwards",
+    is_flag=True,
+    help="Run `camarchiver offsite sync` afterwards, as [offsite] in the config says.",
+)
+
 cleanup_option = option(
     "--cleanup",
     heading=CLEANUP,
@@ -228,6 +236,7 @@ cleanup_option = option(
 @removal_options
 @encoder_options
 @scheduler_option
+@offsite_option
 @cleanup_option
 @retention_options
 @consent_options
@@ -251,9 +260,10 @@ def archive(**chosen: Any) -> int:
     if policy is None:
         _refuse_without_cleanup(context, (*of_cleanup, "trash_age"))
     chosen["trash_age"] = _trash_age(context, chosen["trash_age"])
-    for name in (*of_cleanup, "cleanup", "trust_names"):
+    offsite = _offsite_run(context, chosen["timezone"]) if chosen["offsite"] else None
+    for name in (*of_cleanup, "cleanup", "offsite", "trust_names"):
         del chosen[name]
-    options_ = ArchiveOptions(**chosen, cleanup=policy)
+    options_ = ArchiveOptions(**chosen, cleanup=policy, offsite=offsite)
     return run_archive(options_, conventions(context))
 
 
@@ -267,6 +277,16 @@ def _trash_age(context: click.Context, value: timedelta) -> timedelta:
     if configured is None:
         return value
     return DaysType(zero=True).convert(configured.value, None, context)
+
+
+def _offsite_run(context: click.Context, timezone: str) -> OffsiteRun:
+    """What `[offsite]` says of the copies. Raises ConfigError if it says nothing."""
+    from camarchiver.cli.offsite_options import configured, sync_policy, transfer_settings
+    from camarchiver.cli.runs.archive import OffsiteRun
+    from camarchiver.runtime import clock
+
+    values = configured(context)
+    return OffsiteRun(transfer_settings(values), sync_policy(context, values, clock.zone(timezone)))
 
 
 def _refuse_without_cleanup(context: click.Context, names: Iterable[str]) -> None:

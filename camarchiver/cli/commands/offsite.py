@@ -13,7 +13,7 @@ from camarchiver.cli.offsite_options import remote_options, verify_option, what_
 from camarchiver.cli.options import consent_options, general_options, option, options, tree_options
 from camarchiver.cli.selection_options import cameras_option, exclude_option
 from camarchiver.cli.session import TreeOptions
-from camarchiver.cli.types import Duration, When
+from camarchiver.cli.types import Duration, Percent, When
 from camarchiver.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _CODES = tuple(code for code in ExitCode if code is not ExitCode.ENCODER)
     examples=(
         ("camarchiver offsite sync /camera --remote b2:cameras --dry-run", "what would be copied, and why"),
         ("camarchiver offsite sync /camera", "copy and verify what has no copy yet"),
-        ("camarchiver archive /camera --cleanup -y && camarchiver offsite sync /camera", "every night"),
+        ("camarchiver offsite verify /camera --sample 2", "read two percent of the copies back"),
     ),
     codes=_CODES,
 )
@@ -92,27 +92,79 @@ def sync(context: click.Context, /, **chosen: Any) -> int:
     What was copied before is known from the journal: the remote is not listed.
     """
     from camarchiver.cli.conventions import conventions
-    from camarchiver.cli.offsite_options import cameras_own, rclone_settings
-    from camarchiver.cli.runs.offsite import SyncOptions, run_sync
-    from camarchiver.offsite.rclone import backends
-    from camarchiver.offsite.verification import VerifyMethod
-    from camarchiver.policy.offsite_rules import OffsitePolicy, WhatToCopy
+    from camarchiver.cli.offsite_options import sync_policy, transfer_settings
+    from camarchiver.cli.runs.offsite import OffsiteOptions, run_sync
 
-    place = TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"])
-    rclone, since = rclone_settings(chosen), chosen["since"]
-    policy = OffsitePolicy(
-        backends.label(rclone.remote),
-        WhatToCopy(chosen["what"]),
-        cameras_own(context),
-        frozenset(chosen["cameras"]),
-        chosen["exclude"],
-        since.start.replace(tzinfo=place.zone()) if since else None,
-        chosen["limit"],
-        chosen["retry_failed"],
+    place = _place(chosen)
+    sync_options = OffsiteOptions(place, transfer_settings(chosen), _run_options(chosen))
+    return run_sync(sync_options, sync_policy(context, chosen, place.zone()), conventions(context))
+
+
+@offsite.command(
+    short_help="Compare copies with their archives again.",
+    examples=(
+        ("camarchiver offsite verify /camera --sample 2", "every night: all copies in fifty nights"),
+        ("camarchiver offsite verify /camera", "every copy; this reads all of them back, if it must"),
+        ("camarchiver offsite verify /camera --camera front --verify read-back", "one camera, whole"),
+    ),
+    codes=_CODES,
+    common=(
+        "--output",
+        "--sample",
+        "--camera",
+        "--limit",
+        "--max-runtime",
+        "--remote",
+        "--bandwidth",
+        "--verify",
+        "--dry-run",
+        "--no-confirm",
+        "--json",
+        "--quiet",
+    ),
+)
+@tree_options
+@options(
+    option(
+        "--sample",
+        type=Percent(),
+        default="100",
+        envvar=None,
+        help="Percent of the copies to verify: those that were not for the longest time.",
+    ),
+    cameras_option,
+    option("--limit", type=click.IntRange(min=1), help="Verify at most this many copies in this run."),
+    option("--max-runtime", type=Duration(), help="Begin no further copy after this time, such as 6h."),
+    heading="Which copies",
+)
+@remote_options
+@verify_option
+@consent_options
+@general_options
+@click.pass_context
+@with_channels
+def verify(context: click.Context, /, **chosen: Any) -> int:
+    """Compare the copies of archives below DIRECTORY with the journal's BLAKE2b.
+
+    A copy that is missing or differs counts no more, and the next `offsite sync` makes it again. Exit 3
+    if there is one.
+    """
+    from camarchiver.cli.conventions import conventions
+    from camarchiver.cli.offsite_options import transfer_settings
+    from camarchiver.cli.runs.offsite import OffsiteOptions, run_verify_copies
+    from camarchiver.offsite.rclone import backends
+    from camarchiver.policy.offsite_rules import CheckPolicy
+
+    settings = transfer_settings(chosen)
+    policy = CheckPolicy(
+        backends.label(chosen["remote"]), frozenset(chosen["cameras"]), chosen["sample"], chosen["limit"]
     )
-    method = VerifyMethod(chosen["verify"])
-    sync_options = SyncOptions(place, policy, rclone, method, chosen["max_runtime"], _run_options(chosen))
-    return run_sync(sync_options, conventions(context))
+    verify_options = OffsiteOptions(_place(chosen), settings, _run_options(chosen))
+    return run_verify_copies(verify_options, policy, conventions(context))
+
+
+def _place(chosen: dict[str, Any]) -> TreeOptions:
+    return TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"])
 
 
 def _run_options(chosen: dict[str, Any]) -> RunOptions:

@@ -31,7 +31,18 @@ from camarchiver.state import run_history, volume_marker
 
 if TYPE_CHECKING:
     from camarchiver.media.encoder_probe import EncoderRequest
+    from camarchiver.offsite.executor import TransferSettings
     from camarchiver.policy.cleanup_rules import CleanupPolicy
+    from camarchiver.policy.offsite_rules import OffsitePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class OffsiteRun:
+    """The `offsite sync` after archiving."""
+
+    settings: TransferSettings
+    policy: OffsitePolicy
+
 
 NIGHT = timedelta(hours=6)
 """The length of a nightly run without `--max-runtime`."""
@@ -84,6 +95,9 @@ class ArchiveOptions:
     quiet: bool
     verbose: bool
     cleanup: CleanupPolicy | None
+    """What the cleanup afterwards keeps; None for no cleanup."""
+    offsite: OffsiteRun | None = None
+    """The off-site copies that are made afterwards."""
 
     def run(self) -> RunOptions:
         """The options that every run has."""
@@ -171,10 +185,7 @@ def _task(options: ArchiveOptions, conventions: Conventions) -> RunTask:
     zone = clock.zone(options.timezone)
     policy, run = options.policy(zone), options.run()
     pipeline = Pipeline(options.trees(), zone, "archive", conventions)
-    following = None
-    if options.cleanup is not None:
-        make = partial(_cleanup_task, options, options.cleanup, pipeline, conventions)
-        following = Following("cleanup", make)
+    following = tuple(_following(options, pipeline, conventions))
 
     @cache
     def first_plan() -> ArchivePlan:
@@ -216,6 +227,19 @@ def _task(options: ArchiveOptions, conventions: Conventions) -> RunTask:
         following=following,
         preceding=preceding,
     )
+
+
+def _following(options: ArchiveOptions, pipeline: Pipeline, conventions: Conventions) -> Iterator[Following]:
+    """Copies are made before anything is removed."""
+    if options.offsite is not None:
+        from camarchiver.cli.runs.offsite import OffsiteOptions, sync_task
+
+        run = options.offsite
+        own = OffsiteOptions(options.place(), run.settings, options.run())
+        yield Following("offsite", partial(sync_task, own, run.policy, conventions))
+    if options.cleanup is not None:
+        make = partial(_cleanup_task, options, options.cleanup, pipeline, conventions)
+        yield Following("cleanup", make)
 
 
 def _sweep(options: ArchiveOptions, pipeline: Pipeline) -> None:

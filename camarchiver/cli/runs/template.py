@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
@@ -126,7 +126,8 @@ class RunTask:
     """A sentence if there is nothing to work on and never was: then no log, lock or state is made."""
     sweep: Callable[[], None] = lambda: None
     """Finishes or removes what dead runs left, before anything is planned."""
-    following: Following | None = None
+    following: tuple[Following, ...] = ()
+    """Runs that are part of this one, in their order."""
     preceding: Callable[[], Following | None] = lambda: None
     """The run that must come first to make room; None if none has to."""
 
@@ -230,24 +231,23 @@ def _preview(task: RunTask, options: RunOptions) -> int:
                         f"{line}\n"
                         for line in ("first, because room is short:", *earlier.lines(), "", "then:")
                     )
-        if task.following is None:
-            _show(result, options, ready)
-            return result.exit_code
-        with task.following.make().planned(Stop()) as later:
-            assert later.preview is not None
-            result = _with_following(result, later.preview(), task.following)
+        with ExitStack() as plans:
+            later = [plans.enter_context(each.make().planned(Stop())) for each in task.following]
+            for following, its in zip(task.following, later, strict=True):
+                assert its.preview is not None
+                result = _with_following(result, its.preview(), following)
             _show(result, options, ready, later)
             return result.exit_code
 
 
-def _show(result: RunResult, options: RunOptions, ready: Ready, later: Ready | None = None) -> None:
+def _show(result: RunResult, options: RunOptions, ready: Ready, later: Sequence[Ready]) -> None:
     if options.as_json:
         write(result.document({"dry_run": True}))
         return
     show(ready.lines())
-    if later is not None:
+    for each in later:
         print("\nafterwards, planned for the trees as they are now:")
-        show(later.lines())
+        show(each.lines())
 
 
 def _run_with_events(task: RunTask, options: RunOptions, events: RunEvents) -> int:
@@ -274,9 +274,9 @@ def _run_with_events(task: RunTask, options: RunOptions, events: RunEvents) -> i
         finished = _carry_out(task, options, stop)
         if before is not None and first is not None:
             finished = _with_following(finished, first, before)
-        if task.following is not None and not stop:
-            after = _follow(task.following, options, stop)
-            finished = _with_following(finished, after, task.following)
+        for following in task.following:
+            if not stop:
+                finished = _with_following(finished, _follow(following, options, stop), following)
         more = {"dry_run": False}
         events.reported(finished.exit_code, finished.parts, finished.document(more))
         if options.as_json:

@@ -5,6 +5,8 @@ Nothing of a storage protocol is written here. rclone reads its own config file,
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -188,8 +190,8 @@ class Remote:
         try:
             with self._daemon.get(path) as response:
                 if response.status != 200:
-                    text = response.read(4096).decode(errors="replace")
-                    raise remote_error(self.label, f"{name}: {text}", status=response.status)
+                    said = _error_in(response.read(4096))
+                    raise remote_error(self.label, f"{name}: {said}", status=response.status)
                 length = response.length
                 while block := response.read(_BLOCK):
                     count += len(block)
@@ -291,6 +293,14 @@ def _object(item: Mapping[str, Any]) -> RemoteObject:
         size if isinstance(size, int) else -1,
         {str(kind): str(value).lower() for kind, value in hashes.items()} if isinstance(hashes, dict) else {},
     )
+
+
+def _error_in(body: bytes) -> str:
+    """What rclone answers instead of an object: JSON since 1.61, plain text before."""
+    text = body.decode(errors="replace")
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        return str(json.loads(text)["error"])
+    return text
 
 
 def _count(value: object) -> int | None:

@@ -59,7 +59,7 @@ _ENDINGS = (
         Trouble.PASSWORD,
         r"unable to authenticate|\b401\b|Unauthorized|InvalidAccessKeyId|SignatureDoesNotMatch|invalid_grant"
         r"|bad_auth_token|expired_auth_token|ssh-agent|HeadObject.*StatusCode: 403"
-        r"|InvalidToken|permission denied \(publickey",
+        r"|InvalidToken|permission denied \(publickey|unexpected message type 51",
     ),
     (Trouble.NO_BUCKET, r"NoSuchBucket|bucket (does not|doesn't) exist|bucket not found|no such bucket"),
     (
@@ -108,7 +108,7 @@ _WORDS = {
 _HINTS = {
     Trouble.NOT_CONFIGURED: "rclone listremotes shows those that there are; rclone config makes one",
     Trouble.LOCKED_CONFIG: "set RCLONE_CONFIG_PASS, or RCLONE_PASSWORD_COMMAND, for this user",
-    Trouble.PASSWORD: "mend user, password or key with rclone config, then try: rclone lsd REMOTE",
+    Trouble.PASSWORD: "mend user, password or key with rclone config; rclone lsd shows whether it works",
     Trouble.HOST_KEY: "compare the key with the server's own, then add it to known_hosts: "
     "ssh-keyscan -p PORT HOST >> ~/.ssh/known_hosts",
     Trouble.NO_BUCKET: "make it at the provider, or mend the name in [offsite] remote",
