@@ -12,12 +12,15 @@ from camarchiver.discovery.copies import CopyFinder
 from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import Memory
+from camarchiver.domain.motion import ClipMotion
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import Ledger
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import Copy
 from camarchiver.policy.removal_forecast import ForecastRemoval, RemovalForecast
 from camarchiver.queries.find import ClipFinder, FindQuestion, FindState, FoundClip, FoundFile
+from camarchiver.state import thumbnails
+from camarchiver.state.thumbnails import StripKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,19 @@ class PlannedRemoval:
 
     tree: Tree
     removal: ForecastRemoval
+
+
+@dataclass(frozen=True, slots=True)
+class PictureStrip:
+    """Small pictures of a clip, side by side in one file."""
+
+    file: Path
+    """In the cache."""
+    width: int
+    """Of one picture, in pixels."""
+    height: int
+    times: tuple[float, ...]
+    """Of each picture, in seconds from the clip's first frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +73,10 @@ class PageClip:
     """When its copies go; those that stay are left out."""
     events: tuple[JournalEvent, ...]
     """Its lines in the journal, oldest first."""
+    motion: ClipMotion | None = None
+    """None if nothing looked for motion in it."""
+    strip: PictureStrip | None = None
+    """Its pictures, if there are any."""
 
     @property
     def file(self) -> FoundFile:
@@ -109,7 +129,16 @@ class DayGatherer:
             self._damage(found),
             tuple(self._removals(found, source)),
             tuple(events),
+            ledger.motion.get((found.source, *found.identity)),
+            self._strip(StripKey(found.start.date(), found.source, *found.identity)),
         )
+
+    def _strip(self, key: StripKey) -> PictureStrip | None:
+        state = self._pipeline.trees.state
+        found = thumbnails.read(state, key)
+        if found is None:
+            return None
+        return PictureStrip(thumbnails.path(state, key), found.width, found.height, found.times)
 
     def _as_clip(self, found: FoundClip) -> Clip:
         folder, _, name = found.source.rpartition("/")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from itertools import islice
 
 from camarchiver.domain.clip import Tree
 from camarchiver.page.pages import CameraPages, IndexPage
 from camarchiver.page.site_folder import folder_of
-from camarchiver.page.site_state import DaySummary
+from camarchiver.page.site_state import DaySummary, SiteState
 from camarchiver.pipeline import Pipeline
+from camarchiver.queries.rhythm import WINDOW
+from camarchiver.queries.status import RATE, RecentDays
 from camarchiver.queries.status_report import CameraFootage, CameraStatus, StatusReport
 from camarchiver.state import run_history
 
@@ -41,11 +44,28 @@ def overview(
     )
 
 
+def recent_days(state: SiteState, now: datetime) -> RecentDays:
+    """The part of the journal that shows whether a camera has stopped, its gaps, and what has grown."""
+    wanted: set[date] = set()
+    for days in state.cameras.values():
+        newest = max((day for day in days if day <= now.date()), default=now.date())
+        wanted |= {newest - timedelta(days=each) for each in range(WINDOW.days + 2)}
+    since, grown = (now - RATE).date(), Counter[Tree]()
+    for day, mark in state.journals.items():
+        if day not in wanted:
+            for at, sizes in mark.grown.items():
+                if at >= since:
+                    grown.update(sizes)
+    return RecentDays(sorted(wanted & state.journals.keys()), grown)
+
+
 def _status(known: CameraStatus | None, name: str, days: Mapping[date, DaySummary]) -> CameraStatus:
     """The status of a camera, with the totals of all its days."""
     status = known or CameraStatus(name)
+    newest = max((day.newest for day in days.values() if day.newest is not None), default=None)
     return replace(
         status,
+        last=status.last or newest,
         archive=_footage(status.archive, days.values(), Tree.ARCHIVE),
         trash=_footage(status.trash, days.values(), Tree.TRASH),
     )

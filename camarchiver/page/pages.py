@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 from camarchiver.page.clips import PageClip
@@ -65,6 +66,30 @@ class IndexPage:
     runs: Sequence[RunRecord]
     """The last ones, newest first."""
     now: datetime
+
+
+def strip_files(page: DayPage) -> dict[str, Path]:
+    """The pictures of a day's clips: the names of the files in the site, and the files in the cache."""
+    names = strip_names(page.clips)
+    folder = pictures_folder(page.folder, page.day)
+    found = zip(names, page.clips, strict=True)
+    return {f"{folder}/{name}": clip.strip.file for name, clip in found if clip.strip is not None}
+
+
+def strip_names(clips: Sequence[PageClip]) -> list[str]:
+    """The name of each clip's pictures, with a number if several clips begin in one second."""
+    seen: dict[str, int] = {}
+    names = []
+    for clip in clips:
+        at = f"{clip.start:%H%M%S}"
+        seen[at] = seen.get(at, 0) + 1
+        names.append(f"{at}-{seen[at]}.jpg" if seen[at] > 1 else f"{at}.jpg")
+    return names
+
+
+def pictures_folder(folder: str, day: date) -> str:
+    """Where the pictures of a day are, below the site."""
+    return f"cameras/{folder}/pictures/{day}"
 
 
 class PageRenderer(Protocol):

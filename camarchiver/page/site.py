@@ -15,8 +15,16 @@ from typing import NamedTuple
 from camarchiver.discovery import walks
 from camarchiver.page import site_state
 from camarchiver.page.clips import DayGatherer, PageClip
-from camarchiver.page.overview import overview
-from camarchiver.page.pages import DayPage, MonthPage, PageRenderer, day_files, month_file
+from camarchiver.page.overview import overview, recent_days
+from camarchiver.page.pages import (
+    DayPage,
+    MonthPage,
+    PageRenderer,
+    day_files,
+    month_file,
+    pictures_folder,
+    strip_files,
+)
 from camarchiver.page.site_folder import SiteFolder, folder_of
 from camarchiver.page.site_marks import SiteMarks, settings_digest
 from camarchiver.page.site_state import SiteState, summary_of
@@ -24,7 +32,7 @@ from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy
 from camarchiver.policy.removal_forecast import RemovalForecast
-from camarchiver.queries.status import RATE, StatusCounter, StatusQuestion
+from camarchiver.queries.status import StatusCounter, StatusQuestion
 from camarchiver.queries.status_report import StatusReport
 from camarchiver.runtime.external_sort import SealedSequence
 
@@ -104,12 +112,8 @@ class SiteBuilder:
 
     def refresh(self, progress: Progress) -> SiteRefresh:
         """Write what is outdated, the first page last. Raises OSError or StorageError."""
-        since = (self._now - RATE - _DAY).date()
-        counter = StatusCounter(
-            self._pipeline, StatusQuestion(self._question.archive, self._now, None, since)
-        )
+        counter = StatusCounter(self._pipeline, StatusQuestion(self._question.archive, self._now, None))
         sources = SealedSequence(self._sources(counter), key=lambda each: (*each[:2], each.copy.source))
-        report = counter.report()
         if self._is_new:
             self._folder.write(self._renderer.assets())
         gatherer = self._gatherer(sources)
@@ -121,6 +125,7 @@ class SiteBuilder:
                 site_state.write(self._folder.root, self._state)
         self._refresh_strays(gatherer, sources)
         self._remove_former()
+        report = counter.report(recent_days(self._state, self._now))
         self._refresh_months(report)
         page = overview(self._pipeline, report, self._state.cameras, self._question.cameras)
         self._folder.write(self._renderer.index(page))
@@ -197,6 +202,7 @@ class SiteBuilder:
             found.sort(key=lambda clip: (clip.start, clip.source))
             self._state.cameras.setdefault(camera, {})[day] = summary_of(found)
             page = DayPage(camera, folder_of(camera), day, found, self._now)
+            self._folder.link(pictures_folder(page.folder, day), strip_files(page))
             self._folder.write(self._renderer.day(page))
             self._months.add((camera, day.replace(day=1)))
             self._written += 1
@@ -206,7 +212,9 @@ class SiteBuilder:
                 self._remove_day(camera, day)
 
     def _remove_day(self, camera: str, day: date) -> None:
-        self._folder.remove(day_files(folder_of(camera), day))
+        folder = folder_of(camera)
+        self._folder.link(pictures_folder(folder, day), {})
+        self._folder.remove(day_files(folder, day))
         self._months.add((camera, day.replace(day=1)))
         self._removed += 1
 
@@ -214,8 +222,7 @@ class SiteBuilder:
         """Remove the pages of days that the site had before all of its pages were made again."""
         for camera, days in self._former.items():
             for day in days - self._state.cameras.get(camera, {}).keys():
-                self._folder.remove(day_files(folder_of(camera), day))
-                self._months.add((camera, day.replace(day=1)))
+                self._remove_day(camera, day)
         for camera in [each for each, days in self._state.cameras.items() if not days]:
             del self._state.cameras[camera]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
+import shutil
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -63,6 +65,21 @@ class SiteFolder:
             atomic.make_folders(target.parent)
             atomic.write_text(target, text, mode=_MODE)
 
+    def link(self, folder: str, files: Mapping[str, Path]) -> None:
+        """Let a folder hold these files and no others: as hard links where that is possible, or copies."""
+        place = self.root / folder
+        if files:
+            atomic.make_folders(place)
+        for name, source in files.items():
+            with contextlib.suppress(FileNotFoundError):
+                _link(source, self.root / name)
+        with contextlib.suppress(FileNotFoundError):
+            for path in place.iterdir():
+                if f"{folder}/{path.name}" not in files:
+                    path.unlink(missing_ok=True)
+            if not files:
+                place.rmdir()
+
     def remove(self, names: Collection[str]) -> None:
         """Remove files that are outdated; their folder goes when it becomes empty."""
         for name in names:
@@ -70,6 +87,22 @@ class SiteFolder:
             path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name, in place of whatever has it; a copy where that is not possible."""
+    with contextlib.suppress(FileNotFoundError):
+        here, there = target.stat(), source.stat()
+        is_same_copy = (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+        if is_same_copy:
+            return
+    with atomic.staged(target) as part:
+        part.path.unlink()
+        try:
+            os.link(source, part.path)
+        except OSError:
+            shutil.copy2(source, part.path)
+        part.path.replace(target)
 
 
 def _is_ours(name: str) -> bool:

@@ -18,6 +18,9 @@ from camarchiver.page.clips import PageClip
 from camarchiver.page.site_state import VERSION, JournalMark
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy
+from camarchiver.queries.growth import growth_by_day
+from camarchiver.state import thumbnails
+from camarchiver.state.thumbnails import StripKey
 
 _NEAR = timedelta(seconds=LONGEST) + DOUBTFUL
 """How far from a hold the day may be, by its name, of a clip that it covers."""
@@ -29,6 +32,8 @@ class SiteMarks:
     def __init__(self, pipeline: Pipeline, memory: Memory) -> None:
         self._journal = pipeline.journal
         self._memory = memory
+        self._zone = pipeline.zone
+        self._state = pipeline.trees.state
 
     def is_current(self, day: date, sources: Sequence[Copy], known: JournalMark | None) -> bool:
         """Whether nothing has changed since the mark was made."""
@@ -42,7 +47,8 @@ class SiteMarks:
         self, day: date, sources: Sequence[Copy], clips: Iterable[PageClip], strays: Iterable[date]
     ) -> JournalMark:
         """The mark of a day that was just gathered."""
-        folders, is_odd = set[str](), False
+        grown = growth_by_day(self._journal.day(day).events, self._zone)
+        folders, is_odd = {self._pictures(day)}, False
         for clip in clips:
             written = datetime.fromtimestamp(clip.identity[1] / 1e9, UTC)
             is_odd |= abs(written - clip.start) > DOUBTFUL
@@ -51,8 +57,14 @@ class SiteMarks:
             self._digest(day, sources, is_odd=is_odd),
             {folder: _changed_at(folder) for folder in sorted(folders)},
             tuple(sorted(strays)),
+            {at: dict(sizes) for at, sizes in grown.items()},
             is_odd,
         )
+
+    def _pictures(self, day: date) -> str:
+        """The folder of the cache with the pictures of a day's clips."""
+        key = StripKey(day, "clip.mp4", 0, 0)
+        return str(thumbnails.path(self._state, key).parent)
 
     def _digest(self, day: date, sources: Sequence[Copy], *, is_odd: bool) -> str:
         digest = hashlib.blake2b(digest_size=12)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from camarchiver.domain.clip import Tree
 from camarchiver.domain.untrusted import decode
 from camarchiver.page.clips import PageClip
 from camarchiver.queries.find import FindState
@@ -22,6 +23,10 @@ VERSION = 1
 """Another number makes every page again."""
 
 
+MOTION = "motion"
+"""The minutes in which something moves; the other kinds are those of `FindState`."""
+
+
 class JournalMark(msgspec.Struct, frozen=True, gc=False):
     """What the clips of one day, by their names, were gathered from."""
 
@@ -31,6 +36,8 @@ class JournalMark(msgspec.Struct, frozen=True, gc=False):
     """mtime_ns of the folders in archive and trash that its clips lie in; by path."""
     strays: tuple[date, ...] = ()
     """Days on which some of these clips were really recorded."""
+    grown: dict[date, dict[Tree, int]] = {}
+    """Bytes that each tree gained by what was done to these clips, by the day on which it was done."""
     is_odd: bool = False
     """Whether the file of one of them was written on another day: any hold may then cover it."""
 
@@ -50,7 +57,7 @@ class DaySummary(msgspec.Struct, frozen=True, gc=False):
     seconds: float
     trees: dict[str, TreeTotal]
     minutes: dict[str, tuple[int, ...]]
-    """What each minute of the day shows, by the names of `MinuteKind`: begin and length of each run of
+    """What each minute of the day shows, by its kind: begin and length of each run of
     minutes in turn. The last run may reach into the next day."""
     held: int = 0
     failed: int = 0
@@ -110,7 +117,10 @@ def summary_of(clips: Iterable[PageClip]) -> DaySummary:
             removals[reason] = min(first, day), number + 1
         for kind in _kinds(clip):
             minutes[kind].append(_span(clip, 0.0, clip.seconds or 0.0))
-    joined = {kind: tuple(_joined(spans)) for kind, spans in minutes.items()}
+        if clip.motion is not None:
+            moving += clip.motion.seconds()
+            minutes[MOTION].extend(_span(clip, each.start, each.end) for each in clip.motion.spans)
+    joined = {kind: tuple(_joined(spans)) for kind, spans in minutes.items() if spans}
     return DaySummary(count, seconds, trees, joined, held, failed, damaged, moving, removals, newest)
 
 

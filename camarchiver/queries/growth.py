@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime, tzinfo
 
 from camarchiver.domain.clip import Tree
 from camarchiver.journal.event import EventKind, JournalEvent
@@ -17,23 +17,36 @@ def growth(events: Iterable[JournalEvent], since: datetime) -> Counter[Tree]:
     An upload is no event: what arrived in the source is counted from the clips themselves.
     """
     gained = Counter[Tree]()
+    for at, tree, size in _changes(events):
+        if at >= since:
+            gained[tree] += size
+    return gained
+
+
+def growth_by_day(events: Iterable[JournalEvent], zone: tzinfo) -> dict[date, Counter[Tree]]:
+    """The same by the day on which it happened, in that zone."""
+    gained: dict[date, Counter[Tree]] = {}
+    for at, tree, size in _changes(events):
+        gained.setdefault(at.astimezone(zone).date(), Counter())[tree] += size
+    return gained
+
+
+def _changes(events: Iterable[JournalEvent]) -> Iterator[tuple[datetime, Tree, int]]:
+    """When a tree gained or lost bytes, and how many."""
     in_trash: dict[str, int] = {}
     for event in events:
         tree = Tree.ARCHIVE if left_archive(event) else Tree.SOURCE
         moved = (event.archive_size if tree is Tree.ARCHIVE else event.source_size) or 0
         if event.event == EventKind.TRASHED and event.trash is not None:
             in_trash[event.trash] = moved
-        if event.at < since:
-            continue
         if event.event == EventKind.ARCHIVED:
-            gained[Tree.ARCHIVE] += event.archive_size or 0
+            yield event.at, Tree.ARCHIVE, event.archive_size or 0
         elif event.event in (EventKind.TRASHED, EventKind.DELETED):
-            gained[tree] -= moved
+            yield event.at, tree, -moved
             if event.event == EventKind.TRASHED:
-                gained[Tree.TRASH] += moved
+                yield event.at, Tree.TRASH, moved
         elif event.event == EventKind.PURGED:
-            gained[Tree.TRASH] -= in_trash.get(event.trash or "", moved)
+            yield event.at, Tree.TRASH, -in_trash.get(event.trash or "", moved)
         elif event.event == EventKind.RESTORED:
-            gained[Tree.TRASH] -= moved
-            gained[tree] += moved
-    return gained
+            yield event.at, Tree.TRASH, -moved
+            yield event.at, tree, moved

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Counts
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -46,9 +47,16 @@ class StatusQuestion:
     now: datetime
     gap: timedelta | None
     """Gaps longer than this are reported; None for those that a camera's own rhythm does not explain."""
-    since: date = date.min
-    """Journals of earlier days that have not changed for `RATE` are left out: what is counted in archive and
-    trash is then only that of the last weeks, while the last clips, the gaps and the growth are complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecentDays:
+    """The part of the journal that a report needs if the totals are known from elsewhere."""
+
+    days: Iterable[date]
+    """Those with the clips of the two weeks before each camera's last one."""
+    grown: Mapping[Tree, int]
+    """Bytes that the events of all other days added to each tree within `RATE`."""
 
 
 class _ClipTotals:
@@ -77,9 +85,10 @@ class _ClipTotals:
         if self.newest is None or start > self.newest:
             self.newest = start
 
-    def footage(self, prober: Prober) -> CameraFootage:
+    def footage(self, prober: Prober | None) -> CameraFootage:
+        """The totals; lengths that are not known are estimated if files may be opened."""
         guess = 0.0
-        if self.unknown:
+        if self.unknown and prober is not None:
             known = [
                 (size, found) for path, size in self.samples if (found := seconds_of(prober, Path(path)))
             ]
@@ -144,14 +153,19 @@ class StatusCounter:
             pass
         return self.report()
 
-    def report(self) -> StatusReport:
-        """Count archive and trash, and report everything; the source was walked before."""
+    def report(self, recent: RecentDays | None = None) -> StatusReport:
+        """Count archive and trash, and report everything; the source was walked before.
+
+        With `recent` only these days of the journal are counted: the totals are then incomplete, but not the
+        last clips, the gaps and the growth.
+        """
         state = self._trees.state
         last_run, found = run_history.last(state), findings.read(state)
-        for day in self._journal.days():
-            if day >= self._question.since or self._has_changed_lately(day):
-                self._day(day)
-        with Prober() as prober:
+        if recent is not None:
+            self._grown.update(recent.grown)
+        for day in self._journal.days() if recent is None else recent.days:
+            self._day(day)
+        with nullcontext() if recent else Prober() as prober:
             cameras = tuple(self._camera(name, prober) for name in sorted(self._by_camera))
         disks, working = tuple(self._disks()), tuple(self._working())
         return StatusReport(
@@ -166,14 +180,6 @@ class StatusCounter:
             self._discovery.passed_over,
             found,
         )
-
-    def _has_changed_lately(self, day: date) -> bool:
-        """Whether the journal of a day got a line within `RATE`."""
-        try:
-            written = self._journal.path(day).stat().st_mtime
-        except OSError:
-            return True
-        return written >= (self._question.now - RATE).timestamp()
 
     # --- one clip ----------------------------------------------------------------------------------
 
@@ -262,7 +268,7 @@ class StatusCounter:
 
     # --- the whole ---------------------------------------------------------------------------------
 
-    def _camera(self, name: str, prober: Prober) -> CameraStatus:
+    def _camera(self, name: str, prober: Prober | None) -> CameraStatus:
         totals, question = self._by_camera[name], self._question
         rhythm, last = totals.starts.rhythm(), totals.starts.last
         longest = question.gap or (rhythm.outage if rhythm else None)
@@ -271,7 +277,7 @@ class StatusCounter:
             longest or timedelta.max,
             since=question.now - WEEK,
             now=question.now,
-            length=lambda path: seconds_of(prober, Path(path)),
+            length=lambda path: seconds_of(prober, Path(path)) if prober is not None else None,
         )
         since_last = question.now.timestamp() - last if last is not None else 0.0
         return CameraStatus(

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from camarchiver.domain.clip import Clip
 from camarchiver.domain.clocks import Clocks, parse_clock
+from camarchiver.domain.motion import ClipMotion, MotionSpan
 from camarchiver.errors import AlreadyRunning, UsageError
 from camarchiver.page import site_state
 from camarchiver.page.site_folder import SiteFolder
-from camarchiver.state import holds
+from camarchiver.state import holds, thumbnails
+from camarchiver.state.thumbnails import StripKey, ThumbnailStrip
 from tests.page.sites import HOSTILE, PageReader, days_of, value_of_script, write_site
 from tests.yards import Yard
 
@@ -108,16 +111,16 @@ class TestContent:
         assert days_of(site, "yard") == []
         assert "yard" not in (site / "index.html").read_text()
 
-    @pytest.mark.parametrize("name", [each for each in HOSTILE if "/" not in each])
-    def test_no_name_becomes_markup(self, yard: Yard, site: Path, name: str) -> None:
-        start = yard.now - timedelta(days=3)
-        path = yard.trees.source / f"REO_{name}_{start:%Y%m%d%H%M%S}.mp4"
-        path.write_bytes(b"x" * 3000)
-        os.utime(path, (start.timestamp(),) * 2)
-        yard.record(2)
+    def test_no_name_becomes_markup(self, yard: Yard, site: Path) -> None:
+        names = [each for each in HOSTILE if "/" not in each]
+        for number, name in enumerate(names):
+            start = yard.now - timedelta(days=3, hours=number)
+            path = yard.trees.source / f"REO_{name}_{start:%Y%m%d%H%M%S}.mp4"
+            path.write_bytes(b"x" * 3000)
+            os.utime(path, (start.timestamp(),) * 2)
         write_site(yard, site)
         pages = sorted(site.rglob("*.html"))
-        assert len(pages) >= 5
+        assert len(pages) > 2 * len(names)
         for each in pages:
             read = PageReader(each.read_text())
             assert read.handlers == []
@@ -245,3 +248,62 @@ def test_a_thousand_clips_a_day_fit_into_a_small_page(yard: Yard, site: Path) ->
     loaded = [folder / f"{day:%Y-%m-%d}{ending}" for ending in (".html", ".js")]
     assert sum(path.stat().st_size for path in loaded) < 300_000
     assert (folder / f"{day:%Y-%m}.html").stat().st_size < 100_000
+
+
+class TestPictures:
+    """Small pictures of clips, from the cache."""
+
+    JPEG = b"\xff\xd8\xff\xdb\x00\x04ab\xff\xd9"
+
+    def see(self, yard: Yard, clip: Clip) -> Path:
+        strip = ThumbnailStrip(320, 180, (0.0, 2.5, 5.0))
+        return thumbnails.write(yard.trees.state, StripKey.of_clip(clip), strip, self.JPEG)
+
+    def test_they_are_linked_into_the_site(self, yard: Yard, site: Path) -> None:
+        clip = yard.standing(40)
+        cached = self.see(yard, clip)
+        write_site(yard, site)
+        folder = site / "cameras/front/pictures" / f"{clip.start:%Y-%m-%d}"
+        (picture,) = folder.iterdir()
+        assert picture.name == f"{clip.start:%H%M%S}.jpg"
+        assert picture.samefile(cached)
+        data = value_of_script(site / f"cameras/front/{clip.start:%Y-%m-%d}.js")
+        assert data["clips"][0][4:] == [[], [320, 180, 0.0, 2.5, 5.0]]
+
+    def test_later_ones_write_their_day_again(self, yard: Yard, site: Path) -> None:
+        clip = yard.record(40)
+        yard.record(50)
+        write_site(yard, site)
+        self.see(yard, clip)
+        assert write_site(yard, site).days == 1
+        assert len(list(site.rglob("*.jpg"))) == 1
+
+    def test_they_go_with_their_clip(self, yard: Yard, site: Path) -> None:
+        clip = yard.record(40)
+        yard.record(50)
+        self.see(yard, clip)
+        write_site(yard, site)
+        clip.path.unlink()
+        write_site(yard, site)
+        assert not list(site.rglob("*.jpg"))
+        assert not list(site.glob("cameras/front/pictures/*"))
+
+    def test_on_another_disk_they_are_copied(self, yard: Yard, other_disk: Path) -> None:
+        clip = yard.record(40)
+        cached = self.see(yard, clip)
+        write_site(yard, other_disk / "site")
+        (picture,) = (other_disk / "site").rglob("*.jpg")
+        assert picture.read_bytes() == cached.read_bytes()
+
+    def test_motion_is_drawn_and_counted(self, yard: Yard, site: Path) -> None:
+        clip = yard.record(40)
+        yard.archive(clip)
+        spans = (MotionSpan(1.0, 4.0), MotionSpan(8.0, 9.5))
+        yard.scribe(clip.start).scored(clip, ClipMotion(spans))
+        write_site(yard, site)
+        data = value_of_script(site / f"cameras/front/{clip.start:%Y-%m-%d}.js")
+        assert data["clips"][0][4] == [[1.0, 4.0], [8.0, 9.5]]
+        assert "motion for 4 s" in data["words"]
+        month = (site / f"cameras/front/{clip.start:%Y-%m}.html").read_text()
+        assert 'class="motion" d="M' in month
+        assert "motion for 4 s" in month

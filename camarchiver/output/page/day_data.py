@@ -8,12 +8,13 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from camarchiver.domain.clip import Disposal, Tree
+from camarchiver.domain.motion import MotionSpan
 from camarchiver.domain.reason import Reason
 from camarchiver.output.history_text import event_lines
 from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.page.clips import PageClip, PlannedRemoval
 from camarchiver.page.pages import DayPage
-from camarchiver.runtime.formatting import shown
+from camarchiver.runtime.formatting import shown, span
 
 _OWN_NAME = "\x01"
 """Stands for the clip's own name without its suffix in a line of its story."""
@@ -48,21 +49,30 @@ def script(name: str, value: Mapping[str, Any]) -> str:
 def data_of(page: DayPage) -> dict[str, Any]:
     """For each clip: length, bytes before and after, and the numbers of notes in the table of words.
 
+    Then follow, if there are any, the spans of motion, and the width and height of a picture and its times.
     The clips are in the order of the page's list, which has their links and start times.
     """
-    words = Words()
-    rows = [
-        [
+    words, folders = Words(), Words()
+    rows = []
+    for clip in page.clips:
+        row: list[Any] = [
             None if clip.seconds is None else round(clip.seconds, 1),
             clip.identity[0],
             clip.archived.archive_size if clip.archived else 0,
             [words.number(note) for note in notes_of(clip, page.now)],
         ]
-        for clip in page.clips
-    ]
-    paths = Words()
-    places = [_place(clip, paths) for clip in page.clips]
-    return {"clips": rows, "words": words.table, "places": places, "folders": paths.table}
+        spans = [[round(each.start, 1), round(each.end, 1)] for each in _spans(clip)]
+        if spans or clip.strip is not None:
+            row.append(spans)
+        if (strip := clip.strip) is not None:
+            row.append([strip.width, strip.height, *(round(at, 1) for at in strip.times)])
+        rows.append(row)
+    places = [_place(clip, folders) for clip in page.clips]
+    return {"clips": rows, "words": words.table, "places": places, "folders": folders.table}
+
+
+def _spans(clip: PageClip) -> Sequence[MotionSpan]:
+    return clip.motion.spans if clip.motion is not None else ()
 
 
 def _place(clip: PageClip, folders: Words) -> int | list[Any]:
@@ -90,6 +100,8 @@ def notes_of(clip: PageClip, now: datetime) -> list[str]:
         notes.append(f"archived, {how}; verified: {shown(clip.line.verified or '?')}")
     elif clip.archived is None:
         notes.append("not archived")
+    if clip.motion is not None and clip.motion.spans:
+        notes.append(f"motion for {span(clip.motion.seconds())}")
     notes.extend(removal_words(each, now) for each in clip.removals)
     return notes
 

@@ -20,7 +20,7 @@ from camarchiver.output.page.links import ClipLinks
 from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.page.clips import PageClip
 from camarchiver.page.pages import CameraPages, DayPage, Files, IndexPage, MonthPage, day_files, month_file
-from camarchiver.page.site_state import DaySummary, summary_of
+from camarchiver.page.site_state import MOTION, DaySummary, summary_of
 from camarchiver.queries.find import FindState
 from camarchiver.queries.status_report import CameraStatus, DiskStatus
 from camarchiver.runtime.formatting import about, count_of, shown, size, span
@@ -144,13 +144,15 @@ class SiteRenderer:
             seen[at] = seen.get(at, 0) + 1
             number = f".{seen[at]}" if seen[at] > 1 else ""
             length = f"{span(clip.seconds)}, " if clip.seconds is not None else ""
-            remarks = tuple(str(each) for each in _REMARKS if each in clip.states)
+            remarks = [str(each) for each in _REMARKS if each in clip.states]
+            if clip.motion is not None and clip.motion.spans:
+                remarks.append(MOTION)
             yield ClipRow(
                 f"t={at}{number}",
                 at,
                 self._links.of(clip.file),
                 f"{length}{size(clip.file.size)}",
-                remarks,
+                tuple(remarks),
                 clip.file.tree,
             )
 
@@ -172,6 +174,8 @@ def _summary_words(summary: DaySummary, now: datetime) -> Iterator[str]:
     """A day in a few words."""
     hours = f", {about(summary.seconds)}" if summary.seconds else ""
     yield f"{count_of(summary.clips, 'clip')}{hours}, {size(sum(t.size for t in summary.trees.values()))}"
+    if summary.moving:
+        yield f"motion for {span(summary.moving)}"
     for count, word in ((summary.held, "held"), (summary.failed, "failed"), (summary.damaged, "damaged")):
         if count:
             yield f"{count:,} {word}"

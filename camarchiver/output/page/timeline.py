@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 
-from camarchiver.page.site_state import DaySummary
+from camarchiver.page.site_state import MOTION, DaySummary
 from camarchiver.queries.gaps import Coverage, gaps
 
 MINUTES = 1440
@@ -29,7 +29,7 @@ class Layer:
 
 def layers(minutes: Mapping[str, Iterable[int]]) -> list[Layer]:
     """The layers of a day, in the order in which they are drawn."""
-    order = (*FOOTAGE, "motion", "held", "failed", "damaged")
+    order = (*FOOTAGE, MOTION, "held", "failed", "damaged")
     return [Layer(kind, path_of(minutes[kind])) for kind in order if minutes.get(kind)]
 
 

@@ -256,7 +256,9 @@
 
   function strip(clip, index, player) {
     if (!clip.strip) return [];
-    const [file, width, height, times] = clip.strip;
+    const [width, height, ...times] = clip.strip;
+    const name = clip.item.id.slice(2).replaceAll(":", "").replace(".", "-");
+    const file = `pictures/${byId("days").dataset.day}/${name}.jpg`;
     const image = element("img", { src: file, alt: "", loading: "lazy", decoding: "async" });
     const button = element("button", { className: "strip", type: "button" }, image);
     button.setAttribute("aria-label", `Play from ${clip.link.textContent}`);
