@@ -4,82 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from datetime import UTC
-from pathlib import Path
 
-from camarchiver.archive.adoption import Adoption, ArchiveFound, SharedArchives
+from camarchiver.archive.adoption import ArchiveFound, SharedArchives
 from camarchiver.archive.encode import ArchiveEncoder, ClipFailed, Refused, Stopped, digest_of
 from camarchiver.archive.lossless import NOT_SMALLER, Unencoded
 from camarchiver.archive.measured_clip import MeasuredClip
-from camarchiver.archive.motion import chapters, thumbnails
-from camarchiver.archive.source_removal import STAYS, SourceRemover, disposal_of, with_known_time
-from camarchiver.discovery.clip_ends import current_hold
+from camarchiver.archive.publishing import ArchiveContext, ArchivePublisher, StepInWork, refuse_held
+from camarchiver.archive.source_removal import STAYS, disposal_of, with_known_time
 from camarchiver.discovery.source_tree import still_there
-from camarchiver.domain.clip import Archived, Clip, Disposal, Trees
-from camarchiver.domain.clocks import is_doubtful
-from camarchiver.domain.hold import Hold
-from camarchiver.domain.motion import WHOLE_VIEWS, CameraViews
+from camarchiver.domain.clip import Archived, Clip, Disposal
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
 from camarchiver.domain.steps import Archive, Remove
 from camarchiver.errors import NotRemovable, sentence
-from camarchiver.journal.lookup import MOST_NAMES, ArchiveLookup
-from camarchiver.journal.writer import JournalWriter
 from camarchiver.media import archive_tag
-from camarchiver.naming.paths import numbered
-from camarchiver.policy import room_rules
 from camarchiver.runtime import log_setup
 from camarchiver.runtime.formatting import shown
 from camarchiver.runtime.progress import Display
-from camarchiver.runtime.signals import AnyOf, Stop, Stopper
-from camarchiver.state import findings, volume_marker, work_in_progress
-from camarchiver.state.failures import Failures
-from camarchiver.state.findings import Change
-from camarchiver.state.work_in_progress import ClipNote, ClipWork
-from camarchiver.storage import anchored, atomic, filesystems, linux, locking, permissions, removal
-from camarchiver.storage.atomic import Staged
+from camarchiver.runtime.signals import AnyOf, Stop
+from camarchiver.state import volume_marker, work_in_progress
+from camarchiver.state.work_in_progress import ClipWork
+from camarchiver.storage import anchored, linux, locking, removal
 from camarchiver.storage.locking import ClipLock
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class ArchiveContext:
-    """What archiving needs besides the clip: the trees, the memory of earlier runs, and the writers."""
-
-    trees: Trees
-    archives: ArchiveLookup
-    failures: Failures
-    remover: SourceRemover
-    writer: JournalWriter
-    holds: Callable[[], tuple[Hold, ...]]
-    """Reads the holds; called again under each clip's lock."""
-    disposal: Disposal
-    floor: int = 0
-    """Bytes that stay free on the archive's filesystem beyond a clip's own size."""
-    keeps_folders: bool = False
-    """Whether date folders stay when they become empty: a camera may be filling them."""
-    views: CameraViews = WHOLE_VIEWS
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """One step in progress."""
-
-    step: Archive | Remove
-    lock: ClipLock
-    note: ClipNote
-    marker: str
-    """The volume marker of the archive when the step began."""
-    threads: int
-    stop: Stopper
-
-    @property
-    def clip(self) -> Clip:
-        return self.step.clip
+AGAIN = "a second generation: encoded from its former archive, as its source is gone"
 
 
 class ClipArchiver:
@@ -93,6 +46,8 @@ class ClipArchiver:
         self._display = display
         self._stop = stop
         self._shared = SharedArchives(context.archives, context.writer)
+        if encoder is not None:
+            self._publisher = ArchivePublisher(context, encoder)
 
     def perform(self, step: Archive | Remove, threads: int) -> Outcome:
         """Perform one step; every expected error becomes an outcome, and none ends the run."""
@@ -131,24 +86,17 @@ class ClipArchiver:
             volume_marker.check(trees)
             marker = volume_marker.marker(trees.state)
             # A missing archive may be made again: that changes nothing that is held.
-            entries = self._context.archives.entries(clip)
+            entries = self._context.archives.entries(step.source_clip)
             if step.reason is not Reason.REPAIR or self._context.archives.leaves_trace(entries):
-                self._refuse_held(clip)
+                refuse_held(self._context, step.source_clip)
             if linux.being_written(clip.path):
                 return Outcome(step, Result.SKIPPED, Reason.BEING_WRITTEN)
             if self._context.disposal is not Disposal.KEEP and not self._context.keeps_folders:
                 after.callback(self._context.remover.remove_empty_folders, clip)
-            work_note = ClipWork.on(clip, self._context.writer.run)
+            work_note = ClipWork.on(step.source_clip, self._context.writer.run)
             note = after.enter_context(work_in_progress.noted(trees, work_note, lock.file))
-            work = _Work(step, lock, note, marker, threads, AnyOf(self._stop.event, lock.lost))
+            work = StepInWork(step, lock, note, marker, threads, AnyOf(self._stop.event, lock.lost))
             return self._remove(work, self._archive(work))
-
-    def _refuse_held(self, clip: Clip) -> None:
-        """Raise Held if a hold covers the clip at this moment; an encode takes long enough for a new one."""
-        context = self._context
-        entries = context.archives.entries(clip)
-        if hold := current_hold(clip, context.holds(), context.writer.now(), entries):
-            raise removal.Held(hold)
 
     def _lock(self, clip: Clip) -> AbstractContextManager[ClipLock]:
         """The lock of the clip by its name in the source, also for a copy of it in the trash."""
@@ -162,7 +110,7 @@ class ClipArchiver:
             return "archived by another run meanwhile"
         return "changed or gone since it was planned"
 
-    def _archive(self, work: _Work) -> ArchiveFound:
+    def _archive(self, work: StepInWork) -> ArchiveFound:
         """The clip's archive, which exists and is journalled."""
         step, archives = work.step, self._context.archives
         if isinstance(step, Remove):
@@ -176,33 +124,61 @@ class ClipArchiver:
                 return same
             return self._made(work, step, digest)
 
-    def _made(self, work: _Work, step: Archive, digest: str) -> ArchiveFound:
+    def _made(self, work: StepInWork, step: Archive, digest: str) -> ArchiveFound:
         """A new archive, or one that is there and that the journal lacks."""
         assert self._encoder is not None, "a plan with clips to archive comes with an encoder"
-        original = self._measured(work, self._encoder, digest)
+        if step.reason is Reason.SECOND_GENERATION:
+            return self._made_again(work, step, digest, self._encoder)
+        original = self._measured(step, self._encoder, digest)
         if step.reason is Reason.REPAIR and (step.replaces is None or digest != step.replaces.digest):
             words = f"{step.clip.path} is not what was archived: its bytes have changed"
             raise ClipFailed(Reason.DAMAGED, words)
         reason = Reason.NOT_ARCHIVED if step.reason is Reason.PERHAPS_ARCHIVED else step.reason
-        if step.replaces is None and (adopted := self._adoption().adopt(step, original, work.stop)):
+        if step.replaces is None and (adopted := self._publisher.adoption.adopt(step, original, work.stop)):
             return ArchiveFound(adopted, reason, "an archive of it existed already")
         archived, made = self._make(work, step, original, self._encoder)
         self._context.failures.forget(step.clip)
         return ArchiveFound(archived, reason, "; ".join(made.notes), made.encoding)
 
-    def _measured(self, work: _Work, encoder: ArchiveEncoder, digest: str) -> MeasuredClip:
-        clip = work.clip
-        identity = archive_tag.Tag(clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns, digest)
+    def _made_again(
+        self, work: StepInWork, step: Archive, digest: str, encoder: ArchiveEncoder
+    ) -> ArchiveFound:
+        """An archive that is encoded from the one that exists: that is moved away once the new one counts."""
+        archives, former = self._context.archives, step.replaces
+        assert former is not None, "a second generation replaces the first one"
+        journalled = archives.archive_digest(step.source_clip, former.archive)
+        if journalled and digest != journalled:
+            words = f"{step.clip.path} is not as journalled: camarchiver verify says more"
+            raise ClipFailed(Reason.DAMAGED, words)
+        original = self._measured(step, encoder, former.digest)
+        if encoder.has_wanted_codec(original):
+            return ArchiveFound(former, step.reason, f"its archive is {original.media.video.codec} already")
+        archived, made = self._make(work, step, original, encoder)
+        if not archives.is_valid(archived):
+            raise anchored.Stale("its new archive no longer exists")
+        refuse_held(self._context, step.source_clip)
+        self._context.remover.replace_archive(step.source_clip, former.archive)
+        self._context.failures.forget(step.source_clip)
+        return ArchiveFound(archived, step.reason, "; ".join((AGAIN, *made.notes)), made.encoding)
+
+    def _measured(self, step: Archive, encoder: ArchiveEncoder, digest: str) -> MeasuredClip:
+        """`digest` is the BLAKE2b of the clip's source."""
+        clip, source = step.clip, step.source_clip
+        size, mtime_ns = source.fingerprint.size, source.fingerprint.mtime_ns
         metadata = {
-            "comment": archive_tag.compose(identity),
+            "comment": archive_tag.compose(archive_tag.Tag(clip.relative, size, mtime_ns, digest)),
             "creation_time": clip.recorded.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
-        return MeasuredClip(clip, encoder.measure(clip), digest, metadata)
+        media = encoder.measure(clip)
+        if step.reason is Reason.SECOND_GENERATION:
+            # The only other stream in an archive is that of its chapters, which the new one gets again.
+            media = replace(media, other_streams=())
+        return MeasuredClip(clip, source, media, digest, metadata)
 
     # --- making and publishing ---------------------------------------------------------------------
 
     def _make(
-        self, work: _Work, step: Archive, original: MeasuredClip, encoder: ArchiveEncoder
+        self, work: StepInWork, step: Archive, original: MeasuredClip, encoder: ArchiveEncoder
     ) -> tuple[Archived, EncodeResult]:
         """Stage, verify, publish and journal: encoded if possible and worth it, otherwise lossless."""
         why = encoder.unencodable(original)
@@ -211,36 +187,38 @@ class ClipArchiver:
             if not isinstance(found, Unencoded):
                 return found
             why = found
+        if step.reason is Reason.SECOND_GENERATION:
+            raise ClipFailed(why.reason, f"its archive stays as it is: {why.detail}")
         if not why.is_proved_sound:
             encoder.check_sound(original, work.threads, work.stop)
         for way in why.ways:
-            with self._staged(work, step, original, encoder.suffix(way, original)) as (part, target):
+            with self._publisher.staged(work, step, encoder.suffix(way, original)) as (part, target):
                 try:
                     made = encoder.keep(way, original, why, part, work.stop)
                 except Refused as refused:
                     _log.info("%s: %s is no way to archive it: %s", step.relative, way, refused.message)
                     continue
                 if encoder.is_small_enough(made, original):
-                    return self._publish(work, step, original, part, target, made), made
+                    return self._publisher.publish(work, step, original, part, target, made), made
         raise ClipFailed(Reason.FAILED, "no way to archive it was left")
 
     def _encoded(
-        self, work: _Work, step: Archive, original: MeasuredClip, encoder: ArchiveEncoder
+        self, work: StepInWork, step: Archive, original: MeasuredClip, encoder: ArchiveEncoder
     ) -> tuple[Archived, EncodeResult] | Unencoded:
         """A smaller archive, or the reason why the clip is not encoded."""
         suffix = encoder.suffix(ArchiveMethod.ENCODE, original)
         threads, stop = work.threads, work.stop
-        with self._staged(work, step, original, suffix) as (part, target):
+        with self._publisher.staged(work, step, suffix) as (part, target):
             with self._display.job(step.relative, original.media.span) as advance:
                 try:
                     made = encoder.encode(original, part, threads=threads, stop=stop, advance=advance)
                 except Refused as refused:
-                    if refused.is_lasting or self._is_last_try(step.clip):
+                    if refused.is_lasting or self._is_last_try(step.source_clip):
                         return Unencoded(Reason.REFUSED, f"no encoder did it: {refused.message}")
                     raise
             if not encoder.is_small_enough(made, original):
                 return NOT_SMALLER
-            return self._publish(work, step, original, part, target, made), made
+            return self._publisher.publish(work, step, original, part, target, made), made
 
     def _is_last_try(self, clip: Clip) -> bool:
         """Whether the clip would not be retried automatically if it failed now."""
@@ -249,97 +227,9 @@ class ClipArchiver:
             return False
         return failure.is_last_but_one
 
-    @contextmanager
-    def _staged(
-        self, work: _Work, step: Archive, original: MeasuredClip, suffix: str
-    ) -> Iterator[tuple[Staged, Path]]:
-        """An empty staged file and the archive's path beside it; the file goes unless it is published."""
-        # If the disk was unmounted, every encode fails, but a copy would fit into the folder that is left.
-        volume_marker.check_same(self._context.trees, work.marker)
-        stem = step.target.rpartition(".")[0]
-        target = self._context.trees.archive / f"{stem}{suffix}"
-        self._make_folder(step)
-        free, total = filesystems.space(target.parent)
-        if lacking := room_rules.lacking(step.size, free, total, self._context.floor):
-            raise ClipFailed(Reason.NO_SPACE, f"{target.parent} {lacking}")
-        with atomic.staged(target, announce=work.note.staging) as part:
-            yield part, target
-
-    def _make_folder(self, step: Archive) -> None:
-        """Make the archive's folder, as readable as the source's."""
-        trees = self._context.trees
-        anchored.make_folder(trees.archive, step.target.rpartition("/")[0], model=trees.source)
-
-    def _publish(
-        self,
-        work: _Work,
-        step: Archive,
-        original: MeasuredClip,
-        part: Staged,
-        target: Path,
-        made: EncodeResult,
-    ) -> Archived:
-        clip = step.clip
-        examiner, announce = self._adoption().encoder.examiner, work.note.staging_again
-        made = chapters.add(examiner, part, made, original.media.span, announce=announce, stop=work.stop)
-        # Where nobody knows which time is right, the archive keeps both: one in its name, one in its mtime.
-        moment_ns = int(clip.recorded.timestamp() * 1_000_000_000)
-        moment_ns = clip.written_ns if is_doubtful(clip, self._context.writer.now()) else moment_ns
-        with part.path.open("rb") as staged:
-            permissions.copy_access(clip.path, staged.fileno(), bits=0o666, least=0o400)
-        os.utime(part.path, ns=(moment_ns, moment_ns))
-        digest, size = digest_of(part.path, work.stop), part.path.stat().st_size
-        if made.way is ArchiveMethod.COPY and digest != original.digest:
-            raise ClipFailed(Reason.FAILED, "its copy reads differently")
-        if not still_there(clip.path, clip.fingerprint):
-            raise anchored.Stale("changed while it was encoded")
-        if not work.lock.still_mine():
-            raise Stopped("the clip's lock was lost")
-        volume_marker.check_same(self._context.trees, work.marker)
-        # If a folder was swapped for a link meanwhile, nothing is published through that link.
-        self._make_folder(step)
-        unencoded = made.encoding.unencoded
-        if made.way is ArchiveMethod.COPY and unencoded is not None:
-            self._context.writer.copying(clip, digest, unencoded)
-        place = self._place(step, original, part, target)
-        archived = original.archived_as(place, size, unencoded or "", made.looked.motion)
-        self._context.writer.archived(clip, archived, made, digest, moment_ns)
-        thumbnails.keep(self._context.trees, clip, made.looked)
-        self._forget_damage(clip, place)
-        return archived
-
-    def _forget_damage(self, clip: Clip, place: str) -> None:
-        """Drop the findings about former archives of this clip, and about the file that was at this path."""
-        archives = self._context.archives
-        known = {place, *(entry.archive for entry in archives.entries(clip))}
-        if over := frozenset(filter(archives.is_damaged, known)):
-            findings.change(self._context.trees.state, Change(sound=over))
-
-    def _place(self, step: Archive, original: MeasuredClip, part: Staged, target: Path) -> str:
-        """Publish under the target name, or under a numbered one if another file has that name."""
-        archive = self._context.trees.archive
-        wanted = target.relative_to(archive).as_posix()
-        outdated = self._adoption().outdated(step, original, wanted)
-        if outdated:
-            self._refuse_held(step.clip)
-        for former in outdated:
-            self._context.remover.replace_archive(step.clip, former)
-        for number in range(1, MOST_NAMES):
-            name = numbered(wanted, number)
-            try:
-                atomic.publish(part, archive / name)
-            except FileExistsError:
-                continue
-            return name
-        raise ClipFailed(Reason.FAILED, f"{MOST_NAMES} files are named like {wanted} already")
-
-    def _adoption(self) -> Adoption:
-        assert self._encoder is not None
-        return Adoption(self._context.trees, self._context.archives, self._context.writer, self._encoder)
-
     # --- afterwards --------------------------------------------------------------------------------
 
-    def _remove(self, work: _Work, found: ArchiveFound) -> Outcome:
+    def _remove(self, work: StepInWork, found: ArchiveFound) -> Outcome:
         context = self._context
         step = with_known_time(work.step, context.archives, context.writer.now())
         archived = found.archived
@@ -352,12 +242,12 @@ class ClipArchiver:
                 raise anchored.Stale("the clip's lock was lost")
             if not context.archives.is_valid(archived):
                 raise anchored.Stale("its archive no longer exists or no longer counts")
-            if step.reason is Reason.REPAIR:
+            if step.reason is Reason.REPAIR or step.clip.place:
                 return Outcome(step, Result.DONE, found.reason, detail, where, found.encoding)
             is_doubtful = isinstance(step, Archive) and step.keeps_source
             reason = Reason.CLOCK_DOUBTFUL if is_doubtful else found.reason
             if disposal is not Disposal.KEEP:
-                self._refuse_held(step.clip)
+                refuse_held(self._context, step.clip)
             gone = context.remover.remove(step.clip, archived, disposal, reason)
         except removal.EXPECTED as error:
             return self._not_removed(work, archived, found.encoding, error)
@@ -366,7 +256,7 @@ class ClipArchiver:
         return Outcome(step, Result.DONE, found.reason, detail, target, found.encoding, gone.freed)
 
     def _not_removed(
-        self, work: _Work, archived: Archived, encoding: Encoding | None, error: removal.Expected
+        self, work: StepInWork, archived: Archived, encoding: Encoding | None, error: removal.Expected
     ) -> Outcome:
         """Remember and report an archived source that stays, or a picture that does."""
         step, context = work.step, self._context
@@ -385,6 +275,7 @@ class ClipArchiver:
 
     def _failed(self, step: Archive | Remove, failed: ClipFailed) -> Outcome:
         if failed.reason is not Reason.NO_SPACE:
-            self._context.failures.note(step.clip, failed.reason, failed.message, self._context.writer.now())
-            self._context.writer.failed(step.clip, failed.reason, failed.message)
+            clip, now = step.source_clip, self._context.writer.now()
+            self._context.failures.note(clip, failed.reason, failed.message, now)
+            self._context.writer.failed(clip, failed.reason, failed.message)
         return Outcome(step, Result.FAILED, failed.reason, failed.message)

@@ -119,6 +119,10 @@ class ArchiveEncoder:
             encode_signed=self._settings.signed.encodes(original.clip.camera),
         )
 
+    def has_wanted_codec(self, original: MeasuredClip) -> bool:
+        """Whether the file has the codec of the chosen encoder already."""
+        return original.media.video.codec == self._choice.encoder.codec
+
     def suffix(self, way: ArchiveMethod, original: MeasuredClip) -> str:
         """The suffix of an archive made this way."""
         match way:
@@ -141,7 +145,7 @@ class ArchiveEncoder:
 
     def is_small_enough(self, made: EncodeResult, original: MeasuredClip) -> bool:
         """Whether this way's result is worth publishing."""
-        before = original.clip.fingerprint.size
+        before = original.source.fingerprint.size
         limit = before * (1 - self._settings.min_saving) if made.way is ArchiveMethod.ENCODE else before
         return made.encoding.bytes_after <= limit
 
@@ -179,7 +183,7 @@ class ArchiveEncoder:
                 encoded.encoder.name,
                 tried,
                 encoded.seconds,
-                original.clip.fingerprint.size,
+                original.source.fingerprint.size,
                 part.path.stat().st_size,
             ),
             self._settings_of(encoded.encoder),

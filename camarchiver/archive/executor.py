@@ -20,8 +20,8 @@ from camarchiver.storage import run_lock
 
 if TYPE_CHECKING:
     # Imported where they are used: they take longer to import than a night without new clips to plan.
-    from camarchiver.archive.clip_archiver import ArchiveContext
     from camarchiver.archive.encode import ArchiveSettings
+    from camarchiver.archive.publishing import ArchiveContext
     from camarchiver.archive.source_removal import SidecarPolicy
     from camarchiver.archive.workers import ArchiveWorkers, Tools
     from camarchiver.media.encoder_probe import EncoderRequest
@@ -141,7 +141,7 @@ def working(
 
     `floor` is how many bytes archiving leaves free.
     """
-    from camarchiver.archive.clip_archiver import ArchiveContext
+    from camarchiver.archive.publishing import ArchiveContext
     from camarchiver.archive.source_removal import SourceRemover
 
     context = ArchiveContext(

@@ -15,9 +15,12 @@ class MeasuredClip:
     """A clip as it was measured under its lock."""
 
     clip: Clip
+    """The file that is read."""
+    source: Clip
+    """The same clip with the size and time of its source, if the file is an archive of it."""
     media: Media
     digest: str
-    """BLAKE2b."""
+    """BLAKE2b of the source."""
     metadata: Mapping[str, str]
     """The container's metadata for the archive."""
 
@@ -28,11 +31,11 @@ class MeasuredClip:
 
         `unencoded` says why the archive is a lossless copy; it is empty if the clip was encoded.
         """
-        clip = self.clip
+        source = self.source
         return Archived(
-            source=clip.relative,
-            size=clip.fingerprint.size,
-            mtime_ns=clip.fingerprint.mtime_ns,
+            source=source.relative,
+            size=source.fingerprint.size,
+            mtime_ns=source.fingerprint.mtime_ns,
             digest=self.digest,
             archive=place,
             archive_size=size,

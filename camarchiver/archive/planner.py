@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
+from camarchiver.archive.again import reencoding
 from camarchiver.discovery import walks
 from camarchiver.domain.clip import Disposal
 from camarchiver.domain.clocks import is_doubtful
@@ -36,21 +37,26 @@ def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> Archiv
     removes = policy.disposal is not Disposal.KEEP
     room = _room_tally(pipeline, policy)
 
-    def changes() -> Iterator[Archive | Remove]:
+    def decisions() -> Iterator[Archive | Remove | Keep]:
         for facts in discovery.folders((now - policy.age).date()):
-            for step in decide_archive(facts, policy, memory, now):
-                if isinstance(step, Keep):
-                    tally.add(step)
-                    if step.reason is Reason.CLOCK_DOUBTFUL:
-                        doubtful.add(step)
-                    left.extend([step] if list_all else ())
-                    continue
-                if policy.limit is None:
-                    tally.add(step)
-                    room.add(step)
-                if removes and _is_sure_to_stay(step):
+            yield from decide_archive(facts, policy, memory, now)
+        if policy.repeat:
+            yield from reencoding.steps(pipeline, policy, memory)
+
+    def changes() -> Iterator[Archive | Remove]:
+        for step in decisions():
+            if isinstance(step, Keep):
+                tally.add(step)
+                if step.reason is Reason.CLOCK_DOUBTFUL:
                     doubtful.add(step)
-                yield step
+                left.extend([step] if list_all else ())
+                continue
+            if policy.limit is None:
+                tally.add(step)
+                room.add(step)
+            if removes and _is_sure_to_stay(step):
+                doubtful.add(step)
+            yield step
 
     steps = every = _sealed(changes())
     if policy.limit is not None:

@@ -15,6 +15,7 @@ from datetime import date
 from pathlib import Path
 
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
+from camarchiver.discovery.clip_ends import current_hold
 from camarchiver.domain.clip import STATE_FOLDER, Archived, Clip, Tree, beside
 from camarchiver.domain.reason import Reason
 from camarchiver.errors import CamarchiverError, ClipBusy, sentence
@@ -52,6 +53,7 @@ class _Recovery:
         self._archives = pipeline.archives
         self._remover = SourceRemover(pipeline.trees, pipeline.writer, sidecars)
         self._writer = pipeline.writer
+        self._holds = pipeline.holds
 
     def sweep(self) -> None:
         """Clean up after dead runs; the work of live runs stays, and so does what can't be finished now."""
@@ -159,6 +161,7 @@ class _Recovery:
                 self._writer.swept(clip, taken)
         if not entries or os.path.lexists(clip.path):
             return
+        self._finish_replacing(clip, entries)
         fingerprint = clip.fingerprint
         gone = self._journal.day(clip.start.date()).ledger.gone
         left = gone.get((clip.relative, fingerprint.size, fingerprint.mtime_ns))
@@ -166,6 +169,23 @@ class _Recovery:
             self._explain(clip, entries[-1])
         elif self._remover.left_behind(clip):
             self._remover.follow(clip, entries[-1], left)
+
+    def _finish_replacing(self, clip: Clip, entries: tuple[Archived, ...]) -> None:
+        """Move away the archive from which a dead run made the clip's present one, and journal that."""
+        newest, ledger = entries[-1], self._journal.day(clip.start.date()).ledger
+        is_again = self._archives.generation(clip, newest.archive) > 1 and self._archives.is_valid(newest)
+        for former in entries[:-1] if is_again else ():
+            if former.archive == newest.archive or former.archive not in ledger.archives:
+                continue
+            path = self._trees.archive / former.archive
+            copy = removal.in_trash(self._trees.trash, Tree.ARCHIVE, former.archive)
+            self._take_back(path, copy, clip.start.date())
+            made = ledger.made[former.archive][-1]
+            if os.path.lexists(path):
+                if current_hold(clip, self._holds(), self._writer.now(), entries) is None:
+                    self._remover.replace_archive(clip, former.archive)
+            elif place := next(self._places(copy, (former.archive_size, made.archive_mtime_ns)), None):
+                self._writer.replaced(clip, former.archive, place)
 
     def _take_back(self, original: Path, copy: Place, day: date) -> str:
         """Remove a dead run's copy of a file that still exists; its path below the root, or an empty text.

@@ -10,9 +10,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from camarchiver.archive.clip_archiver import ArchiveContext, ClipArchiver
+from camarchiver.archive.clip_archiver import ClipArchiver
 from camarchiver.archive.encode import ArchiveEncoder, ArchiveSettings
 from camarchiver.archive.fallback import GpuBreaker
+from camarchiver.archive.publishing import ArchiveContext
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome
 from camarchiver.domain.steps import Archive, Remove

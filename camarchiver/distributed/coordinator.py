@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camarchiver.archive import executor
-from camarchiver.archive.clip_archiver import ArchiveContext, ClipArchiver
+from camarchiver.archive.clip_archiver import ClipArchiver
 from camarchiver.archive.executor import Execution, Prepared
+from camarchiver.archive.publishing import ArchiveContext
 from camarchiver.archive.source_removal import STAYS, disposal_of, with_known_time
 from camarchiver.archive.workers import ArchiveWorkers
 from camarchiver.distributed import worker as distributed_worker

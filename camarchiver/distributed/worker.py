@@ -18,9 +18,9 @@ from typing import Any
 
 from camarchiver import __version__
 from camarchiver.archive import workers
-from camarchiver.archive.clip_archiver import ArchiveContext
 from camarchiver.archive.encode import ArchiveSettings
 from camarchiver.archive.executor import Execution
+from camarchiver.archive.publishing import ArchiveContext
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.archive.workers import ArchiveWorkers, Tools
 from camarchiver.domain.clip import Disposal, Fingerprint, Trees

@@ -11,6 +11,8 @@ class Reason(StrEnum):
     NOT_ARCHIVED = "not-archived"
     ALREADY_ARCHIVED = "already-archived"
     REPEAT_ASKED = "repeat-asked"
+    SECOND_GENERATION = "second-generation"
+    SOURCE_GONE = "source-gone"
     SAME_FILE = "same-file"
     PERHAPS_ARCHIVED = "perhaps-archived"
     SAME_CONTENT = "same-content"

@@ -33,6 +33,11 @@ class _OfClip:
         return self.clip.path
 
     @property
+    def source_clip(self: _HasClip) -> Clip:
+        """The clip with the size and time by which journal, failures and notes know it."""
+        return self.clip
+
+    @property
     def size(self: _HasClip) -> int:
         """Bytes."""
         return self.clip.fingerprint.size
@@ -65,6 +70,13 @@ class Archive(_ArchiveFields, _OfClip):
     """Step: encode a clip, verify and publish its archive, then remove the source."""
 
     __slots__ = ()
+
+    @property
+    def source_clip(self) -> Clip:
+        """The clip with the size and time of its source, also if it is encoded from its archive."""
+        if self.reason is not Reason.SECOND_GENERATION or self.replaces is None:
+            return self.clip
+        return self.clip._replace(fingerprint=Fingerprint(-1, -1, self.replaces.size, self.replaces.mtime_ns))
 
 
 class _RemoveFields(NamedTuple):

@@ -81,7 +81,7 @@ class PlayableMaker:
         for number in range(1, MOST_NAMES):
             target = place / numbered(wanted, number)
             if not os.path.lexists(target):
-                original = MeasuredClip(clip, self._encoder.measure(clip), digest, metadata)
+                original = MeasuredClip(clip, clip, self._encoder.measure(clip), digest, metadata)
                 self._check_possible(original)
                 return self._made(original, place, target, display)
             if archive_tag.parse(self._encoder.tags(target).get("comment", "")) == identity:

@@ -90,6 +90,8 @@ class JournalEvent(msgspec.Struct, frozen=True, gc=False):
     remuxed: bool | None = None
     unencoded: str | None = None
     """Why the archive is a lossless copy: one of `Reason`."""
+    generation: Count | None = None
+    """How often the footage was encoded, if more than once: the archive was made from another archive."""
     verified: str | None = None
     seconds: Seconds | None = None
     tree: TreeName | None = None

@@ -190,6 +190,15 @@ class Ledger:
         return found
 
     @cached_property
+    def trashed_sources(self) -> dict[ClipKey, list[str]]:
+        """Where the source of each clip is, below the trash root."""
+        found: dict[ClipKey, list[str]] = {}
+        for place, event in self.trashed.items():
+            if not left_archive(event) and event.tree in (None, "source"):
+                found.setdefault(clip_of(event), []).append(place)
+        return found
+
+    @cached_property
     def picture_places(self) -> frozenset[str]:
         """Every absolute path where a picture was put and should be now."""
         found: dict[str, list[str]] = {}

@@ -151,6 +151,15 @@ class ArchiveLookup:
                 return entry
         return None
 
+    def archive_digest(self, clip: Clip, archive: str) -> str:
+        """The newest BLAKE2b of an archive of this clip; empty if the journal has none."""
+        return self._journal.day(clip.start.date()).ledger.digest(archive)
+
+    def generation(self, clip: Clip, archive: str) -> int:
+        """How often the footage in an archive of this clip was encoded here."""
+        made = self._journal.day(clip.start.date()).ledger.made.get(archive)
+        return (made[-1].generation if made else None) or 1
+
     def dated(self, clip: Clip) -> Clip:
         """The clip, with the time at which its bytes were written if another file with them has kept it."""
         key = clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns

@@ -126,10 +126,20 @@ def _archive_left(ledger: Ledger, event: JournalEvent, archive: str) -> None:
         ledger.given_up.add(archive)
     if event.reason == REPLACED:
         _outdate(ledger, event)
-        if known is not None:
+        # An archive that was encoded from this one is journalled before this one leaves.
+        if known is not None and not _has_archive(ledger, known[1]):
             ledger.replaced[archive] = known
     else:
         ledger.replaced.pop(archive, None)
+
+
+def _has_archive(ledger: Ledger, former: Archived) -> bool:
+    """Whether the clip of an archive that left has another one."""
+    return any(
+        entry.archive in ledger.archives
+        for entry in ledger.archived.get(former.source, ())
+        if (entry.size, entry.mtime_ns) == (former.size, former.mtime_ns)
+    )
 
 
 def _restored(ledger: Ledger, event: JournalEvent) -> None:

@@ -61,7 +61,13 @@ class JournalWriter:
         self.now = now
 
     def archived(
-        self, clip: Clip, archived: Archived, made: EncodeResult, digest: str, mtime_ns: int
+        self,
+        clip: Clip,
+        archived: Archived,
+        made: EncodeResult,
+        digest: str,
+        mtime_ns: int,
+        generation: int | None = None,
     ) -> None:
         """A new archive exists under its final name."""
         self._write(
@@ -72,6 +78,7 @@ class JournalWriter:
             archive_mtime_ns=mtime_ns,
             encoder=made.encoding.encoder,
             settings=dict(made.settings) or None,
+            generation=generation,
             verified=made.verified,
             seconds=round(made.encoding.seconds, 3),
             detail="; ".join(made.notes) or None,

@@ -267,6 +267,12 @@ def kept_audio(media: Media, audio: Audio) -> tuple[AudioStream, ...]:
     return () if audio == "none" else media.audio
 
 
+def codec_of(encoder: str | None) -> str | None:
+    """The codec of an archive by the name of its encoder; None if that is none of ours."""
+    known = ENCODERS.get(encoder or "")
+    return known.codec if known else None
+
+
 def copied(codec: str, audio: Audio) -> bool:
     """Whether this audio is copied: audio that is AAC already satisfies `aac`."""
     return codec == "aac" or (audio == "copy" and not codec.startswith(_UNCOMPRESSED_AUDIO))

@@ -25,7 +25,7 @@ _COPIES = {Tree.SOURCE: "the source", Tree.ARCHIVE: "the archive", Tree.TRASH: "
 _BY_ARCHIVE = frozenset(
     {
         *(Reason.NOT_ARCHIVED, Reason.ALREADY_ARCHIVED, Reason.REPEAT_ASKED, Reason.SAME_FILE),
-        *(Reason.PERHAPS_ARCHIVED, Reason.SAME_CONTENT),
+        *(Reason.PERHAPS_ARCHIVED, Reason.SAME_CONTENT, Reason.SECOND_GENERATION),
     }
 )
 """The reasons for which `archive` handles a clip; they are no rules that remove anything."""
@@ -142,7 +142,8 @@ def _event_words(event: JournalEvent, damaged: Mapping[str, Damage]) -> str:
             if event.encoder:
                 sizes = f"{_size(event.source_size)} -> {_size(event.archive_size)}"
                 encoder, verified = shown(event.encoder), shown(event.verified or "?")
-                how += f" with {encoder}, {sizes}; "
+                again = f", generation {event.generation}" if event.generation else ""
+                how += f" with {encoder}, {sizes}{again}; "
                 found = damaged.get(event.archive or "")
                 how += (
                     f"since found {found.flaw}, verified then: {verified}"

@@ -70,6 +70,7 @@ def plan_lines(plan: Plan[Any, Any], estimate: Estimate, *, verbose: bool) -> It
         yield ""
         yield _summary(changes, estimate)
     yield from _perhaps_archived(changes)
+    yield from _second_generation(changes)
     yield from forecast_lines(plan)
 
 
@@ -100,6 +101,16 @@ def _perhaps_archived(changes: Sequence[Total]) -> Iterator[str]:
         yield (
             f"{count:,} of these {'is' if count == 1 else 'are'} as large as a clip of the same time that was"
             " archived before: only what has other bytes is encoded"
+        )
+
+
+def _second_generation(changes: Sequence[Total]) -> Iterator[str]:
+    """Clips that are encoded again from an archive."""
+    if count := sum(total.clips for total in changes if total.group.reason is Reason.SECOND_GENERATION):
+        source, archive = ("source is", "archive") if count == 1 else ("sources are", "archives")
+        yield (
+            f"{count:,} of these will be a second generation, encoded from the {archive}, as the {source}"
+            " gone: that loses some quality"
         )
 
 

@@ -51,6 +51,8 @@ class ArchivePolicy:
     """How long the owner keeps the trash."""
     any_camera: bool = False
     """Whether one archive may stand for the same bytes of several cameras."""
+    again_codec: str | None = None
+    """With `repeat`: clips whose source is gone are encoded again if their archive has another codec."""
     quiet: timedelta | None = None
     """How long a clip must have been unchanged; None for the rule of `settle`."""
 
@@ -160,7 +162,8 @@ def to_archive(
 
 def keep(clip: Clip, reason: Reason, detail: str = "") -> Keep:
     """The step that leaves a clip alone."""
-    return Keep(clip.root, clip.relative, reason, clip.fingerprint.size, clip.camera, clip.start, detail)
+    relative = clip.place or clip.relative
+    return Keep(clip.root, relative, reason, clip.fingerprint.size, clip.camera, clip.start, detail)
 
 
 def _too_early_or_unwanted(clip: Clip, policy: ArchivePolicy, bounds: _Bounds) -> Reason | None:
@@ -239,6 +242,46 @@ def retry_wait(failure: Failure, clip: Clip, now: datetime) -> str:
     if failure.next_try <= now:
         return ""
     return f"{failure.detail}; next try {failure.next_try.astimezone(clip.start.tzinfo):%Y-%m-%d %H:%M}"
+
+
+class ArchivedClip(NamedTuple):
+    """A clip whose source has left its tree, and whose archive exists."""
+
+    clip: Clip
+    """As its source was."""
+    file: Clip
+    """The best file of it that is left: a copy of the source in the trash, or its archive."""
+    archived: Archived
+    codec: str | None
+    """Of the archive, if the journal says it."""
+    is_original: bool
+    """Whether the file has the bytes of the source."""
+    is_shared: bool
+    """Whether other clips have the same archive."""
+
+
+def decide_again(known: ArchivedClip, policy: ArchivePolicy, memory: Memory, now: datetime) -> Archive | Keep:
+    """Whether a clip without a source is encoded again.
+
+    From the archive that is a second generation, which loses quality: it must be asked for by its codec.
+    """
+    clip, archived = known.clip, known.archived
+    if reason := _too_early_or_unwanted(clip, policy, _bounds(policy, now)):
+        return keep(known.file, reason)
+    if memory.holds and (hold := held_by(clip, memory.holds, now)):
+        return keep(known.file, Reason.HELD, hold.words)
+    if unencoded := archived.why_unencoded:
+        return keep(known.file, unencoded, "its archive is a lossless copy, and its source is gone")
+    if policy.again_codec is None:
+        return keep(known.file, Reason.SOURCE_GONE)
+    if policy.again_codec == known.codec:
+        return keep(known.file, Reason.SOURCE_GONE, f"its archive is {known.codec} already")
+    if known.is_shared:
+        return keep(known.file, Reason.SOURCE_GONE, "several clips share its archive")
+    if memory.failures and not policy.retry_failed and (wait := _archiving_wait(clip, memory, now)):
+        return keep(known.file, Reason.FAILED_BEFORE, wait)
+    reason = Reason.REPEAT_ASKED if known.is_original else Reason.SECOND_GENERATION
+    return to_archive(known.file, reason, archived)
 
 
 ArchivePlan = Plan[Archive | Remove, ArchivePolicy]

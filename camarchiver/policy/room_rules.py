@@ -74,7 +74,7 @@ class RoomTally:
         """Count a step; there is one for every clip, so that what follows is computed from the sums."""
         clip = step.clip
         device, _, size, _ = clip.fingerprint
-        leaves = clip.links == 1
+        leaves = clip.links == 1 and not clip.place
         if isinstance(step, Archive):
             self._to_archive += size
             self.largest = max(self.largest, size)

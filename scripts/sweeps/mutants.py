@@ -83,7 +83,7 @@ MUTANTS = (
         "the source goes before the archive is published",
         (
             (
-                "archive/clip_archiver",
+                "archive/publishing",
                 "        place = self._place(step, original, part, target)\n",
                 "        planned = target.relative_to(self._context.trees.archive).as_posix()\n"
                 '        early = original.archived_as(planned, size, "")\n'

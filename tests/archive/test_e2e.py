@@ -38,6 +38,7 @@ from tests.commands import (
     Put,
     archive,
     clips_of,
+    command,
     document,
     frames,
     journal,
@@ -968,3 +969,106 @@ class TestRemovalThatFails:
             subprocess.run(["umount", "-l", other_disk], check=True)
         assert self.run("restore", "-C", camera_tree, *trashed, "--since", "2026-03-01", "-y").returncode == 0
         assert (camera_tree / f"2026/03/01/{NAME}.mp4").exists() and clips_of(other_disk) == []
+
+
+class TestSecondGeneration:
+    """`--no-skip --codec` also reaches clips whose source is gone."""
+
+    @pytest.fixture
+    def archived(self, put: Put, tree: Path) -> Path:
+        """The AV1 archive of a clip whose source is in the trash."""
+        put(f"{ONE}.mp4", SOUND)
+        assert document(tree, "--preset", "12")["exit_code"] == 0
+        return tree / f"archived/{ONE}.mp4"
+
+    @pytest.fixture
+    def alone(self, archived: Path, tree: Path) -> Path:
+        """That archive, with no other copy of its clip."""
+        shutil.rmtree(tree / ".deleted/input")
+        return archived
+
+    def test_it_is_encoded_from_the_archive_and_said_to_be_one(self, alone: Path, tree: Path) -> None:
+        bytes_of = alone.read_bytes()
+        planned = document(tree, "--no-skip", "--codec", "h264", "--dry-run")["steps"]
+        assert [(each["action"], each["reason"]) for each in planned] == [("archive", "second-generation")]
+        words = archive(tree, "--no-skip", "--codec", "h264", "--dry-run").stdout
+        assert "1 of these will be a second generation, encoded from the archive, as the source is" in words
+        (outcome,) = document(tree, "--no-skip", "--codec", "h264")["outcomes"]
+        assert (outcome["result"], outcome["reason"]) == ("done", "second-generation")
+        made = tree / f"archived/{ONE}~2.mp4"
+        assert clips_of(tree / "archived") == [f"{ONE}~2.mp4"]
+        assert (tree / f".deleted/output/{ONE}.mp4").read_bytes() == bytes_of
+        assert frames(made) == 20
+        line = [each for each in journal(tree) if each["event"] == "archived"][-1]
+        assert (line["generation"], line["archive"], line["source"]) == (2, f"{ONE}~2.mp4", f"{ONE}.mp4")
+        first = next(each for each in journal(tree) if each["event"] == "archived")
+        assert all(line[key] == first[key] for key in ("source_size", "source_mtime_ns", "source_blake2b"))
+        told = command("why", f"{ONE}.mp4", "-C", tree)
+        assert "generation 2" in told and "its former archive" in told
+        assert json.loads(command("verify", tree, "--json"))["findings"] == []
+        assert document(tree, "--no-skip", "--codec", "h264")["status"] == "nothing"
+
+    def test_one_with_chapters(self, put: Put, tree: Path) -> None:
+        """Motion gives an archive chapters, which mp4 keeps in a stream of their own."""
+        moving = (
+            "color=gray:s=320x240:r=10:d=20,noise=alls=4[a];color=white:s=60x60:r=10:d=20[b];[a][b]overlay"
+        )
+        clip = put(
+            f"{ONE}.mp4", f"-f lavfi -i {moving}=x='(t-6)*30':y=90 -c:v libx264 -preset ultrafast -g 10"
+        )
+        assert document(tree, "--preset", "12")["exit_code"] == 0 and not clip.exists()
+        shutil.rmtree(tree / ".deleted/input")
+        (outcome,) = document(tree, "--no-skip", "--codec", "h264")["outcomes"]
+        assert (outcome["result"], outcome["reason"]) == ("done", "second-generation")
+        assert "left out" not in outcome["detail"]
+
+    def test_a_third_one(self, alone: Path, tree: Path) -> None:
+        for codec in ("h264", "hevc"):
+            assert document(tree, "--no-skip", "--codec", codec)["exit_code"] == 0
+        assert [each.get("generation") for each in journal(tree) if each["event"] == "archived"] == [
+            None,
+            2,
+            3,
+        ]
+        assert len(clips_of(tree / "archived")) == 1
+
+    def test_never_without_a_codec_nor_into_the_same_one(self, alone: Path, tree: Path) -> None:
+        for options in ((), ("--codec", "av1")):
+            (step,) = document(tree, "--no-skip", *options)["steps"]
+            assert (step["action"], step["reason"]) == ("keep", "source-gone")
+        assert clips_of(tree / "archived") == [f"{ONE}.mp4"]
+
+    def test_the_original_in_the_trash_is_better(self, archived: Path, tree: Path) -> None:
+        (outcome,) = document(tree, "--no-skip", "--codec", "h264")["outcomes"]
+        assert (outcome["result"], outcome["reason"]) == ("done", "repeat-asked")
+        assert clips_of(tree / "archived") == [f"{ONE}.mp4"]
+        assert (tree / f".deleted/input/{ONE}.mp4").exists(), "it stays in the trash"
+        line = [each for each in journal(tree) if each["event"] == "archived"][-1]
+        assert "generation" not in line and line["encoder"] == "libx264"
+
+    def test_an_archive_that_changed_is_left_alone(self, alone: Path, tree: Path) -> None:
+        content = alone.read_bytes()
+        alone.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        (outcome,) = document(tree, "--no-skip", "--codec", "h264")["outcomes"]
+        assert (outcome["result"], outcome["reason"]) == ("failed", "damaged")
+        assert clips_of(tree / "archived") == [f"{ONE}.mp4"]
+
+    def test_a_held_one_is_left_alone(self, alone: Path, tree: Path) -> None:
+        command("hold", "add", "-C", tree, "--from", "2026-03-01", "--to", "2026-03-02", "--reason", "police")
+        (step,) = document(tree, "--no-skip", "--codec", "h264")["steps"]
+        assert (step["action"], step["reason"]) == ("keep", "held")
+
+    def test_a_kill_after_publishing_is_mended_by_the_next_run(self, alone: Path, tree: Path) -> None:
+        code = (
+            "import os, sys\n"
+            "from camarchiver.archive.source_removal import SourceRemover\n"
+            "SourceRemover.replace_archive = lambda *a: os.kill(os.getpid(), 9)\n"
+            "from camarchiver.cli import run\n"
+            "sys.exit(run(sys.argv[1:]))\n"
+        )
+        options = ("archive", str(tree), "--no-skip", "--codec", "h264", "-y")
+        assert subprocess.run([sys.executable, "-c", code, *options], check=False).returncode == -9
+        assert clips_of(tree / "archived") == [f"{ONE}.mp4", f"{ONE}~2.mp4"]
+        document(tree)
+        assert clips_of(tree / "archived") == [f"{ONE}~2.mp4"]
+        assert (tree / f".deleted/output/{ONE}.mp4").exists()

@@ -172,7 +172,7 @@ class TestCluster:
         """A worker whose disk lost what it wrote: neither journalled nor removed."""
         camera.add()
         torn = (
-            "from camarchiver.archive import clip_archiver\n"
+            "from camarchiver.archive import publishing\n"
             "from camarchiver.storage import atomic\n"
             "publish = atomic.publish\n"
             "class Torn:\n"
@@ -181,7 +181,7 @@ class TestCluster:
             "        publish(part, target)\n"
             "        target.chmod(0o600)\n"
             "        with target.open('r+b') as stream: stream.seek(-9, 2); stream.write(b'zeroed...')\n"
-            "clip_archiver.atomic = Torn()\n"
+            "publishing.atomic = Torn()\n"
         )
         dask.worker("torn", preload=torn)
         run = camera.archive("--json", "--scheduler", dask.address)

@@ -193,6 +193,13 @@ class TestLedger:
         source_gone = line_of("trashed", archive="d/x.mp4", trash="input/d/x.mp4", reason="age")
         assert set(self.fold(self.ARCHIVED, source_gone).archives) == {"d/x.mp4"}
 
+    def test_a_replaced_archive_is_expected_until_its_clip_has_another_one(self) -> None:
+        replaced = line_of("trashed", archive="d/x.mp4", trash="output/d/x.mp4", reason="replaced")
+        better = self.ARCHIVED | {"archive": "d/x~2.mp4", "generation": 2}
+        assert set(self.fold(self.ARCHIVED, replaced).expected) == {"d/x.mp4"}
+        for events in ((self.ARCHIVED, replaced, better), (self.ARCHIVED, better, replaced)):
+            assert set(self.fold(*events).expected) == set(self.fold(*events).archives) == {"d/x~2.mp4"}
+
     def test_what_was_restored_or_purged_is_not_in_the_trash(self) -> None:
         gone = line_of("trashed", trash="input/a", reason="age", sidecars={"a.jpg": "/t"})
         assert set(self.fold(gone).trashed) == {"input/a"}

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from camarchiver.archive import recovery, repair
-from camarchiver.archive.clip_archiver import ArchiveContext, ClipArchiver
+from camarchiver.archive import recovery
+from camarchiver.archive.again import repair
+from camarchiver.archive.clip_archiver import ClipArchiver
+from camarchiver.archive.publishing import ArchiveContext
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.cleanup import restore
 from camarchiver.cleanup.restore import Selection

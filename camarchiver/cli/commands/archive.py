@@ -94,7 +94,8 @@ what_options = options(
     option(
         "--no-skip",
         is_flag=True,
-        help="Encode again clips that are archived already and whose source still exists.",
+        help="Encode again clips that are archived already. With --codec also those whose source is gone:"
+        " from the original in the trash, or else from the archive, if that has another codec.",
     ),
     same_content_option,
     option("--retry-failed", is_flag=True, help="Retry clips that failed before, however long ago."),

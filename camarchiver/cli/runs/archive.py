@@ -136,6 +136,7 @@ class ArchiveOptions:
             if self.delete
             else Disposal.TRASH,
             repeat=self.no_skip,
+            again_codec=self.codec if self.codec != "auto" and self.scheduler is None else None,
             retry_failed=self.retry_failed,
             cameras=frozenset(self.cameras),
             exclude=self.exclude,

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from camarchiver.archive import executor, recovery, repair
+from camarchiver.archive import executor, recovery
+from camarchiver.archive.again import repair
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import TreeOptions, agreed, may_ask, running, show, write
 from camarchiver.domain.conventions import Conventions

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
+from camarchiver.archive.again.originals import Originals
 from camarchiver.discovery.clip_ends import current_hold
-from camarchiver.domain.clip import Archived, Clip, Disposal, Tree, Trees
+from camarchiver.domain.clip import Archived, Disposal, Trees
 from camarchiver.domain.clocks import Clocks
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.plan import Plan, Tally
@@ -26,7 +24,6 @@ from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, to_arch
 from camarchiver.runtime.formatting import count_of, shown
 from camarchiver.runtime.signals import Stop
 from camarchiver.storage import copying
-from camarchiver.storage.anchored import FROM_SOURCE, fingerprint_of
 
 POLICY = ArchivePolicy(age=timedelta(0), disposal=Disposal.KEEP, repeat=True)
 """A copy that an archive is made from always stays where it is."""
@@ -63,7 +60,7 @@ class RepairPlanner:
         self._journal = journal
         self._archives = archives
         self._holds = holds
-        self._clocks = clocks
+        self._originals = Originals(trees, journal, clocks)
         self._now = now
         self._is_stopping = is_stopping
 
@@ -104,7 +101,7 @@ class RepairPlanner:
         if entry is None:
             return self._left(expected, "the journal does not say which bytes it was made of")
         problem = "neither its source nor a copy in the trash is there"
-        for clip in self._copies(expected.line, entry):
+        for clip in self._originals.copies(expected.line, entry):
             if (hold := current_hold(clip, self._holds, self._now, entries)) and self._archives.leaves_trace(
                 entries
             ):
@@ -135,52 +132,10 @@ class RepairPlanner:
         found = self._journal.day(line.start.date()).archived.get(line.source, ())
         return tuple(entry for entry in found if (entry.size, entry.mtime_ns) == line.identity)
 
-    def _copies(self, line: JournalEvent, entry: Archived) -> Iterator[Clip]:
-        """The source if it exists, then its copies in the trash, each of the journalled size and time."""
-        places = [(self._trees.source, ""), *((self._trees.trash, place) for place in self._trashed(line))]
-        folder, _, name = line.source.rpartition("/")
-        for root, place in places:
-            status = _look(root / (place or line.source), entry)
-            if status is not None:
-                mark = fingerprint_of(status)
-                clip = Clip(
-                    root,
-                    folder,
-                    name,
-                    line.camera,
-                    line.start,
-                    mark,
-                    status.st_nlink,
-                    entry.duration,
-                    place=place,
-                )
-                yield self._clocks.applied(clip)
-
-    def _trashed(self, line: JournalEvent) -> Iterator[str]:
-        """Where the clip's source may be, below the trash root."""
-        ledger = self._journal.day(line.start.date()).ledger
-        wanted = f"{FROM_SOURCE}/{line.source}"
-        for place, event in ledger.trashed.items():
-            is_it = (event.source, event.identity) == (line.source, line.identity)
-            if is_it and place != wanted and ledger.origin(event).tree is Tree.SOURCE:
-                yield place
-        # A run may have moved it there and died before it journalled that.
-        yield wanted
-
     def _left(self, expected: Expected, detail: str, reason: Reason = Reason.UNREPAIRABLE) -> Keep:
         line = expected.line
         size, start, camera = expected.size, line.start, line.camera
         return Keep(self._trees.archive, expected.archive, reason, size, camera, start, detail)
-
-
-def _look(path: Path, entry: Archived) -> os.stat_result | None:
-    """The state of a regular file of the journalled size and time."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return None
-    is_it = (status.st_size, status.st_mtime_ns) == (entry.size, entry.mtime_ns)
-    return status if stat.S_ISREG(status.st_mode) and is_it else None
 
 
 def _problems(left: list[Keep]) -> Iterator[Problem]:
