@@ -20,6 +20,7 @@ from camarchiver.domain.clip import Archived, Clip, Disposal, Trees
 from camarchiver.domain.clocks import Clocks
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.damage import Damage, Flaw
+from camarchiver.domain.motion import ClipMotion
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Report
 from camarchiver.domain.steps import Discard
@@ -63,7 +64,7 @@ class Yard:
         print_of = fingerprint_of(status)
         return Clip(self.trees.source, folder, path.name, camera, start, print_of, sidecars=pictures)
 
-    def archive(self, clip: Clip, size: int = 3000) -> Archived:
+    def archive(self, clip: Clip, size: int = 3000, motion: ClipMotion | None = None) -> Archived:
         """Stand an archive for it and journal it, as `archive --keep-source` leaves it."""
         path = self.trees.archive / clip.relative
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,7 @@ class Yard:
         print_ = clip.fingerprint
         archived = Archived(
             clip.relative, print_.size, print_.mtime_ns, "0" * 128, clip.relative, size, False, 60.0
-        )
+        )._replace(motion=motion)
         made = EncodeResult(
             ArchiveMethod.ENCODE, Encoding("x264", ("x264",), 1.0, print_.size, size), {}, "test"
         )

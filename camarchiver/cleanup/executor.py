@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,8 +28,9 @@ from camarchiver.runtime import log_setup
 from camarchiver.runtime.formatting import size
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stop
-from camarchiver.state import findings
+from camarchiver.state import findings, thumbnails
 from camarchiver.state.failures import Failures
+from camarchiver.state.thumbnails import StripKey
 from camarchiver.state.work_in_progress import RemovalNote
 from camarchiver.storage import anchored, filesystems, locking, removal
 from camarchiver.storage.removal import Place
@@ -83,8 +85,19 @@ def execute(
             outcomes.append(outcome)
             on_outcome(outcome)
         findings.forget_removed(pipeline.trees.state, outcomes)
+        _forget_old_pictures(pipeline, plan)
         pipeline.failures.forget_all(pipeline.failures.of_missing_files(pipeline.trees.source))
     return pipeline.report(plan, tuple(outcomes), stop)
+
+
+def _forget_old_pictures(pipeline: Pipeline, plan: CleanupPlan) -> None:
+    """Under a legal maximum for all cameras, remove pictures older than it, whoever removed their clips."""
+    hard = plan.policy.limits.max_age_hard
+    if hard is not None and not plan.policy.cameras and not plan.policy.exclude:
+        thumbnails.remove_before(pipeline.trees.state, (plan.now - hard).date())
+
+
+_QUIET = frozenset({Reason.QUIET_AGE, Reason.QUIET_ARCHIVE_AGE})
 
 
 class CleanupExecutor:
@@ -182,7 +195,11 @@ class CleanupExecutor:
             return Outcome(step, Result.SKIPPED, Reason.RESTORED), None
         if step.archived is not None and not self._archives.is_valid(step.archived):
             raise anchored.Stale("its archive no longer exists or no longer counts")
+        if step.reason in _QUIET and not self._archives.is_quiet(step.source, step.start, step.identity):
+            raise anchored.Stale("it is no longer sure that nothing moves in it")
         gone = self._remove(step)
+        if step.archived is None and not gone.place:
+            self._forget_pictures(step)
         self._gauge.freed(step, gone.freed)
         result = Result.FAILED if gone.problem else Result.DONE
         reason = Reason.FAILED if gone.problem else step.reason
@@ -199,6 +216,11 @@ class CleanupExecutor:
         gone = removal.remove(step.clip.root, step.relative, step.clip.fingerprint, place(step.relative))
         followed = removal.remove_sidecars(step.clip, place)
         return _Gone(gone.place, gone.target, gone.freed, followed.went, followed.problem)
+
+    def _forget_pictures(self, step: Discard) -> None:
+        """Remove the pictures of a clip with what may be its last copy; they are made again if it is not."""
+        with contextlib.suppress(OSError):
+            thumbnails.remove(self._trees.state, StripKey(step.start.date(), step.source, *step.identity))
 
     def _tidy(self, step: Tidy) -> Outcome:
         return removal.attempted(step, lambda: self._tidied(step))

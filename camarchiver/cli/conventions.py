@@ -25,6 +25,7 @@ from camarchiver.policy.unencoded_rules import KEEP, REENCODE
 _KEYS: Mapping[str, click.ParamType[Any]] = {
     "age": DaysType(),
     "archive_age": DaysType(),
+    "quiet_age": DaysType(),
     "trash_age": DaysType(zero=True),
     "max_age_hard": DaysType(),
     "max_size": Size(),

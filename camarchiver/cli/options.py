@@ -305,6 +305,12 @@ retention_options = options(
         help="With --clean-output: remove archives of this age.  [default: --age]",
     ),
     option(
+        "--quiet-age",
+        type=DaysType(),
+        help="Remove clips in which certainly nothing moves at this age already: archived sources, and with"
+        " --clean-output archives.",
+    ),
+    option(
         "--trash-age",
         type=DaysType(zero=True),
         default="21",

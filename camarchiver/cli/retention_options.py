@@ -20,6 +20,7 @@ class RetentionOptions:
 
     age: timedelta
     archive_age: timedelta | None
+    quiet_age: timedelta | None
     trash_age: timedelta
     max_age_hard: timedelta | None
     max_size: int | None
@@ -43,7 +44,12 @@ class RetentionOptions:
                 hint="leave the option out, or name a size such as 500GB",
             )
         general = Limits(
-            self.age, self.archive_age or self.age, self.trash_age, self.max_age_hard, self.max_size
+            self.age,
+            self.archive_age or self.age,
+            self.trash_age,
+            self.max_age_hard,
+            self.max_size,
+            self.quiet_age,
         )
         return CleanupPolicy(
             limits=general,
@@ -79,6 +85,7 @@ def _own_limits(context: click.Context, general: Limits) -> dict[str, Limits]:
             trash_age=limit("trash_age", general.trash_age),
             max_age_hard=limit("max_age_hard", general.max_age_hard),
             max_size=own.get("max_size"),
+            quiet_age=limit("quiet_age", general.quiet_age),
         )
     return found
 

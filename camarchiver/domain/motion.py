@@ -130,6 +130,11 @@ class CameraViews:
         """This camera's view."""
         return self.cameras.get(camera, WHOLE_VIEW)
 
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """The names of all zones."""
+        return tuple(sorted({name for view in self.cameras.values() for name in view.zones}))
+
 
 WHOLE_VIEWS = CameraViews()
 """No camera has masks or zones."""

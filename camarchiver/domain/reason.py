@@ -44,6 +44,8 @@ class Reason(StrEnum):
     AGE = "age"
     UNARCHIVED = "unarchived"
     ARCHIVE_AGE = "archive-age"
+    QUIET_AGE = "quiet-age"
+    QUIET_ARCHIVE_AGE = "quiet-archive-age"
     TRASH_AGE = "trash-age"
     MAX_SIZE = "max-size"
     MIN_FREE = "min-free"
@@ -81,6 +83,7 @@ MAY_REMOVE_LAST_COPY = frozenset(
     {
         Reason.UNARCHIVED,
         Reason.ARCHIVE_AGE,
+        Reason.QUIET_ARCHIVE_AGE,
         Reason.MAX_SIZE,
         Reason.MIN_FREE,
         Reason.FREE,

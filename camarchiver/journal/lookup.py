@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Container, Iterable, Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
@@ -118,6 +118,11 @@ class ArchiveLookup:
             return False
         identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
         return (made[-1].source, made[-1].identity) == (clip.relative, identity)
+
+    def is_quiet(self, source: str, start: datetime, identity: tuple[int, int]) -> bool:
+        """Whether the journal says at this moment that certainly nothing moves in this very clip."""
+        motion = self._journal.day(start.date()).ledger.motion.get((source, *identity))
+        return motion is not None and motion.is_quiet
 
     def leaves_trace(self, entries: Iterable[Archived]) -> bool:
         """Whether a file, sound or not, exists at the path of one of these archives."""

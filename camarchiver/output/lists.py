@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import tzinfo
 from typing import Any
 
+from camarchiver.domain.motion import ClipMotion
 from camarchiver.output.json_fields import path_fields
 from camarchiver.queries.find import FoundClip
 from camarchiver.runtime.formatting import cells, padded, shown, size, span
@@ -18,7 +19,9 @@ _REMARKS = ("held", "failed", "damaged")
 class ClipLines:
     """A line for each clip: start, camera, length, size, trees, path. Columns grow with what they hold."""
 
-    def __init__(self) -> None:
+    def __init__(self, zone: str | None = None) -> None:
+        """With a zone, or an empty name for the whole picture, a line begins with its time of motion."""
+        self._zone = zone
         self._camera_width = 8
         self._trees_width = 7
 
@@ -32,8 +35,11 @@ class ClipLines:
         self._trees_width = max(self._trees_width, len(where))
         length = span(clip.seconds) if clip.seconds is not None else "?"
         camera = padded(camera, self._camera_width)
+        moving = ""
+        if self._zone is not None and clip.motion is not None:
+            moving = f"{span(clip.motion.seconds(self._zone)):>9} in motion  "
         return (
-            f"{clip.start:%Y-%m-%d %H:%M:%S}  {camera} {length:>9} {size(file.size):>8}"
+            f"{moving}{clip.start:%Y-%m-%d %H:%M:%S}  {camera} {length:>9} {size(file.size):>8}"
             f"  {where:{self._trees_width}}  {shown(file.path)}"
         )
 
@@ -45,9 +51,18 @@ def clip_fields(clip: FoundClip) -> dict[str, Any]:
         "camera": shown(clip.camera),
         "start": clip.start.isoformat(),
         "seconds": clip.seconds,
+        "motion": motion_fields(clip.motion),
         "states": sorted(clip.states),
         "files": [{**path_fields(each.path), "tree": each.tree, "bytes": each.size} for each in clip.files],
     }
+
+
+def motion_fields(motion: ClipMotion | None) -> dict[str, Any] | None:
+    """The motion in a clip as the JSON format lists it; None if nothing looked for it."""
+    if motion is None:
+        return None
+    spans = [{"start": each.start, "end": each.end, "zones": list(each.zones)} for each in motion.spans]
+    return {"seconds": round(motion.seconds(), 2), "spans": spans, "unsure": motion.unsure}
 
 
 def nearest_lines(before: FoundClip | None, after: FoundClip | None) -> Iterator[str]:

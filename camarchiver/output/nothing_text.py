@@ -42,6 +42,16 @@ def wrong_folder(source: Path) -> str:
     return f"there is no clip below {shown(source)}: name the cameras' folder as DIRECTORY"
 
 
+def without_motion(zone: str, known: Collection[str]) -> Iterator[str]:
+    """No clip with motion was found, in a zone or anywhere."""
+    if zone and zone not in known:
+        listed = ", ".join(map(shown, known)) if known else "none"
+        yield f"no camera has a zone {shown(zone)} (zones in the config: {listed}){nearest(zone, known)}"
+        return
+    yield f"no clip with motion{f' in {shown(zone)}' if zone else ''} was found"
+    yield "  clips that were archived without OpenCV, or by an older version, are not known to have any"
+
+
 def unknown_camera(camera: str, known: Collection[str]) -> str:
     """A camera that was asked for and never had a clip here."""
     listed = ", ".join(shown(name) for name in sorted(known)[:CAMERAS])

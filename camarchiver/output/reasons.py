@@ -41,6 +41,8 @@ REASON_WORDS = {
     Reason.AGE: "archived, and old enough",
     Reason.UNARCHIVED: "old enough to go, but not archived",
     Reason.ARCHIVE_AGE: "archive past its age",
+    Reason.QUIET_AGE: "archived, nothing moves in it, and old enough for that",
+    Reason.QUIET_ARCHIVE_AGE: "archive of a clip in which nothing moves, past its age",
     Reason.TRASH_AGE: "long enough in the trash",
     Reason.MAX_SIZE: "over the size limit",
     Reason.MIN_FREE: "needed as free space",

@@ -42,6 +42,8 @@ class Limits:
     """Nothing that was recorded before this may be kept anywhere."""
     max_size: int | None = None
     """Bytes of one camera's copies in all trees."""
+    quiet_age: timedelta | None = None
+    """Sources and archives of clips in which nothing moves, if that is sure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +262,8 @@ _DOUBTFUL = Stay(Reason.CLOCK_DOUBTFUL)
 def _source(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
     clip = copy.clip
     if latest_time(clip) > now - policy.of(clip.camera).age:
+        if _is_quiet_and_old(copy, policy, now):
+            return _discard(copy, policy.disposal, Reason.QUIET_AGE, copy.archived)
         return Stay(Reason.TOO_RECENT)
     if copy.archived is not None:
         return _discard(copy, policy.disposal, Reason.AGE, copy.archived)
@@ -273,8 +277,21 @@ def _archive(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay
     if not policy.clean_output or policy.spares(copy.made_by):
         return _IN_POLICY
     if latest_time(clip) > now - policy.of(clip.camera).archive_age:
+        if _is_quiet_and_old(copy, policy, now):
+            return _discard(copy, policy.disposal, Reason.QUIET_ARCHIVE_AGE, None)
         return _IN_POLICY
     return _discard(copy, policy.disposal, Reason.ARCHIVE_AGE, None)
+
+
+def _is_quiet_and_old(copy: Copy, policy: CleanupPolicy, now: datetime) -> bool:
+    """Whether a clip is archived, certainly shows no motion, and is old enough to leave for that.
+
+    A clip without a score, or one of which the detector was not sure, is none of these.
+    """
+    quiet_age, archived = policy.of(copy.clip.camera).quiet_age, copy.archived
+    if quiet_age is None or archived is None or archived.motion is None:
+        return False
+    return archived.motion.is_quiet and latest_time(copy.clip) <= now - quiet_age
 
 
 def _trash(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:

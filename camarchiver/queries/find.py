@@ -16,7 +16,8 @@ from typing import NamedTuple
 from camarchiver.discovery import walks
 from camarchiver.domain.clip import Clip, Fingerprint, Tree
 from camarchiver.domain.hold import Hold, held_by
-from camarchiver.journal.ledger import Origin
+from camarchiver.domain.motion import ClipMotion
+from camarchiver.journal.ledger import Ledger, Origin
 from camarchiver.naming.formats import is_clip_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.external_sort import SealedSequence
@@ -54,6 +55,10 @@ class FindQuestion:
     with_gone: bool = False
     """Whether clips of which no copy exists any more are found, too."""
 
+    in_motion: bool = False
+    """Whether only clips are found in which something moves, those in which it does so longest first."""
+    zone: str = ""
+    """With `in_motion`: the zone in which it moves; empty for anywhere."""
     anywhere: bool = False
     """Whether the names' times may lie far from `covering`, because a camera's clock was wrong."""
 
@@ -99,6 +104,8 @@ class FoundClip:
     states: frozenset[FindState]
     identity: tuple[int, int] = (0, 0)
     """Bytes and mtime_ns of its source, which may be gone."""
+    motion: ClipMotion | None = None
+    """What moves in it; None if nothing looked for motion."""
 
 
 class _SourceClip(NamedTuple):
@@ -115,12 +122,13 @@ _Identity = tuple[str, int, int]
 class _Clip:
     """One clip while its copies are collected."""
 
-    __slots__ = ("camera", "files", "is_damaged", "seconds", "start")
+    __slots__ = ("camera", "files", "is_damaged", "motion", "seconds", "start")
 
     def __init__(self, camera: str, start: datetime, seconds: float | None) -> None:
         self.camera, self.start, self.seconds = camera, start, seconds
         self.files: list[FoundFile] = []
         self.is_damaged = False
+        self.motion: ClipMotion | None = None
 
 
 class ClipFinder:
@@ -198,6 +206,11 @@ class ClipFinder:
             for event in ledger.seen.values():
                 if self._is_of_interest(event.camera):
                     self._of(clips, ledger.origin(event))
+        self._add_trashed(clips, ledger)
+        for identity, found in clips.items():
+            found.motion = ledger.motion.get(identity)
+
+    def _add_trashed(self, clips: dict[_Identity, _Clip], ledger: Ledger) -> None:
         for relative, event in ledger.trashed.items():
             if is_clip_name(relative) and self._is_of_interest(event.camera):
                 clip = self._of(clips, ledger.origin(event))
@@ -242,8 +255,12 @@ class ClipFinder:
         states = self._states(identity, as_clip, clip)
         if question.states and question.states.isdisjoint(states):
             return None
+        motion = clip.motion
+        if question.in_motion and not (motion and motion.in_zone(question.zone)):
+            return None
         files = sorted(clip.files, key=lambda each: FindState(each.tree) not in question.states)
-        return FoundClip(source, clip.camera, clip.start, clip.seconds, tuple(files), states, identity[1:])
+        found = tuple(files)
+        return FoundClip(source, clip.camera, clip.start, clip.seconds, found, states, identity[1:], motion)
 
     def _states(self, identity: _Identity, as_clip: Clip, clip: _Clip) -> frozenset[FindState]:
         states = {FindState(each.tree) for each in clip.files}
@@ -258,18 +275,29 @@ class ClipFinder:
 
 
 def find_clips(pipeline: Pipeline, question: FindQuestion) -> Iterator[FoundClip]:
-    """The clips that are looked for.
+    """The clips that are looked for, in the order of their starts or as `in_motion` says.
 
     If none covers the time by its name, those that do so by their files' times, wherever their names put
     them.
     """
-    clips = ClipFinder(pipeline, question).clips()
+    clips = _ordered(ClipFinder(pipeline, question).clips(), question)
     first = next(clips, None)
     if first is not None:
         yield first
         yield from clips
     elif question.covering is not None:
-        yield from ClipFinder(pipeline, replace(question, anywhere=True)).clips()
+        yield from _ordered(ClipFinder(pipeline, replace(question, anywhere=True)).clips(), question)
+
+
+def _ordered(clips: Iterator[FoundClip], question: FindQuestion) -> Iterator[FoundClip]:
+    if not question.in_motion:
+        return clips
+
+    def longest_first(clip: FoundClip) -> tuple[float, datetime, str]:
+        seconds = clip.motion.seconds(question.zone) if clip.motion else 0.0
+        return -seconds, clip.start, clip.source
+
+    return iter(SealedSequence(clips, key=longest_first))
 
 
 WINDOWS = (timedelta(days=2), timedelta(days=60), None)

@@ -90,6 +90,14 @@ def remove(state: Path, key: StripKey) -> None:
     path(state, key).unlink(missing_ok=True)
 
 
+def remove_before(state: Path, day: date) -> None:
+    """Remove the strips of clips whose names are of an earlier day; one that can't be removed stays."""
+    for folder in sorted((state / FOLDER).glob("*/*/*")):
+        with contextlib.suppress(ValueError):
+            if date(*map(int, folder.parts[-3:])) < day:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 def clear(state: Path) -> None:
     """Remove the whole cache. Raises OSError or StorageError."""
     # A link on the way there would lead out of the state: this refuses it.

@@ -15,8 +15,9 @@ from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Label
 from camarchiver.domain.clocks import Clocks, is_doubtful, latest_time, parse_clock
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import Failure, FolderFacts, Memory, Restored
+from camarchiver.domain.motion import ClipMotion, MotionSpan
 from camarchiver.domain.plan import Forecast
-from camarchiver.domain.reason import Reason
+from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
 from camarchiver.domain.steps import Archive, Discard, Keep, Remove
 from camarchiver.policy import (
     archive_rules,
@@ -373,6 +374,75 @@ class TestLeftovers:
 def shared(copy: Copy, *others: Copy) -> Copy:
     """An archive that is also that of other clips."""
     return copy._replace(sharers=others)
+
+
+QUIET = replace(KEEPING, limits=replace(KEEPING.limits, quiet_age=timedelta(days=14)))
+QUIET_TOO = replace(QUIET, clean_output=True)
+
+
+def with_motion(copy: Copy, motion: ClipMotion | None) -> Copy:
+    """A copy whose archive was looked at."""
+    assert copy.archived is not None
+    return copy._replace(archived=copy.archived._replace(motion=motion))
+
+
+class TestQuietAge:
+    """Clips in which certainly nothing moves leave earlier."""
+
+    @pytest.mark.parametrize(
+        ("copy", "policy", "answer"),
+        [
+            (a_copy(age=15), QUIET, "trash quiet-age"),
+            (a_copy(age=13), QUIET, "keep too-recent"),
+            (a_copy(age=15), KEEPING, "keep too-recent"),
+            (a_copy(age=31), QUIET, "trash age"),
+            (a_copy(Tree.ARCHIVE, age=15), QUIET, "keep in-policy"),
+            (a_copy(Tree.ARCHIVE, age=15), QUIET_TOO, "trash quiet-archive-age"),
+            (a_copy(Tree.ARCHIVE, age=13), QUIET_TOO, "keep in-policy"),
+            (a_copy(Tree.ARCHIVE, age=31), QUIET_TOO, "trash archive-age"),
+            (a_copy(age=15, mtime_off=5), QUIET, "keep clock-doubtful"),
+            (a_copy(Tree.ARCHIVE, age=15, damage="wrong-hash"), QUIET_TOO, "keep damaged"),
+            (a_copy(Tree.ARCHIVE, age=15, made_by="r"), replace(QUIET_TOO, spared_run="r"), "keep in-policy"),
+            (a_copy(Tree.TRASH, age=15), QUIET, "keep in-policy"),
+        ],
+    )
+    def test_it_is_a_rule_like_those_by_age(self, copy: Copy, policy: CleanupPolicy, answer: str) -> None:
+        assert told(with_motion(copy, ClipMotion()), policy) == answer
+
+    @pytest.mark.parametrize(
+        "motion",
+        [
+            None,
+            ClipMotion(unsure=True),
+            ClipMotion((MotionSpan(1, 2),)),
+            ClipMotion((MotionSpan(1, 2),), unsure=True),
+        ],
+    )
+    def test_what_moves_or_may_move_stays(self, motion: ClipMotion | None) -> None:
+        assert told(with_motion(a_copy(age=15), motion), QUIET) == "keep too-recent"
+        assert told(with_motion(a_copy(Tree.ARCHIVE, age=15), motion), QUIET_TOO) == "keep in-policy"
+
+    def test_a_clip_without_an_archive_stays(self) -> None:
+        policy = replace(QUIET, unarchived=True)
+        assert told(a_copy(age=15, archived=False), policy) == "keep too-recent"
+
+    def test_an_archive_that_clips_share_goes_only_if_it_is_time_for_each(self) -> None:
+        old, young = (with_motion(a_copy(Tree.ARCHIVE, age=age), ClipMotion()) for age in (15, 13))
+        assert told(shared(old, young), QUIET_TOO) == "keep in-policy"
+        assert told(shared(old, old), QUIET_TOO) == "trash quiet-archive-age"
+
+    def test_holds_restored_and_newest_clips_stay(self) -> None:
+        copy = with_motion(a_copy(age=15), ClipMotion())
+        hold = Hold("h", copy.clip.start, copy.clip.start + timedelta(minutes=1))
+        back = {copy.source: Restored(*copy.identity, NOW - timedelta(days=6))}
+        assert told(copy, QUIET, holds=(hold,)) == "keep held"
+        assert told(copy, QUIET, restored=back) == "keep restored"
+        assert told(copy, QUIET, newest={"front": copy.clip.start}) == "keep newest"
+
+    def test_the_archive_of_a_trashed_source_is_still_needed(self) -> None:
+        """A source goes to the trash by it only because its archive exists: no other copy is given up."""
+        assert Reason.QUIET_AGE not in MAY_REMOVE_LAST_COPY
+        assert Reason.QUIET_ARCHIVE_AGE in MAY_REMOVE_LAST_COPY
 
 
 class TestRetention:

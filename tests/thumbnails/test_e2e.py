@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import av
 import pytest
 
+from camarchiver.cleanup import planner
+from camarchiver.cleanup.planner import CleanupPlan
+from camarchiver.domain.clip import Clip
+from camarchiver.domain.motion import ClipMotion, MotionSpan, ThumbnailStrip
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Result
 from camarchiver.state import thumbnails
 from camarchiver.state.thumbnails import StripKey
 from tests.clips import FFMPEGS
 from tests.commands import START, Command, Put, archive, journal
+from tests.yards import Yard, cleanup_policy
 
 NAME = "2026/03/01/REO_front_20260301081500"
 STILL = "-f lavfi -i smptebars=s=320x240:r=15:d=20"
@@ -50,6 +58,8 @@ def strip_of(tree: Path, suffix: str = ".mp4") -> thumbnails.ThumbnailStrip | No
     return thumbnails.read(tree / "archived/.camarchiver", key)
 
 
+STRIP = ThumbnailStrip(320, 180, (0.0,))
+JPEG = b"\xff\xd8\xff\xd9"
 LEFT, RIGHT = "0,0 0.5,0 0.5,1 0,1", "0.5,0 1,0 1,1 0.5,1"
 SLOW = (
     WALK.replace("color=black:s=30x60:r=15", "testsrc2=s=30x60:r=15")
@@ -236,3 +246,154 @@ class TestArchiving:
         (state / "claims/0123456789abcdef.json").write_text(json.dumps(note))
         assert archive(tree).returncode == 0
         assert [each.name for each in folder.iterdir()] == ["REO_front_20260301081500.mp4"]
+
+
+MOVING = ClipMotion((MotionSpan(1, 3, ("gate",)), MotionSpan(5, 9)))
+SHORT = ClipMotion((MotionSpan(1, 2, ("door", "gate")),), unsure=True)
+QUIET = ClipMotion()
+UNSURE = ClipMotion(unsure=True)
+
+
+class TestFinding:
+    """`find --motion`."""
+
+    @pytest.fixture
+    def clips(self, yard: Yard) -> dict[str, Clip]:
+        """A clip with much motion, one with little, and some without."""
+        found = {}
+        for days, (name, motion) in enumerate(
+            {"much": MOVING, "little": SHORT, "quiet": QUIET, "unsure": UNSURE, "unknown": None}.items(), 2
+        ):
+            found[name] = yard.record(days)
+            yard.archive(found[name], motion=motion)
+        return found
+
+    def found(self, told: Command, yard: Yard, *options: str) -> list[dict[str, Any]]:
+        clips: list[dict[str, Any]] = json.loads(
+            told("find", yard.trees.source, "--motion", "--json", *options).stdout
+        )["clips"]
+        return clips
+
+    def test_the_longest_motion_comes_first(self, yard: Yard, clips: dict[str, Clip], told: Command) -> None:
+        found = self.found(told, yard)
+        assert [each["source"] for each in found] == [clips["much"].relative, clips["little"].relative]
+        assert found[1]["motion"] == {
+            "seconds": 1,
+            "spans": [{"start": 1, "end": 2, "zones": ["door", "gate"]}],
+            "unsure": True,
+        }
+        listed = told("find", yard.trees.source, "--motion").stdout.splitlines()
+        assert [line.split(" in motion")[0].strip() for line in listed] == ["6 s", "1 s"]
+
+    def test_a_zone_selects_and_sorts(self, yard: Yard, clips: dict[str, Clip], told: Command) -> None:
+        assert [each["source"] for each in self.found(told, yard, "--zone", "door")] == [
+            clips["little"].relative
+        ]
+        assert [each["source"] for each in self.found(told, yard, "--zone", "gate")] == [
+            clips["much"].relative,
+            clips["little"].relative,
+        ]
+
+    def test_other_options_narrow_it(self, yard: Yard, clips: dict[str, Clip], told: Command) -> None:
+        assert self.found(told, yard, "--since", f"{clips['much'].start:%Y-%m-%d %H:%M}")[0]["source"] == (
+            clips["much"].relative
+        )
+        assert self.found(told, yard, "--camera", "yard") == []
+
+    def test_without_motion_all_are_listed_with_what_is_known(
+        self, yard: Yard, clips: dict[str, Clip], told: Command
+    ) -> None:
+        listed = json.loads(told("find", yard.trees.source, "--json").stdout)["clips"]
+        motion = {each["source"]: each["motion"] for each in listed}
+        assert motion[clips["quiet"].relative] == {"seconds": 0, "spans": [], "unsure": False}
+        assert motion[clips["unknown"].relative] is None
+
+    def test_a_zone_that_no_camera_has_is_named(
+        self, yard: Yard, clips: dict[str, Clip], told: Command, tmp_path: Path
+    ) -> None:
+        config = tmp_path / "config.toml"
+        config.write_text('[camera.front]\nzone = "gate=0,0 1,0 1,1"\n')
+        said = told("find", yard.trees.source, "--motion", "--zone", "gaet", "--config", config)
+        assert said.returncode == 1
+        assert "no camera has a zone gaet (zones in the config: gate); did you mean gate?" in said.stderr
+        assert told("find", yard.trees.source, "--zone", "gate").returncode == 2
+
+
+class TestQuietAge:
+    """`cleanup --quiet-age`."""
+
+    def planned(self, yard: Yard, **fields: Any) -> CleanupPlan:
+        limits = replace(cleanup_policy().limits, quiet_age=timedelta(days=14))
+        policy = replace(cleanup_policy(), limits=limits, allow_large=True, **fields)
+        return planner.plan(yard.pipeline(), policy, list_all=False)
+
+    def test_only_clips_that_are_surely_quiet_leave_early(self, yard: Yard) -> None:
+        quiet = yard.record(20)
+        yard.archive(quiet, motion=QUIET)
+        for days, motion in ((21, MOVING), (22, UNSURE), (23, None)):
+            yard.archive(yard.record(days), motion=motion)
+        yard.archive(yard.record(13), motion=QUIET)
+        yard.standing(1)
+        plan = self.planned(yard)
+        assert [(step.reason, step.relative) for step in plan.steps] == [(Reason.QUIET_AGE, quiet.relative)]
+        assert yard.carry_out(plan).exit_code == 0
+        assert not quiet.path.exists()
+        plan = self.planned(yard, clean_output=True)
+        assert [(step.reason, step.relative) for step in plan.steps] == [
+            (Reason.QUIET_ARCHIVE_AGE, quiet.relative)
+        ]
+        assert yard.carry_out(plan).exit_code == 0
+
+    def test_motion_that_is_found_between_plan_and_removal_stops_it(self, yard: Yard) -> None:
+        quiet = yard.record(20)
+        yard.archive(quiet, motion=QUIET)
+        yard.standing(1)
+        plan = self.planned(yard)
+        yard.scribe(yard.now).scored(quiet, SHORT)
+        (outcome,) = yard.carry_out(plan).outcomes
+        assert (outcome.result, quiet.path.exists()) == (Result.STALE, True)
+
+    def test_a_camera_has_its_own(self, yard: Yard, told: Command, tmp_path: Path) -> None:
+        for camera in ("front", "yard"):
+            yard.archive(yard.record(20, camera), motion=QUIET)
+            yard.standing(1, camera)
+        config = tmp_path / "config.toml"
+        config.write_text("[camera.yard]\nquiet_age = 14\n")
+        words = ("cleanup", yard.trees.source, "--dry-run", "--json", "--allow-large", "--config", config)
+        steps = json.loads(told(*words).stdout)["steps"]
+        assert [step["camera"] for step in steps if step["reason"] == "quiet-age"] == ["yard"]
+        steps = json.loads(told(*words, "--quiet-age", "14").stdout)["steps"]
+        assert sorted(step["camera"] for step in steps if step["reason"] == "quiet-age") == ["front", "yard"]
+
+
+class TestPicturesOfRemovedClips:
+    """The cache keeps no pictures of clips that were removed for good."""
+
+    @pytest.fixture
+    def old(self, yard: Yard) -> Clip:
+        clip = yard.record(40)
+        yard.archive(clip)
+        yard.standing(1)
+        thumbnails.write(yard.trees.state, StripKey.of_clip(clip), STRIP, JPEG)
+        return clip
+
+    def has_pictures(self, yard: Yard, clip: Clip) -> bool:
+        return thumbnails.read(yard.trees.state, StripKey.of_clip(clip)) is not None
+
+    def test_a_source_that_leaves_its_archive_keeps_them(self, yard: Yard, old: Clip) -> None:
+        assert yard.carry_out(yard.plan(delete=True, allow_large=True)).exit_code == 0
+        assert not old.path.exists()
+        assert self.has_pictures(yard, old)
+
+    def test_the_last_copy_takes_them_along(self, yard: Yard, old: Clip) -> None:
+        yard.carry_out(yard.plan(delete=True, allow_large=True))
+        yard.carry_out(yard.plan(delete=True, allow_large=True, clean_output=True))
+        assert not self.has_pictures(yard, old)
+
+    def test_no_pictures_are_older_than_the_hard_limit(self, yard: Yard, old: Clip) -> None:
+        old.path.unlink()
+        (yard.trees.archive / old.relative).unlink()
+        yard.carry_out(yard.plan(max_age_hard=41, allow_large=True))
+        assert self.has_pictures(yard, old)
+        yard.carry_out(yard.plan(max_age_hard=38, allow_large=True))
+        assert not self.has_pictures(yard, old)

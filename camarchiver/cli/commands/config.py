@@ -65,6 +65,7 @@ EXAMPLE = """\
 # trash_age = 21                   # days in the trash, then they are deleted
 # archive_age = 400                # with clean_output
 # clean_output = true
+# quiet_age = 14                   # the same for clips in which certainly nothing moves
 # max_size = "2TB"                 # source, archive and trash together
 # min_free = "50GB"                # on each filesystem
 
@@ -72,6 +73,7 @@ EXAMPLE = """\
 # A camera's own limits for cleanup; if the command line or [cleanup] has one, too, the stricter one applies.
 # age = 14
 # archive_age = 400
+# quiet_age = 14                   # clips in which certainly nothing moves
 # max_size = "50GB"
 # max_age_hard = 365               # nothing older is kept anywhere, for a legal maximum retention
 # clock = "mtime"                  # if its own clock is wrong; or "names", or a correction such as "+26y3d"

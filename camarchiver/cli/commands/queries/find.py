@@ -53,6 +53,13 @@ find_options = options(
         help="Only clips with a copy in this tree, or that are held, failed to be archived, or have a damaged"
         " archive (repeatable: any of them).",
     ),
+    click.option(
+        "--motion",
+        "in_motion",
+        is_flag=True,
+        help="Only clips in which something moves, those in which it does so longest first.",
+    ),
+    click.option("--zone", metavar="NAME", help="With --motion: in this zone of the camera's picture."),
     heading="Which clips",
 )
 
@@ -72,7 +79,7 @@ output_options = options(
     cls=HelpCommand,
     examples=(
         ("camarchiver find /camera --camera front --at '2026-05-03 14:20'", "the clip of that minute"),
-        ("camarchiver find /camera --state damaged", "clips whose archive was found damaged"),
+        ("camarchiver find /camera --motion --since 2026-05-01", "where something moves, longest first"),
         ("camarchiver find /camera --at 2026-05-03 --paths -0 | xargs -0 mpv", "play a whole day"),
     ),
     codes=ASKS,
@@ -90,12 +97,16 @@ def find(
     since: Moment | None,
     until: Moment | None,
     states: tuple[str, ...],
+    in_motion: bool,
+    zone: str | None,
     paths: bool,
     is_null: bool,
     as_json: bool,
     timezone: str,
 ) -> int:
     """List the clips of DIRECTORY, wherever they are now: in source, archive or trash. The newest is last.
+
+    With --motion they are those in which something moves, as archiving found it (in the journal).
 
     Each line has the start, the camera, the length, the size, the trees that have a copy, and the path of
     one of them: of a tree that --state names, otherwise the best. Exit 1 if there is none.
@@ -107,15 +118,19 @@ def find(
 
     if is_null and not paths:
         raise UsageError("-0 does nothing without --paths", hint="add --paths")
+    if zone is not None and not in_motion:
+        raise UsageError("--zone does nothing without --motion", hint="add --motion")
     place = TreeOptions(directory, output, trash_root, timezone)
-    zone = place.zone()
-    pipeline = Pipeline(place.trees(), zone, "find", conventions(click.get_current_context()))
+    local = place.zone()
+    pipeline = Pipeline(place.trees(), local, "find", conventions(click.get_current_context()))
     question = FindQuestion(
         frozenset(cameras),
-        since.start.replace(tzinfo=zone) if since else None,
-        (until.end if until.whole_day else until.start).replace(tzinfo=zone) if until else None,
+        since.start.replace(tzinfo=local) if since else None,
+        (until.end if until.whole_day else until.start).replace(tzinfo=local) if until else None,
         at.range(pipeline.started) if at else None,
         frozenset(map(FindState, states)),
+        in_motion=in_motion,
+        zone=zone or "",
     )
     clips = find_clips(pipeline, question)
     first = next(clips, None)
@@ -126,7 +141,7 @@ def find(
     elif paths:
         _write_paths(found, "\0" if is_null else "\n")
     else:
-        lines = ClipLines()
+        lines = ClipLines(question.zone if in_motion else None)
         show(map(lines.line, found))
     if not as_json:
         show(missing, err=True)
@@ -151,6 +166,8 @@ def not_found(pipeline: Pipeline, question: FindQuestion) -> Iterator[str]:
     unknown, known = cameras.unknown(pipeline, question.cameras)
     if unknown:
         yield from (nothing_text.unknown_camera(camera, known) for camera in sorted(unknown))
+    elif question.in_motion:
+        yield from nothing_text.without_motion(question.zone, pipeline.conventions.views.zones)
     elif question.covering is not None:
         yield from nearest_lines(*nearest(pipeline, question, question.covering[0]))
     elif not cameras.known(pipeline):
