@@ -90,6 +90,8 @@ class Media:
     """`ONVIF Media Signing` or `Axis signed video`; empty for a clip that isn't signed."""
     raw_rate: Fraction | None = None
     """Declared frames per second that give the times of a stream without a container; None for all others."""
+    is_gradual: bool = False
+    """The first picture is no whole one, and those before the first shown one refer to what came before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ FAULTS: dict[str, Any] = {
     "audio_jump": ((7.0, -300.0), (7.0, 7200.0), (7.0, 2.0)),
     "audio_offset": (5.0, -7200.0),
     "reports": (0.0, 1.0),
+    "first_report": (3.0,),
     "burst": (1.0,),
     "from_keyframe": (False,),
     "login": ("user:p/w#?1",),
@@ -64,6 +65,7 @@ FAULTS: dict[str, Any] = {
     "metadata": (True,),
     "markers": (False,),
     "lost_video": (tuple(range(300, 3000, 211)),),
+    "broken_video": (tuple(range(300, 3000, 211)),),
     "udp_only": (True,),
     "broken_sound": (tuple(range(50, 800, 31)),),
     "lost_sound": (tuple(range(50, 800, 31)),),
@@ -85,6 +87,11 @@ class Trial:
     g711: str
     """What is asked for if its sound is G.711."""
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether pictures are lost or wrong."""
+        return bool(self.faults.lost_video or self.faults.broken_video)
+
 
 SCENES = (
     ("libx264 -g 15 -bf 0", "aac"),
@@ -94,7 +101,10 @@ SCENES = (
     ("libx264 -bf 0 -x264-params intra-refresh=1:keyint=15", "aac"),
     ("libx264 -g 15 -bf 0 -flags +ilme+ildct -x264-params tff=1", "aac"),
     ("libx265 -g 15 -bf 0 -x265-params open-gop=0:log-level=none", "aac"),
+    ("libx265 -bf 0 -x265-params intra-refresh=1:keyint=15:log-level=none", "aac"),
 )
+GRADUAL = len(SCENES) - 1
+"""Its camera announces the refreshes, as the encoder does not."""
 OTHER = "libx264 -g 15 -bf 0 -s 640x360"
 
 
@@ -138,6 +148,8 @@ def trials(options: Options, shown: Sequence[Path]) -> list[Trial]:
         if "other" in chosen:
             # the other pictures are of this kind, too
             scene = 0
+        if scene == GRADUAL:
+            made |= {"refreshes": 15}
         faults, g711 = replace(Faults(), **made), dice.choice(("keep", "aac"))
         found.append(Trial(number, faults, " and ".join(chosen), scene, g711))
     return found
@@ -210,7 +222,7 @@ class Yard:
         found = sorted([*self.outbox.glob("*/motion_*.mp4"), *self.outbox.glob("*/motion_*.mov")])
         for path in found:
             is_sound = path.parent.name == "sound"
-            damaged = not is_sound and bool(trial.faults.lost_video)
+            damaged = not is_sound and trial.is_damaged
             # then its timestamps step with each of its own sender reports
             unsteady = not is_sound and trial.faults.clock != 1
             problems = problems_of(path, whole=is_sound, damaged=damaged, unsteady=unsteady)
@@ -223,8 +235,8 @@ class Yard:
             os.utime(path, (time.time() - 7200,) * 2)
         ran = self._program.run("archive", self.outbox, "--age", "0", "--codec", "h264", "-y", "-q")
         archived = [path for path in self.outbox.glob("archived/**/motion_*.m*") if path.is_file()]
-        # a clip whose pictures were lost on their way may be left alone as damaged, and the run says so
-        lacking = len(found) - len(archived) if trial.faults.lost_video and ran.code == 3 else 0
+        # a clip whose pictures were damaged on their way may be left alone, and the run says so
+        lacking = len(found) - len(archived) if trial.is_damaged and ran.code == 3 else 0
         if ran.code != (3 if lacking else 0) or len(archived) + lacking != len(found):
             yield f"archive took {len(archived)} of {len(found)} clips ({ran.code}): {ran.tail}"
 

@@ -392,6 +392,7 @@ class TestKindsOfStreams:
         assert sum(clip.seconds for clip in clips) == pytest.approx(8.5, abs=0.6)
         for clip in clips:
             assert_plays(clip)
+        assert_archived(clips)
 
     def test_what_a_dead_recorder_left_of_a_gradual_refresh_is_salvaged(
         self, rec_make: Callable[..., Path], rec_of: Record, rec_folders: Folders
@@ -795,6 +796,17 @@ class TestUncompressedSound:
             tones = onsets(clip.path)
             assert len(tones) >= int(clip.seconds) - 1
             assert [tone % 1 for tone in tones] == pytest.approx([0.5] * len(tones), abs=0.06)
+
+    @pytest.mark.parametrize("faults", [Faults(reports=0), Faults(first_report=2.5)])
+    def test_before_a_sender_report_it_is_placed_by_arrival(
+        self, rec_g711: Callable[..., Path], rec_of: Record, faults: Faults
+    ) -> None:
+        """Until then the timestamps of each stream begin with its own first packet."""
+        (clip,) = rec_of(replace(faults, audio_late=0.7), 9, rec_g711("pcm_alaw"))
+        assert_plays(clip)
+        tones = [tone for tone in onsets(clip.path) if tone > 1]
+        assert len(tones) >= 5
+        assert [tone % 1 for tone in tones] == pytest.approx([0.5] * len(tones), abs=0.08)
 
     @pytest.mark.parametrize("chosen", ["keep", "aac"])
     def test_lost_and_repeated_sound_leaves_the_rest_in_its_place(

@@ -33,10 +33,10 @@ from camarchiver.media.ffmpeg_args import Job, Transcode
 from camarchiver.media.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
 from camarchiver.media.info import AudioStream, Media, Pictures, VideoStream
 from camarchiver.media.parsing.packet_times import FrameTimes, SoundTimes
-from camarchiver.media.parsing.parameter_sets import header_of, signature_in
+from camarchiver.media.parsing.parameter_sets import header_of, is_gradual, signature_in
 from camarchiver.media.verification import timing
 from camarchiver.media.verification.picture_rules import HEIGHT, WIDTH, Grid, difference, pairs, problem_of
-from camarchiver.media.verification.rules import Facts, decodes_whole, verify
+from camarchiver.media.verification.rules import Facts, Verdict, decodes_whole, pairs_to_compare, verify
 from tests.values import MEDIA, VIDEO, a_clip
 
 NODE = Path("/dev/dri/renderD128")
@@ -683,6 +683,24 @@ class TestVerification:
         short = replace(HEADLESS_FACTS.archive, times=SOURCE.times[:199])  # type: ignore[type-var]
         assert not verify(replace(HEADLESS_FACTS, archive=short)).ok
 
+    def test_what_a_hidden_gradual_refresh_refers_to_is_excused(self) -> None:
+        line = "[hevc @ 0x5581] Could not find ref with POC 14"
+        source = replace(SOURCE, packets=265, is_gradual=True)
+        facts = replace(FACTS, source=source, stderr=(line,))
+        assert verify(facts) == Verdict(True)
+        assert pairs_to_compare(facts, thorough=False)
+        assert decodes_whole(source, 0, (line,), 250)
+        for other in (
+            replace(facts, stderr=(line, "[hevc @ 0x5581] CABAC_MAX_BIN : 7")),
+            replace(facts, frames_encoded=249),
+            replace(facts, source=replace(source, is_gradual=False)),
+            replace(facts, source=replace(source, packets=250)),
+        ):
+            assert not verify(other).ok
+            assert not pairs_to_compare(other, thorough=False)
+        assert not decodes_whole(source, 0, (line,), 249)
+        assert not decodes_whole(replace(source, is_gradual=False), 0, (line,), 250)
+
     def test_head_that_decodes_all_the_same(self) -> None:
         assert verify(replace(FACTS, source=HEADLESS)).notes == ()
         assert verify(replace(FACTS, source=HEADLESS)).ok
@@ -895,6 +913,14 @@ class TestParameterSets:
         sps = b"\x42\x01sps"
         assert header_of("hevc", b"\0\0\1\x40\x01vps\0\0\1" + sps + b"\0\0\1\x26\x01x", b"") == sps
 
+    def test_whether_a_keyframe_only_begins_a_refresh(self) -> None:
+        sets = b"\0\0\1\x40\x01vps\0\0\1\x42\x01sps"
+        assert is_gradual("hevc", sets + b"\0\0\1\x4e\x01sei\0\0\1\x02\x01picture", b"")
+        assert is_gradual("hevc", b"\0\0\0\x05\x02\x01pic", b"\x01" + bytes(20) + b"\xff")
+        assert not is_gradual("hevc", sets + b"\0\0\1\x26\x01picture", b"")
+        assert not is_gradual("h264", b"\0\0\1\x41picture", b"")
+        assert not is_gradual("hevc", b"", b"")
+
     def test_jpeg(self) -> None:
         packet = b"\xff\xd8\xff\xe0\0\4ab\xff\xc0\0\x11\x08\x00\xf0\x01\x40rest"
         assert header_of("mjpeg", packet, b"") == b"\x00\xf0\x01\x40"
@@ -909,6 +935,7 @@ class TestParameterSets:
     )
     def test_any_bytes(self, codec: str, packet: bytes, extradata: bytes) -> None:
         header_of(codec, packet, extradata)
+        is_gradual(codec, packet, extradata)
 
     def test_marks_of_signed_video(self) -> None:
         onvif = bytes.fromhex("005bc93f2d715e95ada4796f90877a6f")

@@ -58,6 +58,8 @@ class Faults:
     """Seconds by which the sound's wall clock in sender reports is wrong."""
     reports: float = 5.0
     """Seconds between sender reports; 0 for none."""
+    first_report: float = 0.0
+    """No sender report until then."""
     burst: float = 0.0
     """Seconds of the past that are sent at once, from a keyframe on."""
     from_keyframe: bool = True
@@ -629,6 +631,8 @@ class Player:
         """A sender report (RFC 3550 section 6.4.1): which wall time belongs to a timestamp."""
         now = time.monotonic()
         if not self._faults.reports or now - self._reported[track] < self._faults.reports:
+            return
+        if now - self._began < self._faults.first_report:
             return
         self._reported[track] = now
         wall = self._wall + at + (self._faults.audio_offset if track == "audio" else 0.0)

@@ -381,13 +381,20 @@ class TestArrivalClock:
 class TestSoundClock:
     @staticmethod
     def placed(
-        off: Callable[[float], float], *, live: bool = True, seconds: float = 10
+        off: Callable[[float], float],
+        *,
+        live: bool = True,
+        related: bool = True,
+        reported: float = float("inf"),
+        seconds: float = 10,
     ) -> dict[float, float]:
         """By its true time, where sound is placed whose clock is off by so many seconds."""
-        clock = SoundClock(live=live)
+        clock = SoundClock(live=live, related=related)
         found: dict[float, float] = {}
         for number in range(int(seconds * 50)):
             moment = number / 50
+            for video in (True, False) if moment >= reported else ():
+                clock.reported(video=video)
             if number % 3 == 0:
                 clock.picture(moment, moment)
             given = moment + off(moment)
@@ -401,6 +408,20 @@ class TestSoundClock:
         found = self.placed(lambda moment: ahead)
         assert len(found) == 500
         assert all(where == pytest.approx(moment + ahead) for moment, where in found.items())
+
+    @pytest.mark.parametrize("ahead", [0.0, 0.3, -0.8])
+    def test_without_sender_reports_a_small_distance_means_nothing(self, ahead: float) -> None:
+        found = self.placed(lambda moment: ahead, related=False)
+        late = {moment: where for moment, where in found.items() if moment > 2}
+        assert len(late) == 399
+        assert all(where == pytest.approx(moment, abs=0.05) for moment, where in late.items())
+
+    @pytest.mark.parametrize("ahead", [0.3, -0.8])
+    def test_a_sender_report_gives_the_distance_that_the_camera_means(self, ahead: float) -> None:
+        found = self.placed(lambda moment: 0.9 if moment < 4 else ahead, related=False, reported=4.0)
+        late = {moment: where for moment, where in found.items() if moment > 2}
+        for moment, where in late.items():
+            assert where == pytest.approx(moment + (ahead if moment >= 4 else 0.0), abs=0.05)
 
     @pytest.mark.parametrize("ahead", [3600.0, -250000.0, 6.0, 1.5])
     def test_another_clock_is_placed_by_arrival(self, ahead: float) -> None:

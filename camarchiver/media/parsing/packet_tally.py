@@ -17,7 +17,7 @@ from av.video.stream import VideoStream as AvVideoStream
 from camarchiver.media.info import AudioStream
 from camarchiver.media.parsing import pictures
 from camarchiver.media.parsing.packet_times import FrameTimes, Shown, SoundTimes
-from camarchiver.media.parsing.parameter_sets import signature_in
+from camarchiver.media.parsing.parameter_sets import is_gradual, signature_in
 from camarchiver.media.parsing.streams import NotParsed, codec_of, fraction
 from camarchiver.naming.limits import LONGEST_SECONDS
 
@@ -84,6 +84,7 @@ class PacketTally:
         self.keyframes = 0
         self.before_keyframe = 0
         self.signed = ""
+        self.is_gradual = False
         self.is_joined = False
         self.frame_times = FrameTimes()
         self.keyframe_times: list[int] = []
@@ -91,9 +92,14 @@ class PacketTally:
         self._every = 1
         self._last_decoded = 0
         self._is_untimed = pictures.is_untimed(container, video)
-        self._may_be_signed = codec_of(video) in ("h264", "hevc")
+        self._video = video
+        self._codec = codec_of(video) or ""
+        self._may_be_signed = self._codec in ("h264", "hevc")
 
     def add(self, packet: Packet[Stream]) -> None:
+        if not self.packets and packet.is_keyframe:
+            header = self._video.codec_context.extradata or b""
+            self.is_gradual = is_gradual(self._codec, bytes(packet), header)
         self.packets += 1
         self.keyframes += packet.is_keyframe
         self.before_keyframe += not self.keyframes

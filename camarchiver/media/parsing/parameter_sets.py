@@ -13,6 +13,7 @@ _H264_SPS, _HEVC_SPS = 7, 33
 _AVCC_PREFIX, _HVCC_PREFIX = 4, 21
 _H264_PICTURES = range(1, 6)
 _HEVC_PICTURES = range(32)
+_HEVC_KEYFRAMES = range(16, 24)
 _JPEG_FRAME_HEADERS = frozenset({0xC0, 0xC1, 0xC2, 0xC3})
 
 
@@ -38,16 +39,30 @@ def header_of(codec: str, packet: bytes, extradata: bytes) -> bytes | None:
     return None
 
 
-def _parameter_sets(packet: bytes, extradata: bytes, *, hevc: bool) -> bytes:
-    sets = []
+def is_gradual(codec: str, packet: bytes, extradata: bytes) -> bool:
+    """Whether an HEVC packet that its container calls a keyframe begins a gradual refresh (H.265, table 7-1).
+
+    Its picture, and some after it, refer to pictures before it.
+    """
+    if codec != "hevc":
+        return False
+    kinds = (unit[0] >> 1 & 0x3F for unit in _units(packet, extradata, hevc=True))
+    picture = next((kind for kind in kinds if kind in _HEVC_PICTURES), None)
+    return picture is not None and picture not in _HEVC_KEYFRAMES
+
+
+def _units(packet: bytes, extradata: bytes, *, hevc: bool) -> Iterator[bytes]:
     # ISO 14496-15: avcC and hvcC begin with version 1; otherwise the units follow start codes.
     if extradata[:1] == b"\x01":
         # Both hold the length of a unit's prefix, less one, in the last bits of one byte.
         prefix = (int.from_bytes(extradata[_HVCC_PREFIX if hevc else _AVCC_PREFIX :][:1]) & 3) + 1
-        units = _prefixed_units(packet, prefix)
-    else:
-        units = _delimited_units(packet)
-    for unit in units:
+        return _prefixed_units(packet, prefix)
+    return _delimited_units(packet)
+
+
+def _parameter_sets(packet: bytes, extradata: bytes, *, hevc: bool) -> bytes:
+    sets = []
+    for unit in _units(packet, extradata, hevc=hevc):
         kind = unit[0] >> 1 & 0x3F if hevc else unit[0] & 0x1F
         if kind in (_HEVC_PICTURES if hevc else _H264_PICTURES):
             break

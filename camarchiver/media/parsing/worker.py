@@ -267,6 +267,7 @@ def _described(
         unkeepable=unkeepable(container, video, tally, shown),
         varies=keyframes.varies,
         signed=tally.signed,
+        is_gradual=tally.is_gradual,
     )
 
 

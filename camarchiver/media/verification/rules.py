@@ -107,7 +107,7 @@ def verify(facts: Facts) -> Verdict:
     """The rule of docs/architecture.md, section 5. If it errs, the source is kept."""
     complaints = _complaints(facts.stderr)
     lost = _undecodable_head(facts, complaints)
-    if not lost:
+    if not lost and not _hidden_head(facts, complaints):
         problem = _ending_problem(facts.exit_status, complaints)
         if problem:
             return Verdict(False, problem, blames_source=_blames_source(complaints))
@@ -124,7 +124,8 @@ def pairs_to_compare(facts: Facts, *, thorough: bool) -> tuple[Pair, ...]:
     """
     complaints = _complaints(facts.stderr)
     lost = _undecodable_head(facts, complaints)
-    if isinstance(facts.archive, str) or (not lost and _ending_problem(facts.exit_status, complaints)):
+    is_excused = lost or _hidden_head(facts, complaints)
+    if isinstance(facts.archive, str) or (not is_excused and _ending_problem(facts.exit_status, complaints)):
         return ()
     if _media_problem(facts, facts.archive, lost):
         return ()
@@ -138,7 +139,7 @@ def decodes_whole(media: Media, exit_status: int, stderr: tuple[str, ...], frame
     return (
         exit_status == 0
         and _are_of_head(complaints)
-        and (head > 0 or not complaints)
+        and (head > 0 or media.is_gradual or not complaints)
         and frames == media.shown - head
     )
 
@@ -170,6 +171,18 @@ def _undecodable_head(facts: Facts, complaints: tuple[str, ...]) -> int:
     if facts.exit_status == 0 and complaints and _are_of_head(complaints):
         return head if facts.frames_encoded == facts.source.shown - head else 0
     return 0
+
+
+def _hidden_head(facts: Facts, complaints: tuple[str, ...]) -> bool:
+    """Whether hidden pictures explain all errors: a gradual refresh is decoded before the first shown one."""
+    source = facts.source
+    return (
+        facts.exit_status == 0
+        and source.is_gradual
+        and source.packets > source.shown
+        and facts.frames_encoded == source.shown
+        and _are_of_head(complaints)
+    )
 
 
 def _ending_problem(exit_status: int, complaints: tuple[str, ...]) -> str:

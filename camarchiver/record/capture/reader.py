@@ -205,9 +205,11 @@ class Reader:
         pace = _Pace() if self._paced else None
         is_live = self.camera.live and not self._paced
         clock = PictureClock(self.camera.name) if is_live else None
-        sound = SoundClock(live=is_live)
+        sound = SoundClock(live=is_live, related=not feed.guessed)
         for packet, arrival in packet_times.complete(feed.packets, guessed=feed.guessed):
             entry = _entry(packet, arrival, picture.refresh(packet))
+            if feed.guessed and packet.has_sidedata("prft"):
+                sound.reported(video=entry.video)
             if entry.video:
                 entry = clock.timed(entry) if clock is not None else entry
                 last_frame = entry.arrival

@@ -17,15 +17,17 @@ FAR = 10.0
 class SoundClock:
     """Compares the arrivals of sound and pictures with their timestamps.
 
-    If the two are more than a second apart, the sound is placed by its arrival; otherwise their distance is
-    kept. Sound that can't be placed yet is left out.
+    If the two are more than a second apart, or nothing relates their clocks, the sound is placed by its
+    arrival; otherwise their distance is kept. Sound that can't be placed yet is left out.
     """
 
-    def __init__(self, *, live: bool) -> None:
-        """`live`: packets arrive when they are made."""
+    def __init__(self, *, live: bool, related: bool = True) -> None:
+        """`live`: packets arrive when they are made. `related`: the timestamps have one origin."""
         self.off: float | None = None
         """Seconds that the sound's clock was off when it was last found to differ; None if it does not."""
         self._live = live
+        self._unreported = set() if related else {True, False}
+        """The streams, pictures as True, whose timestamps begin with their own first packet."""
         self._picture, self._sound = ArrivalClock(), ArrivalClock()
         self._shown: tuple[float, float] | None = None
         """Time and arrival of the last picture, without reordered ones."""
@@ -45,6 +47,18 @@ class SoundClock:
         self._shown = at, arrival
         # until both can be compared anew, the sound keeps its place among the pictures
         self._shift += self._picture.see(at, arrival) if self._live else 0.0
+
+    def reported(self, *, video: bool) -> None:
+        """Note that a sender report has given the timestamps of a stream their origin.
+
+        They change with it, since before it each stream began with 0 (RFC 3550 section 6.4.1).
+        """
+        if video in self._unreported:
+            self._unreported.remove(video)
+            if not self._unreported:
+                self._place, self._shift = None, 0.0
+                self._picture.clear()
+                self._sound.clear()
 
     def place_by_arrival(self) -> None:
         """From now on the pictures have the times of their arrival, and so must the sound."""
@@ -75,7 +89,7 @@ class SoundClock:
         ahead = self._sound.distance - self._picture.distance
         if self._place is None:
             together = abs(ahead) <= APART
-            self._place = ahead if together else 0.0
+            self._place = ahead if together and not self._unreported else 0.0
             self.off = None if together else ahead
             self._shift = self._place - ahead
         elif abs(ahead + self._shift - self._place) > DRIFT:
