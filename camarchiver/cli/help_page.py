@@ -6,7 +6,7 @@ with rich-click 2.9 times; the limit is 1.6.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -19,11 +19,17 @@ Example = tuple[str, str]
 ASKS = (ExitCode.DONE, ExitCode.FAILED, ExitCode.USAGE, ExitCode.CONFIG, ExitCode.STORAGE)
 """How a command can end that only answers."""
 
+TREES = "Where"
+"""The heading of the options that name the trees."""
+
 _HELP = frozenset({"--help", "--help-all"})
 _LAST = _HELP | {"--color"}
 
 COLOR = "camarchiver.color"
 """The context's key for the choice of colours."""
+
+_DIRECTORY = "camarchiver.directory"
+"""The context's key for what `-C` named."""
 
 _ALL = "camarchiver.help_all"
 """The context's key for whether every option is shown."""
@@ -41,8 +47,33 @@ class GroupedOption(click.Option):
         self.only_own_section = only_own_section
 
 
+def _directory_options(parameters: Sequence[click.Parameter]) -> Iterator[click.Option]:
+    """`-C`, for a command with these parameters, if it takes DIRECTORY."""
+    argument = next((each for each in parameters if each.name == "directory"), None)
+    if not isinstance(argument, click.Argument):
+        return
+    headings = {each.heading for each in parameters if isinstance(each, GroupedOption)}
+
+    def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value is not None:
+            context.meta[_DIRECTORY] = value
+
+    yield GroupedOption(
+        ["-C", "--directory", "named_directory"],
+        type=argument.type,
+        expose_value=False,
+        allow_from_autoenv=False,
+        callback=keep,
+        heading=TREES if TREES in headings else "",
+        help="The same as DIRECTORY.",
+    )
+
+
 class HelpCommand(click.Command):
-    """A command whose help page has groups of options, examples, and the exit codes that it may have."""
+    """A command whose help page has groups of options, examples, and the exit codes that it may have.
+
+    One that takes DIRECTORY also takes it as `-C`, as commands do whose arguments are something else.
+    """
 
     def __init__(
         self,
@@ -67,6 +98,7 @@ class HelpCommand(click.Command):
             help="Show all options and exit.",
         )
 
+        self._directory = tuple(_directory_options(self.params))
         self._color = click.Option(
             ["--color"],
             type=click.Choice(["auto", "always", "never"]),
@@ -78,9 +110,23 @@ class HelpCommand(click.Command):
         )
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The parameters, `--color`, and `--help-all` if `--help` leaves some out."""
+        """The parameters, `-C`, `--color`, and `--help-all` if `--help` leaves some out."""
         own = super().get_params(ctx)
-        return [*own[:-1], self._color, *((self._help_all,) if self.common else ()), *own[-1:]]
+        more = (*self._directory, self._color, *((self._help_all,) if self.common else ()))
+        return [*own[:-1], *more, *own[-1:]]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Takes the directory that `-C` named. Raises UsageError if another one is named besides."""
+        rest = super().parse_args(ctx, args)
+        named = ctx.meta.pop(_DIRECTORY, None)
+        if named is not None:
+            given = ctx.get_parameter_source("directory") is click.core.ParameterSource.COMMANDLINE
+            if given and ctx.params["directory"] != named:
+                both = f"{ctx.params['directory']} and -C {named}"
+                raise click.UsageError(f"DIRECTORY is given twice: {both}", ctx)
+            ctx.params["directory"] = named
+            ctx.set_parameter_source("directory", click.core.ParameterSource.COMMANDLINE)
+        return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the options in groups; without `--help-all` only the common ones, if any are named."""

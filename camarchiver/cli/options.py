@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from camarchiver import config as config_files
-from camarchiver.cli.help_page import GroupedOption, HelpGroup
+from camarchiver.cli.help_page import TREES, GroupedOption, HelpGroup
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import DaysType, Size
 from camarchiver.errors import ConfigError, raise_all
@@ -23,7 +23,6 @@ CONFIG_KEY = "camarchiver.config"
 CONFIG_FILE = "camarchiver.config_file"
 """The context's key for the file that `--config` names; its value is None if the option is not given."""
 
-TREES = "Where"
 CLEANUP = "What cleanup keeps"
 """Headings of help pages that several sets of options share."""
 

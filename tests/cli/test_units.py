@@ -280,6 +280,22 @@ class TestHelpPages:
             parser = command.make_parser(context)
             parser.parse_args(list(rest))
 
+    def test_each_that_takes_a_directory_takes_it_as_an_option_too(self) -> None:
+        seen = []
+        for name, command, context in self.pages():
+            if not any(
+                each.name == "directory" and isinstance(each, click.Argument) for each in command.params
+            ):
+                continue
+            seen.append(name)
+            for words in (["/a"], ["-C", "/a"], ["--directory", "/a"], ["/a", "-C", "/a"]):
+                own = click.Context(command, parent=context.parent, info_name=name)
+                command.parse_args(own, list(words))
+                assert own.params["directory"] == Path("/a"), (name, words)
+            with pytest.raises(click.UsageError, match="DIRECTORY is given twice: /a and -C /b"):
+                command.parse_args(click.Context(command, info_name=name), ["/a", "-C", "/b"])
+        assert {"archive", "status", "config names", "doctor", "verify"} <= set(seen)
+
     def test_an_option_that_commands_share_has_one_letter(self) -> None:
         letters: dict[str, set[str]] = {}
         for _, command, _ in self.pages():
