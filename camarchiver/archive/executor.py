@@ -12,6 +12,7 @@ from camarchiver.archive import planner
 from camarchiver.domain.clip import Disposal
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.steps import Archive
+from camarchiver.errors import Problem
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan
 from camarchiver.policy.ordering import place_among, rotated_start
@@ -96,8 +97,12 @@ def execute(
     stop: Stop,
     display: Display,
     on_outcome: Callable[[Outcome], None],
+    remaining: Callable[[], tuple[Problem, ...]] = tuple,
 ) -> Report:
-    """Carry out a plan; `on_outcome` gets every outcome as it comes."""
+    """Carry out a plan; `on_outcome` gets every outcome as it comes.
+
+    `remaining` gives the problems that are left when the steps are done, besides those of the plan.
+    """
     volume_marker.mark(pipeline.trees)
     outcomes: list[Outcome] = []
     plan = prepared.plan
@@ -105,7 +110,8 @@ def execute(
         for outcome in _performed(pipeline, prepared, how, stop, display):
             outcomes.append(outcome)
             on_outcome(outcome)
-    done = replace(plan, problems=(*plan.problems, *planner.still_doubtful(pipeline, plan, outcomes)))
+    left = *planner.still_doubtful(pipeline, plan, outcomes), *remaining()
+    done = replace(plan, problems=(*plan.problems, *left))
     report = pipeline.report(done, tuple(outcomes), stop)
     return replace(report, disks=planner.disks_after(pipeline, plan, outcomes))
 

@@ -628,6 +628,20 @@ class TestFindings:
         assert f"{self.SOURCE}: archived " in repaired.stdout
         assert told("verify", camera_tree, "--repair", "-y").stdout == ""
 
+    def test_the_record_of_a_repair_is_written_once(self, camera_tree: Path) -> None:
+        self.flip(camera_tree / "archived" / self.SOURCE)
+        code = (
+            "import sys\n"
+            "from camarchiver.state import run_history\n"
+            "write = run_history.write\n"
+            "run_history.write = lambda *given: print('written') or write(*given)\n"
+            "from camarchiver.cli import run\n"
+            "sys.exit(run(sys.argv[1:]))\n"
+        )
+        repair = (sys.executable, "-c", code, "verify", str(camera_tree), "--repair", "-y")
+        done = subprocess.run(repair, capture_output=True, text=True, check=True)
+        assert done.stdout.count("written\n") == 1
+
     def test_what_can_not_be_repaired_is_listed_with_the_reason(
         self, camera_tree: Path, told: Command
     ) -> None:

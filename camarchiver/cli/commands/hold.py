@@ -198,7 +198,7 @@ def remove(*, place: TreeOptions, outbox: Path | None, name: str, no_confirm: bo
         ("camarchiver hold export 3f9a1c07 /media/stick --playable", "add copies that every player can play"),
         ("cd /media/stick && b2sum -c B2SUMS", "check the copies"),
     ),
-    codes=_CODES,
+    codes=(*_CODES, ExitCode.ALREADY_RUNNING, ExitCode.ENCODER),
 )
 @with_place
 @click.argument("name", metavar="ID", shell_complete=completions.holds)

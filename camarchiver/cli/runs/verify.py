@@ -32,7 +32,7 @@ from camarchiver.queries.verify import Verified, Verifier, VerifyFinding, task_f
 from camarchiver.runtime import signals
 from camarchiver.runtime.formatting import count_of, shown
 from camarchiver.runtime.progress import display
-from camarchiver.state import findings, run_history, volume_marker
+from camarchiver.state import findings, volume_marker
 from camarchiver.state.findings_log import FindingsLog
 from camarchiver.state.verify_checkpoint import Asked
 from camarchiver.storage import linux
@@ -197,7 +197,8 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
         show(lines, err=not options.dry_run)
     if options.dry_run:
         result = pipeline.report(plan, ())
-        return _Done(found, _with_rest(result, found, pipeline, ()), plan, options.dry_run)
+        problems = *result.problems, *_remaining(found, pipeline, ())
+        return _Done(found, replace(result, problems=problems), plan, options.dry_run)
     if asks and not agreed("Go on?", stopping):
         raise click.Abort
     total = sum(step.size for step in plan.steps)
@@ -207,31 +208,33 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
             if options.prints_progress and not on_terminal:
                 show((text_output.outcome_line(outcome),))
 
+        def remaining() -> tuple[Problem, ...]:
+            left = {kept.relative for kept in plan.left}
+            damaged = findings.read(pipeline.trees.state).damaged
+            return _remaining(found, pipeline, [archive for archive in damaged if archive not in left])
+
         # Two names of one file share an archive, which only one step may move aside at a time.
         jobs = 1 if any(step.clip.links > 1 for step in plan.steps) else execution.jobs
         execution = replace(execution, jobs=jobs)
         result = executor.execute(
-            pipeline, prepared, execution, stop=stopping, display=bar, on_outcome=report_outcome
+            pipeline,
+            prepared,
+            execution,
+            stop=stopping,
+            display=bar,
+            on_outcome=report_outcome,
+            remaining=remaining,
         )
-    left = {kept.relative for kept in plan.left}
-    still = [archive for archive in findings.read(pipeline.trees.state).damaged if archive not in left]
-    result = _with_rest(result, found, pipeline, still)
-    if result.outcomes:
-        done = run_history.Done()
-        for outcome in result.outcomes:
-            done.add(outcome)
-        run_history.write(pipeline.trees.state, result, pipeline.run.host, done)
     if options.prints_progress and (on_terminal or result.outcomes):
         show(text_output.report_lines(result, already_printed=not on_terminal))
     return _Done(found, result, plan, options.dry_run)
 
 
-def _with_rest(result: Report, found: Verified, pipeline: Pipeline, damaged: Iterable[str]) -> Report:
-    """The report with the remaining problems: `damaged` archives, and findings that concern no archive."""
+def _remaining(found: Verified, pipeline: Pipeline, damaged: Iterable[str]) -> tuple[Problem, ...]:
+    """What is still wrong: `damaged` archives, and findings that concern no archive."""
     left = set(damaged)
     rest = tuple(each for each in found.findings if each.expected is None or each.expected.archive in left)
-    problems = _problems(replace(found, findings=rest), pipeline)
-    return replace(result, problems=(*result.problems, *problems))
+    return _problems(replace(found, findings=rest), pipeline)
 
 
 def _problems(found: Verified, pipeline: Pipeline) -> tuple[Problem, ...]:
