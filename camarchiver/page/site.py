@@ -108,6 +108,8 @@ class SiteBuilder:
         """Cameras and months whose pages are outdated."""
         self._again: set[date] = set()
         """Days with clips whose names are of another day."""
+        self._gone: set[tuple[str, date]] = set()
+        """Cameras and days whose pages were removed."""
         self._written = self._removed = 0
 
     def refresh(self, progress: Progress) -> SiteRefresh:
@@ -212,6 +214,9 @@ class SiteBuilder:
                 self._remove_day(camera, day)
 
     def _remove_day(self, camera: str, day: date) -> None:
+        if (camera, day) in self._gone:
+            return
+        self._gone.add((camera, day))
         folder = folder_of(camera)
         self._folder.link(pictures_folder(folder, day), {})
         self._folder.remove(day_files(folder, day))

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import json
 import os
 import shutil
+import signal
+import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
 from tests import dates
 from tests.clips import MakeClip
-from tests.commands import installed
+from tests.commands import COMMAND, installed
 from tests.page.sites import HOSTILE
 
 if TYPE_CHECKING:
@@ -183,6 +189,158 @@ class TestFromDisk:
         for each in (index_of(place), month, day_of(place)):
             page.goto(each)
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+class Served:
+    """A site that is served, and requests as a program sends them."""
+
+    def __init__(self, place: Place, *options: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        words = [str(COMMAND), "page", str(place.root), "--to", str(place.site)]
+        self.process = subprocess.Popen(
+            [*words, "--serve", f"127.0.0.1:{self.port}", *options], stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("serving"):
+                return
+        raise AssertionError("it is not served")
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection.putrequest(method, path, skip_host="Host" in headers)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        found = answer.status, {key.lower(): value for key, value in answer.getheaders()}, answer.read()
+        connection.close()
+        return found
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=20)
+        return self.process.returncode
+
+
+@pytest.fixture(scope="module")
+def served(place: Place) -> Iterator[Served]:
+    running = Served(place)
+    yield running
+    assert running.end() == 143
+
+
+class TestServed:
+    """Over HTTP."""
+
+    def test_it_plays_and_seeks(self, place: Place, served: Served, page: Page) -> None:
+        page.goto(f"http://127.0.0.1:{served.port}/")
+        page.locator(".camera", has_text="front door").locator(".days a").first.click()
+        page.wait_for_url("**/front-door*/*.html*")
+        page.goto(page.url.partition("#")[0] + "#t=14:20:04")
+        until(page, f"{VIDEO}.readyState >= 2 && Math.abs({VIDEO}.currentTime - 4) < 0.2")
+        page.locator("#scrub").fill("1")
+        until(page, f"!{VIDEO}.seeking && Math.abs({VIDEO}.currentTime - 1) < 0.2")
+
+    def archive_of(self, place: Place) -> Path:
+        return next((place.root / "archived").rglob("REO_yard_*.mp4"))
+
+    def test_parts_of_a_clip(self, place: Place, served: Served) -> None:
+        clip = self.archive_of(place)
+        content, address = clip.read_bytes(), quote(str(clip))
+        status, headers, body = served.ask(address, Range="bytes=10-19")
+        assert (status, body) == (206, content[10:20])
+        assert headers["content-range"] == f"bytes 10-19/{len(content)}"
+        assert headers["content-type"] == "video/mp4"
+        assert served.ask(address, Range="bytes=-7")[2] == content[-7:]
+        assert served.ask(address, Range=f"bytes={len(content)}-")[0] == 416
+        status, headers, body = served.ask(address, "HEAD")
+        assert (status, headers["content-length"], body) == (200, str(len(content)), b"")
+        assert served.ask(address)[2] == content
+        index = served.ask(quote(str(place.site / "index.html")))
+        assert index[0] == 200
+        assert "script-src 'self'" in index[1]["content-security-policy"]
+        assert index[1]["x-content-type-options"] == "nosniff"
+
+    @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"])
+    def test_it_is_only_read(self, place: Place, served: Served, method: str) -> None:
+        before = sorted(place.site.rglob("*"))
+        assert served.ask(quote(str(place.site / "index.html")), method)[0] in (400, 405)
+        assert sorted(place.site.rglob("*")) == before
+
+    def test_nothing_else_is_served(self, place: Place, served: Served, tmp_path: Path) -> None:
+        secret = tmp_path / "secret.mp4"
+        secret.write_bytes(b"secret")
+        day = place.root / f"{place.day:%Y/%m/%d}"
+        (day / "REO_link_20260101000000.mp4").symlink_to(secret)
+        (place.root / "elsewhere").symlink_to(tmp_path)
+        (place.site / "link.html").symlink_to(secret)
+        os.mkfifo(day / "REO_fifo_20260101000000.mp4")
+        (day / "notes.txt").write_text("secret")
+        state = place.root / "archived/.camarchiver"
+        paths = [
+            "/etc/passwd",
+            str(secret),
+            str(place.root),
+            f"{place.root}/",
+            f"{place.site}/",
+            str(place.root / "archiver.log"),
+            str(next(state.rglob("*.jsonl"))),
+            str(place.site / ".camarchiver-page.json"),
+            str(day / "notes.txt"),
+            str(day / "REO_link_20260101000000.mp4"),
+            str(day / "REO_fifo_20260101000000.mp4"),
+            str(place.root / "elsewhere/secret.mp4"),
+            str(place.site / "link.html"),
+            f"{place.root}/../{place.root.name}/x/../../../../../etc/passwd",
+            f"{place.site}/../{secret.relative_to(secret.parents[1])}",
+            f"{place.root}//{place.day:%Y}/x.mp4",
+            "//etc/passwd",
+            "/%00",
+            f"{place.root}/%2e%2e/%2e%2e/etc/passwd",
+        ]
+        for path in paths:
+            status, _, body = served.ask(quote(path, safe="/%"))
+            assert status == 404, path
+            assert b"secret" not in body
+            assert b"root:" not in body
+        for path in (
+            day / "REO_link_20260101000000.mp4",
+            day / "REO_fifo_20260101000000.mp4",
+            day / "notes.txt",
+            place.root / "elsewhere",
+            place.site / "link.html",
+        ):
+            path.unlink()
+
+    def test_other_names_are_refused(self, place: Place, served: Served) -> None:
+        index = quote(str(place.site / "index.html"))
+        for name in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "localhost.evil"):
+            assert served.ask(index, Host=name)[0] in (400, 403), name
+        for name in (f"localhost:{served.port}", "127.0.0.1", f"[::1]:{served.port}"):
+            assert served.ask(index, Host=name)[0] == 200, name
+
+    def test_a_password_is_asked_for(self, place: Place, tmp_path: Path) -> None:
+        token = tmp_path / "token"
+        token.write_text("a-very-long-password\n")
+        running = Served(place, "--token-file", str(token))
+        index = quote(str(place.site / "index.html"))
+        assert running.ask(index)[0] == 401
+        for password, status in (("a-very-long-password", 200), ("a-very-long-passwor", 401), ("", 401)):
+            value = base64.b64encode(f"me:{password}".encode()).decode()
+            assert running.ask(index, Authorization=f"Basic {value}")[0] == status
+        assert running.ask(index, Authorization="Basic !!!")[0] == 401
+        assert running.ask(index, Authorization="Bearer a-very-long-password")[0] == 401
+        assert running.end() == 143
+
+    def test_what_others_could_read_is_refused(self, place: Place) -> None:
+        done = installed("page", place.root, "--to", place.site, "--serve", "0.0.0.0:8080")
+        assert (done.returncode, "--allow-remote" in done.stderr) == (2, True), done
+
+    def test_a_port_that_is_taken(self, place: Place, served: Served) -> None:
+        done = installed("page", place.root, "--to", place.site, "--serve", f"127.0.0.1:{served.port}")
+        assert (done.returncode, "can't be served" in done.stderr) == (13, True), done
 
 
 class TestCommand:

@@ -16,10 +16,13 @@ from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Tree,
 from camarchiver.domain.memory import RESTORE_GRACE, Memory, Restored
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard
+from camarchiver.errors import UsageError
 from camarchiver.output.page.day_data import removal_words, script
 from camarchiver.output.page.links import ClipLinks
 from camarchiver.output.page.timeline import gap_paths, layers, path_of
 from camarchiver.page.clips import PageClip, PlannedRemoval
+from camarchiver.page.server import Address
+from camarchiver.page.serving import ServeOptions
 from camarchiver.page.site_folder import folder_of
 from camarchiver.page.site_state import DaySummary, summary_of
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Limits, decide
@@ -221,3 +224,57 @@ class TestHostileNames:
         assert not set(text) & set("<>&\u2028")
         assert text.count("\n") == 1
         assert json.loads(text.removeprefix("window.DATA=").rstrip(";\n")) == {"name": name}
+
+
+class TestServing:
+    """Who may reach the server."""
+
+    @pytest.mark.parametrize(
+        ("text", "host", "port", "is_local"),
+        [
+            ("127.0.0.1:8080", "127.0.0.1", 8080, True),
+            ("127.9.9.9:1", "127.9.9.9", 1, True),
+            ("localhost:8080", "localhost", 8080, True),
+            ("[::1]:8080", "::1", 8080, True),
+            ("0.0.0.0:80", "0.0.0.0", 80, False),
+            ("[::]:80", "::", 80, False),
+            ("192.0.2.1:80", "192.0.2.1", 80, False),
+            ("nas.example:80", "nas.example", 80, False),
+            ("localhost.example:80", "localhost.example", 80, False),
+        ],
+    )
+    def test_an_address_is_local_or_not(self, text: str, host: str, port: int, is_local: bool) -> None:
+        address = Address.parse(text)
+        assert (address.host, address.port, address.is_local) == (host, port, is_local)
+
+    @pytest.mark.parametrize(
+        "text", ["", "8080", ":8080", "127.0.0.1", "127.0.0.1:", "a:0", "a:65536", "a:b", "a:²"]
+    )
+    def test_other_texts_are_no_address(self, text: str) -> None:
+        with pytest.raises(UsageError, match="no address"):
+            Address.parse(text)
+
+    @pytest.mark.parametrize(
+        ("address", "allow_remote", "token", "words"),
+        [
+            ("0.0.0.0:80", False, None, "other machines"),
+            ("0.0.0.0:80", False, "long-enough-to-guess", "other machines"),
+            ("0.0.0.0:80", True, None, "needs a password"),
+            ("0.0.0.0:80", True, "short", "too short"),
+            ("127.0.0.1:80", False, "short", "too short"),
+        ],
+    )
+    def test_what_anybody_could_read_is_refused(
+        self, tmp_path: Path, address: str, allow_remote: bool, token: str | None, words: str
+    ) -> None:
+        file = tmp_path / "token"
+        file.write_text(token or "")
+        options = ServeOptions(Address.parse(address), allow_remote, file if token is not None else None)
+        with pytest.raises(UsageError, match=words):
+            options.check()
+
+    def test_what_only_those_can_read_who_may_is_served(self, tmp_path: Path) -> None:
+        file = tmp_path / "token"
+        file.write_text("long-enough-to-guess\n")
+        assert ServeOptions(Address.parse("127.0.0.1:80"), False, None).check() == ""
+        assert ServeOptions(Address.parse("0.0.0.0:80"), True, file).check() == "long-enough-to-guess"

@@ -15,6 +15,7 @@ from camarchiver.domain.conventions import Conventions
 from camarchiver.errors import ExitCode
 from camarchiver.output import json_document
 from camarchiver.output.page.renderer import SiteRenderer
+from camarchiver.page.serving import ServeOptions, serve
 from camarchiver.page.site import DayOfCopies, SiteBuilder, SiteQuestion, SiteRefresh
 from camarchiver.page.site_folder import SiteFolder
 from camarchiver.pipeline import Pipeline
@@ -55,13 +56,16 @@ class PageTask:
         return done, pipeline.run.id
 
 
-def run_page(task: PageTask, *, as_json: bool, quiet: bool) -> int:
-    """Run `page` and return its exit code."""
+def run_page(task: PageTask, serving: ServeOptions | None, *, as_json: bool, quiet: bool) -> int:
+    """Run `page` and return its exit code; with `serving` it ends by a signal."""
+    token = serving.check() if serving is not None else ""
     done, run = task.refresh(draws_progress=not (as_json or quiet) and sys.stderr.isatty())
     if as_json:
         click.echo(json_document.page_refreshed(done, run), nl=False)
     elif not quiet:
         show(refresh_lines(done))
+    if serving is not None:
+        return serve(serving, token, task.site, task.place.trees(), lambda line: show((line,)))
     return ExitCode.DONE
 
 

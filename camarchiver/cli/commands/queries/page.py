@@ -42,6 +42,26 @@ page_options = options(
     heading="What the pages show",
 )
 
+serve_options = options(
+    option(
+        "--serve",
+        metavar="HOST:PORT",
+        help="Then serve the pages and the clips over HTTP, such as at 127.0.0.1:8080, until Ctrl-C.",
+    ),
+    option(
+        "--allow-remote",
+        is_flag=True,
+        envvar=None,
+        help="Serve at an address that other machines can reach; needs --token-file.",
+    ),
+    option(
+        "--token-file",
+        type=FOLDER,
+        help="File with the password that a browser must give; any user name will do.",
+    ),
+    heading="Over the network",
+)
+
 output_options = options(
     json_option,
     option("-q", "--quiet", is_flag=True, help="Print errors only."),
@@ -56,12 +76,12 @@ output_options = options(
     examples=(
         ("camarchiver page /camera --to /srv/camera-page", "write the pages, or what is new in them"),
         ("camarchiver page /camera --to /srv/camera-page --days 30", "only the last 30 days"),
-        ("xdg-open /srv/camera-page/index.html", "look at them: no server is needed"),
     ),
     codes=(*ASKS, ExitCode.ALREADY_RUNNING),
 )
 @tree_options
 @page_options
+@serve_options
 @output_options
 def page(**chosen: Any) -> int:
     """Write pages that show the footage of DIRECTORY: cameras, months, days, and the clips to play.
@@ -72,7 +92,17 @@ def page(**chosen: Any) -> int:
     from camarchiver.cli.runs.page import run_page
 
     context = click.get_current_context()
-    return run_page(page_task(context, chosen), as_json=chosen["as_json"], quiet=chosen["quiet"])
+    if chosen["serve"] is None and (chosen["allow_remote"] or chosen["token_file"]):
+        raise UsageError("--allow-remote and --token-file do nothing without --serve", hint="add --serve")
+    task = page_task(context, chosen)
+    serving = None
+    if chosen["serve"] is not None:
+        from camarchiver.page.server import Address
+        from camarchiver.page.serving import ServeOptions
+
+        address = Address.parse(chosen["serve"])
+        serving = ServeOptions(address, chosen["allow_remote"], chosen["token_file"])
+    return run_page(task, serving, as_json=chosen["as_json"], quiet=chosen["quiet"])
 
 
 def page_task(context: click.Context, chosen: Mapping[str, Any]) -> PageTask:
