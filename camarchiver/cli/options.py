@@ -23,6 +23,9 @@ CONFIG_KEY = "camarchiver.config"
 CONFIG_FILE = "camarchiver.config_file"
 """The context's key for the file that `--config` names; its value is None if the option is not given."""
 
+PAGE_TASK = "camarchiver.page.task"
+"""The context's key for a list: `page` then puts its task there for another command, and runs nothing."""
+
 CLEANUP = "What cleanup keeps"
 """Headings of help pages that several sets of options share."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import partial
@@ -24,7 +24,7 @@ from camarchiver.monitoring.metrics import Figure
 from camarchiver.monitoring.run_events import FailureDocument, RunEvents, open_run_events
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
-from camarchiver.runtime import signals, systemd
+from camarchiver.runtime import periodic, signals, systemd
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.systemd import Service
 from camarchiver.state import volume_marker
@@ -33,6 +33,9 @@ from camarchiver.watch.loop import Signals, Watcher
 from camarchiver.watch.run_record import WatchRecord, WatchTotals
 
 _log = logging.getLogger("camarchiver.watch")
+
+PAGE_MINUTES = 10
+"""Shortest time between two refreshes of the pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class WatchSettings:
     """Gets every outcome as it occurs."""
     finish: Callable[[Report, WatchTotals], None]
     """Gets the report of the last part, and the totals of the whole run."""
+    refresh_page: Callable[[], None] | None = None
+    """Brings the pages up to date that show the footage. Raises CamarchiverError or OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,7 @@ class _Part:
                 keeps_folders=True,
             ) as workers:
                 figures, failures = partial(self._figures, watcher), partial(self._failures, pipeline)
-                with events.each_minute(figures, lambda: watcher.is_well, failures):
+                with events.each_minute(figures, lambda: watcher.is_well, failures), self._pages():
                     watcher.run(workers)
                 if not self.signals.stop:
                     self.service.reloading()
@@ -156,6 +161,27 @@ class _Part:
             else:
                 events.reloaded(figures())
             return last
+
+    def _pages(self) -> AbstractContextManager[None]:
+        """Meanwhile the pages are brought up to date: at once, then now and then if anything was done."""
+        refresh = self.settings.refresh_page
+        if refresh is None:
+            return nullcontext()
+        done, minutes = -1, PAGE_MINUTES
+
+        def act() -> None:
+            nonlocal done, minutes
+            minutes += 1
+            count = self.totals.results.total()
+            if count == done or minutes < PAGE_MINUTES:
+                return
+            try:
+                refresh()
+            except (CamarchiverError, OSError) as error:
+                _log.warning("the pages could not be brought up to date: %s", sentence(error))
+            done, minutes = count, 0
+
+        return periodic.every_minute(act)
 
     def _watcher(self, pipeline: Pipeline, record: WatchRecord) -> Watcher:
         def on_outcome(outcome: Outcome) -> None:

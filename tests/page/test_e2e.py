@@ -359,6 +359,40 @@ class TestCommand:
         assert done.returncode == 0, done
         assert [path.name for path in (tmp_path / "other/cameras").iterdir()] == ["yard"]
 
+    def test_archive_writes_the_pages_afterwards(self, camera_tree: Path, tmp_path: Path) -> None:
+        config, site = tmp_path / "config.toml", tmp_path / "the site"
+        config.write_text("")
+        words = ("archive", camera_tree, "--age", "1", "--page", "--json", "--config", config)
+        assert installed(*words).returncode == 2
+        config.write_text(f'[page]\nto = "{site}"\n')
+        assert json.loads(installed(*words, "--dry-run").stdout)["dry_run"]
+        assert not site.exists()
+        done = installed(*words)
+        found = json.loads(done.stdout)
+        assert (done.returncode, found["status"], found["page"]["clips"]) == (0, "done", 1)
+        assert found["page"]["index"] == str(site / "index.html")
+        assert list(site.glob("cameras/front/*.html"))
+        (site / "index.html").unlink()
+        site.rename(tmp_path / "moved")
+        site.write_text("no folder")
+        done = installed(*words)
+        assert done.returncode != 0
+        assert json.loads(done.stdout)["page"]["errors"]
+
+    def test_watch_keeps_them_up_to_date(self, camera_tree: Path, tmp_path: Path) -> None:
+        config, site = tmp_path / "config.toml", tmp_path / "site"
+        config.write_text(f'[page]\nto = "{site}"\n[watch]\npage = true\n')
+        running = subprocess.Popen(
+            [str(COMMAND), "watch", str(camera_tree), "--age", "3650", "--config", str(config)],
+            env={**os.environ, "TZ": "UTC"},
+        )
+        end = time.monotonic() + 60
+        while not list(site.glob("cameras/front/*.html")):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(60) == 143
+
     def test_days_and_json(self, place: Place, tmp_path: Path) -> None:
         found = json.loads(
             installed("page", place.root, "--to", tmp_path / "few", "--days", "2", "--json").stdout

@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -15,7 +15,9 @@ from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.options import (
     CLEANUP,
+    CONFIG_FILE,
     FOLDER,
+    PAGE_TASK,
     consent_options,
     general_options,
     has_camera_tables,
@@ -35,6 +37,7 @@ from camarchiver.policy.unencoded_rules import KEEP, REENCODE, SignedRule
 
 if TYPE_CHECKING:
     from camarchiver.cli.runs.archive import OffsiteRun
+    from camarchiver.cli.runs.page import PageTask
     from camarchiver.policy.cleanup_rules import CleanupPolicy
 
 DEVICE = click.Path(path_type=Path, readable=False)
@@ -203,6 +206,13 @@ cleanup_option = option(
     help="Run `camarchiver cleanup` afterwards, with its options.",
 )
 
+page_option = option(
+    "--page",
+    heading="Output and log",
+    is_flag=True,
+    help="Write the pages of `camarchiver page` afterwards; [page] in the config file says where.",
+)
+
 
 @click.command(
     cls=HelpCommand,
@@ -242,6 +252,7 @@ cleanup_option = option(
 @retention_options
 @consent_options
 @general_options
+@page_option
 @with_channels
 def archive(**chosen: Any) -> int:
     """Turn the clips below DIRECTORY that are old enough into small archives.
@@ -264,8 +275,35 @@ def archive(**chosen: Any) -> int:
     offsite = _offsite_run(context, chosen["timezone"]) if chosen["offsite"] else None
     for name in (*of_cleanup, "cleanup", "offsite", "trust_names"):
         del chosen[name]
-    options_ = ArchiveOptions(**chosen, cleanup=policy, offsite=offsite)
+    pages = page_afterwards(context, chosen)
+    options_ = ArchiveOptions(**chosen, cleanup=policy, offsite=offsite, page=pages)
     return run_archive(options_, conventions(context))
+
+
+def page_afterwards(context: click.Context, chosen: dict[str, Any]) -> PageTask | None:
+    """The pages that `--page` asks for; takes the option out of the command's parameters.
+
+    Raises UsageError if the config file does not say where they are.
+    """
+    if not chosen.pop("page"):
+        return None
+    root = context.find_root()
+    found: list[PageTask] = []
+    config = context.meta[CONFIG_FILE]
+    words = ["--config", str(config)] if config is not None else []
+    for name in ("output", "trash_root", "timezone"):
+        if chosen[name]:
+            words.append(f"--{name.replace('_', '-')}={chosen[name]}")
+    # Found by its name, because the module of `page` asks this one for the policy of `archive`.
+    command = cast(click.Group, root.command).get_command(root, "page")
+    assert command is not None
+    with command.make_context("page", [*words, "--", str(chosen["directory"])], parent=root) as own:
+        own.meta[PAGE_TASK] = found
+        try:
+            command.invoke(own)
+        finally:
+            del own.meta[PAGE_TASK]
+    return found[0]
 
 
 def _trash_age(context: click.Context, value: timedelta) -> timedelta:

@@ -7,7 +7,12 @@ from typing import Any
 import click
 
 from camarchiver.cli.channel_options import with_channels
-from camarchiver.cli.commands.archive import encoder_options, same_content_option
+from camarchiver.cli.commands.archive import (
+    encoder_options,
+    page_afterwards,
+    page_option,
+    same_content_option,
+)
 from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.options import (
     general_options,
@@ -92,6 +97,7 @@ _READ_AGAIN = "camarchiver.watch.read-again"
 @what_options
 @encoder_options
 @general_options
+@page_option
 @with_channels
 def watch(**chosen: Any) -> int:
     """Archive the clips below DIRECTORY as they arrive, until the command is stopped.
@@ -104,7 +110,8 @@ def watch(**chosen: Any) -> int:
     from camarchiver.cli.runs.watch import WatchOptions, run_watch
 
     context = click.get_current_context()
-    options = WatchOptions.of(chosen, conventions(context))
+    pages = page_afterwards(context, chosen)
+    options = WatchOptions.of(chosen, conventions(context), pages)
     if (read_again := context.meta.get(_READ_AGAIN)) is not None:
         read_again.append(options)
         return ExitCode.DONE

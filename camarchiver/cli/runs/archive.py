@@ -30,6 +30,7 @@ from camarchiver.runtime.signals import Stop
 from camarchiver.state import run_history, volume_marker
 
 if TYPE_CHECKING:
+    from camarchiver.cli.runs.page import PageTask
     from camarchiver.media.encoder_probe import EncoderRequest
     from camarchiver.offsite.executor import TransferSettings
     from camarchiver.policy.cleanup_rules import CleanupPolicy
@@ -98,6 +99,8 @@ class ArchiveOptions:
     """What the cleanup afterwards keeps; None for no cleanup."""
     offsite: OffsiteRun | None = None
     """The off-site copies that are made afterwards."""
+    page: PageTask | None = None
+    """The pages that are written afterwards."""
 
     def run(self) -> RunOptions:
         """The options that every run has."""
@@ -231,7 +234,7 @@ def _task(options: ArchiveOptions, conventions: Conventions) -> RunTask:
 
 
 def _following(options: ArchiveOptions, pipeline: Pipeline, conventions: Conventions) -> Iterator[Following]:
-    """Copies are made before anything is removed."""
+    """Copies are made before anything is removed, and the pages show what is left."""
     if options.offsite is not None:
         from camarchiver.cli.runs.offsite import OffsiteOptions, sync_task
 
@@ -241,6 +244,10 @@ def _following(options: ArchiveOptions, pipeline: Pipeline, conventions: Convent
     if options.cleanup is not None:
         make = partial(_cleanup_task, options, options.cleanup, pipeline, conventions)
         yield Following("cleanup", make)
+    if options.page is not None:
+        from camarchiver.cli.runs.page import run_task
+
+        yield Following("page", partial(run_task, options.page), has_preview=False)
 
 
 def _sweep(options: ArchiveOptions, pipeline: Pipeline) -> None:

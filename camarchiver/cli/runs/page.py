@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
 import click
 
+from camarchiver.cli.runs.template import Ready, RunResult, RunTask
 from camarchiver.cli.session import TreeOptions, show
 from camarchiver.domain.conventions import Conventions
+from camarchiver.domain.report import Status
 from camarchiver.errors import ExitCode
 from camarchiver.output import json_document
 from camarchiver.output.page.renderer import SiteRenderer
@@ -23,6 +26,7 @@ from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy
 from camarchiver.runtime.formatting import count_of, shown
 from camarchiver.runtime.progress import counted
+from camarchiver.runtime.signals import Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,27 @@ def run_page(task: PageTask, serving: ServeOptions | None, *, as_json: bool, qui
     if serving is not None:
         return serve(serving, token, task.site, task.place.trees(), lambda line: show((line,)))
     return ExitCode.DONE
+
+
+def run_task(task: PageTask) -> RunTask:
+    """The refresh as a run that follows another one."""
+
+    @contextmanager
+    def planned(_: Stop) -> Iterator[Ready]:
+        yield Ready((), tuple, lambda stop, bar, report: _refreshed(task))
+
+    return RunTask("page", "", planned)
+
+
+def _refreshed(task: PageTask) -> RunResult:
+    done, run = task.refresh(draws_progress=False)
+    return RunResult(
+        Status.DONE,
+        ExitCode.DONE,
+        lambda more: (json_document.page_refreshed(done, run),),
+        lambda *, already_printed: refresh_lines(done),
+        prints_unattended=False,
+    )
 
 
 def refresh_lines(done: SiteRefresh) -> Iterator[str]:

@@ -139,6 +139,8 @@ class Following:
     command: str
     """Also the key under which the other's JSON document holds its own."""
     make: Callable[[], RunTask]
+    has_preview: bool = True
+    """Whether a dry run shows what it would do."""
 
 
 def ready_plan(
@@ -232,8 +234,9 @@ def _preview(task: RunTask, options: RunOptions) -> int:
                         for line in ("first, because room is short:", *earlier.lines(), "", "then:")
                     )
         with ExitStack() as plans:
-            later = [plans.enter_context(each.make().planned(Stop())) for each in task.following]
-            for following, its in zip(task.following, later, strict=True):
+            shown_too = [each for each in task.following if each.has_preview]
+            later = [plans.enter_context(each.make().planned(Stop())) for each in shown_too]
+            for following, its in zip(shown_too, later, strict=True):
                 assert its.preview is not None
                 result = _with_following(result, its.preview(), following)
             _show(result, options, ready, later)

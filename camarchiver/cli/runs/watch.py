@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,6 +28,9 @@ from camarchiver.watch import run as watch_run
 from camarchiver.watch.run import WatchDocuments, WatchSettings
 from camarchiver.watch.run_record import WatchTotals
 
+if TYPE_CHECKING:
+    from camarchiver.cli.runs.page import PageTask
+
 _log = logging.getLogger("camarchiver.watch")
 
 
@@ -39,9 +42,13 @@ class WatchOptions:
     quiet: timedelta
     poll_seconds: float
     conventions: Conventions
+    page: PageTask | None
+    """The pages that are kept up to date."""
 
     @classmethod
-    def of(cls, chosen: Mapping[str, Any], conventions: Conventions) -> WatchOptions:
+    def of(
+        cls, chosen: Mapping[str, Any], conventions: Conventions, page: PageTask | None = None
+    ) -> WatchOptions:
         """From click's parameters. Raises UsageError."""
         own = {key: value for key, value in chosen.items() if key not in ("quiet_for", "poll", "trust_names")}
         if chosen["poll"].total_seconds() < 1:
@@ -65,6 +72,7 @@ class WatchOptions:
             chosen["quiet_for"],
             chosen["poll"].total_seconds(),
             conventions,
+            page,
         )
 
     def settings(self) -> WatchSettings:
@@ -83,7 +91,15 @@ class WatchOptions:
             logged=self._logged,
             on_outcome=self._print_outcome,
             finish=self._finish,
+            refresh_page=self._refresh_page if self.page is not None else None,
         )
+
+    def _refresh_page(self) -> None:
+        from camarchiver.cli.runs.page import refresh_lines
+
+        assert self.page is not None
+        done, _ = self.page.refresh(draws_progress=False)
+        _log.info("%s", "; ".join(refresh_lines(done)))
 
     def _logged(self, pipeline: Pipeline) -> AbstractContextManager[None]:
         asked = self.archive

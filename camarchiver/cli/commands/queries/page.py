@@ -11,6 +11,7 @@ from camarchiver.cli import completions
 from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import (
     FOLDER,
+    PAGE_TASK,
     config_option,
     json_option,
     option,
@@ -95,6 +96,9 @@ def page(**chosen: Any) -> int:
     if chosen["serve"] is None and (chosen["allow_remote"] or chosen["token_file"]):
         raise UsageError("--allow-remote and --token-file do nothing without --serve", hint="add --serve")
     task = page_task(context, chosen)
+    if (wanted := context.meta.get(PAGE_TASK)) is not None:
+        wanted.append(task)
+        return ExitCode.DONE
     serving = None
     if chosen["serve"] is not None:
         from camarchiver.page.server import Address

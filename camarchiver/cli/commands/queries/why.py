@@ -157,7 +157,7 @@ def archive_policy(context: click.Context, directory: Path, zone: tzinfo, *words
 def archive_options(context: click.Context, directory: Path, *words: str) -> ArchiveOptions:
     """The options of `archive DIRECTORY`, from config files, environment and more `words`."""
     chosen = _parsed(archive, context, directory, words).params
-    return _filled(ArchiveOptions, {**chosen, "cleanup": None, "channels": None})
+    return _filled(ArchiveOptions, {**chosen, "cleanup": None, "page": None, "channels": None})
 
 
 def cleanup_policy(context: click.Context, directory: Path) -> CleanupPolicy:
