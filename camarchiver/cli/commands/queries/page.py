@@ -77,8 +77,9 @@ output_options = options(
     examples=(
         ("camarchiver page /camera --to /srv/camera-page", "write the pages, or what is new in them"),
         ("camarchiver page /camera --to /srv/camera-page --days 30", "only the last 30 days"),
+        ("camarchiver page /camera --to /srv/camera-page --serve 127.0.0.1:8080", "serve them, too"),
     ),
-    codes=(*ASKS, ExitCode.ALREADY_RUNNING),
+    codes=(*ASKS, ExitCode.ALREADY_RUNNING, ExitCode.ENCODER),
 )
 @tree_options
 @page_options
