@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from camarchiver.archive import planner
 from camarchiver.domain.clip import Disposal
+from camarchiver.domain.plan import Plan
 from camarchiver.domain.report import Outcome, Report
-from camarchiver.domain.steps import Archive
+from camarchiver.domain.steps import Archive, Restore
 from camarchiver.errors import Problem
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan
@@ -89,6 +90,15 @@ def local_workers(tools: Tools | None, how: Execution) -> OpenWorkers:
     return opened
 
 
+@dataclass(frozen=True, slots=True)
+class FurtherRestores:
+    """Steps of the same run that another capability carries out: archives that come back from elsewhere."""
+
+    steps: tuple[Restore, ...]
+    outcomes: Callable[[], Iterator[Outcome]]
+    """Carries them out."""
+
+
 def execute(
     pipeline: Pipeline,
     prepared: Prepared,
@@ -97,9 +107,10 @@ def execute(
     stop: Stop,
     display: Display,
     on_outcome: Callable[[Outcome], None],
+    further: FurtherRestores | None = None,
     remaining: Callable[[], tuple[Problem, ...]] = tuple,
 ) -> Report:
-    """Carry out a plan; `on_outcome` gets every outcome as it comes.
+    """Carry out a plan, and then `further` steps; `on_outcome` gets every outcome as it comes.
 
     `remaining` gives the problems that are left when the steps are done, besides those of the plan.
     """
@@ -110,9 +121,14 @@ def execute(
         for outcome in _performed(pipeline, prepared, how, stop, display):
             outcomes.append(outcome)
             on_outcome(outcome)
+    others = list[Outcome]()
+    for outcome in further.outcomes() if further and not stop else ():
+        others.append(outcome)
+        on_outcome(outcome)
     left = *planner.still_doubtful(pipeline, plan, outcomes), *remaining()
-    done = replace(plan, problems=(*plan.problems, *left))
-    report = pipeline.report(done, tuple(outcomes), stop)
+    steps = (*plan.steps, *(further.steps if further else ()))
+    done: Plan[Any, Any] = replace(plan, problems=(*plan.problems, *left))
+    report = pipeline.report(replace(done, steps=steps), (*outcomes, *others), stop)
     return replace(report, disks=planner.disks_after(pipeline, plan, outcomes))
 
 

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
+from camarchiver.cleanup.offsite_copies import OffsiteCopies
 from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.discovery.clip_ends import current_hold
 from camarchiver.domain.clip import Tree, Trees
@@ -64,12 +65,16 @@ def execute(
     pipeline: Pipeline,
     plan: CleanupPlan,
     sidecars: SidecarPolicy,
+    offsite: OffsiteCopies | None = None,
     *,
     stop: Stop,
     display: Display,
     on_outcome: Callable[[Outcome], None],
 ) -> Report:
-    """Carry out a plan, unless a brake refused it; `on_outcome` gets every outcome as it comes."""
+    """Carry out a plan, unless a brake refused it; `on_outcome` gets every outcome as it comes.
+
+    A plan that was made with a remote needs its `offsite` copies.
+    """
     outcomes: list[Outcome] = []
     if plan.refused is None:
         executor = CleanupExecutor(
@@ -80,6 +85,7 @@ def execute(
             pipeline.memory,
             pipeline.failures,
             plan.policy.min_free,
+            offsite,
         )
         for outcome in executor.run(plan.steps, stop, display):
             outcomes.append(outcome)
@@ -112,6 +118,7 @@ class CleanupExecutor:
         memory: Callable[[], Memory],
         failures: Failures,
         min_free: int | None,
+        offsite: OffsiteCopies | None,
     ) -> None:
         """`memory` reads holds and restored clips as they are now; `min_free` is in bytes."""
         self._trees = trees
@@ -120,6 +127,7 @@ class CleanupExecutor:
         self._writer = writer
         self._memory = memory
         self._failures = failures
+        self._offsite = offsite
         self._gauge = _Gauge(min_free)
         self._note = RemovalNote(trees.state, writer.run.id)
 
@@ -131,7 +139,7 @@ class CleanupExecutor:
         self._note.close()
 
     def _block(self, block: list[Discard | Tidy], stop: Stop, display: Display) -> Iterator[Outcome]:
-        intended = [step for step in block if isinstance(step, Discard)]
+        intended = [step for step in block if isinstance(step, Discard) and _is_of_a_tree(step)]
         if intended:
             self._note.announce({step.start.date() for step in intended})
             self._writer.intend(intended)
@@ -141,7 +149,7 @@ class CleanupExecutor:
                 if not stop:
                     yield self._tidy(step) if isinstance(step, Tidy) else self._discard(step, results)
                     display.done(step.size)
-                elif isinstance(step, Discard):
+                elif isinstance(step, Discard) and _is_of_a_tree(step):
                     detail = "the run was stopped before it"
                     results.append(RemovalResult(step, EventKind.LEFT, step.reason, detail=detail))
         finally:
@@ -149,7 +157,10 @@ class CleanupExecutor:
 
     def _discard(self, step: Discard, results: list[RemovalResult]) -> Outcome:
         with log_setup.about(step.source):
-            outcome = self._perform(step, results)
+            if _is_of_a_tree(step):
+                outcome = self._perform(step, results)
+            else:
+                outcome = removal.attempted(step, lambda: self._remove_copy(step))
             words = step.path, outcome.result, outcome.reason, outcome.detail
             log_setup.log_outcome(_log, words, failed=outcome.result is Result.FAILED)
         return outcome
@@ -197,13 +208,27 @@ class CleanupExecutor:
             raise anchored.Stale("its archive no longer exists or no longer counts")
         if step.reason in _QUIET and not self._archives.is_quiet(step.source, step.start, step.identity):
             raise anchored.Stale("it is no longer sure that nothing moves in it")
+        if step.offsite is not None:
+            self._copies().prove(step)
         gone = self._remove(step)
-        if step.archived is None and not gone.place:
+        if step.archived is None and step.offsite is None and not gone.place:
             self._forget_pictures(step)
         self._gauge.freed(step, gone.freed)
         result = Result.FAILED if gone.problem else Result.DONE
         reason = Reason.FAILED if gone.problem else step.reason
         return Outcome(step, result, reason, gone.problem, gone.target, freed=gone.freed), gone
+
+    def _remove_copy(self, step: Discard) -> Outcome:
+        """Remove an off-site copy. It needs no intent: the remote tells the next run whether it is there."""
+        with removal.locked(self._trees, step.source):
+            if hold := current_hold(step.clip, self._memory().holds, self._writer.now(), ()):
+                raise removal.Held(hold)
+            self._copies().remove(step)
+        return Outcome(step, Result.DONE, step.reason)
+
+    def _copies(self) -> OffsiteCopies:
+        assert self._offsite is not None, "the plan names off-site copies, and nobody can reach them"
+        return self._offsite
 
     def _remove(self, step: Discard) -> _Gone:
         if step.tree is Tree.SOURCE and step.archived is not None:
@@ -269,6 +294,11 @@ class _Gauge:
         """Count bytes that should be free now."""
         device = step.clip.fingerprint.device
         self._freed[device] = self._freed.get(device, 0) + count
+
+
+def _is_of_a_tree(step: Discard) -> bool:
+    """Whether a step is about a file of this machine, and not about an off-site copy."""
+    return step.tree is not Tree.OFFSITE
 
 
 def _removal_event(step: Discard, gone: _Gone) -> EventKind:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from camarchiver.cleanup.camera_counts import CameraCounts
 from camarchiver.cleanup.past_limit import PastLimit
 from camarchiver.cleanup.plan_notes import PlanNotes
 from camarchiver.discovery import walks
 from camarchiver.discovery.copies import CopyFinder, SidecarPicture
+from camarchiver.discovery.offsite_copies import offsite_copies
 from camarchiver.discovery.other_files import OtherFiles
-from camarchiver.domain.clip import Disposal, Tree, Trees
-from camarchiver.domain.clocks import is_doubtful
+from camarchiver.domain.clip import Disposal, Trees
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.plan import Forecast, Plan, Tally
 from camarchiver.domain.reason import Reason
@@ -35,11 +37,13 @@ from camarchiver.policy.cleanup_rules import (
 )
 from camarchiver.policy.doubtful_clocks import DoubtfulClips
 from camarchiver.policy.further_steps import FurtherSteps
-from camarchiver.policy.safety_brakes import CameraTotals, clock_is_far
+from camarchiver.policy.safety_brakes import clock_is_far
 from camarchiver.policy.size_goals import RECORD_BYTES, Freed, Goal, SizeGoalSolver, loses, order_key
 from camarchiver.runtime.external_sort import SealedSequence
 from camarchiver.runtime.formatting import shown, size
 from camarchiver.storage import filesystems
+
+_DAY = timedelta(days=1)
 
 CleanupPlan = Plan[Discard | Tidy, CleanupPolicy]
 
@@ -61,34 +65,32 @@ class _Candidate(NamedTuple):
     copy: Copy
 
 
-@dataclass(slots=True)
-class _Camera:
-    """What the walk found of one camera."""
-
-    size: int = 0
-    """Bytes in all trees; a file with several names counts once."""
-    newest: datetime | None = None
-    """The start of its newest clip whose time is not in doubt."""
-    doubtful: datetime | None = None
-    totals: CameraTotals = field(default_factory=CameraTotals)
-
-    @property
-    def last(self) -> datetime | None:
-        """The start of its newest clip."""
-        return self.newest or self.doubtful
-
-
 def plan(
-    pipeline: Pipeline, policy: CleanupPolicy, *, list_all: bool, asked: frozenset[Path] = frozenset()
+    pipeline: Pipeline,
+    policy: CleanupPolicy,
+    *,
+    list_all: bool,
+    asked: frozenset[Path] = frozenset(),
+    remote: str = "",
 ) -> CleanupPlan:
-    """Decide for every file of the three trees; changes nothing.
+    """Decide for every file of the three trees, and for off-site copies under a hard limit; changes nothing.
 
-    Files left alone are listed with `list_all`, or if `asked` names them.
+    Files left alone are listed with `list_all`, or if `asked` names them. Off-site copies at `remote` may
+    count as copies of their clips.
     """
     memory = pipeline.memory()
-    copies = walks.of_copies(pipeline, memory)
+    copies = walks.of_copies(pipeline, memory, remote if policy.offsite_counts is not None else "")
     others = OtherFiles(pipeline.trees, pipeline.conventions.passed_over)
-    planner = CleanupPlanner(pipeline.trees, copies, others, pipeline.names, policy, memory, pipeline.started)
+    planner = CleanupPlanner(
+        pipeline.trees,
+        copies,
+        partial(offsite_copies, pipeline, memory),
+        others,
+        pipeline.names,
+        policy,
+        memory,
+        pipeline.started,
+    )
     made = planner.plan(list_all=list_all, asked=asked)
     gone = pipeline.failures.of_missing_files(pipeline.trees.source)
     if not gone:
@@ -104,24 +106,26 @@ class CleanupPlanner:
         self,
         trees: Trees,
         copies: CopyFinder,
+        offsite: Callable[[date], Iterable[Copy]],
         others: OtherFiles,
         names: Names,
         policy: CleanupPolicy,
         memory: Memory,
         now: datetime,
     ) -> None:
-        """`others` are the files that are looked at if something is to be said about all of them."""
+        """`offsite` gives the off-site copies of clips of days up to the given one.
+
+        `others` are the files that are looked at if something is to be said about all of them."""
         self._trees = trees
         self._copies = copies
+        self._offsite = offsite
         self._others = others
         self._policy = policy
         self._memory = memory
         self._now = now
-        self._cameras: dict[str, _Camera] = {}
+        self._cameras = CameraCounts(now)
         self._newest: Newest = {}
         """Complete once the walk is over."""
-        self._linked: set[tuple[int, int]] = set()
-        self._roots: dict[int, Path] = {}
         self._past_limit = PastLimit(policy, names, now)
         self._last_copy = ""
         """One of the files that stay as the last copy, and why."""
@@ -163,9 +167,8 @@ class CleanupPlanner:
         if self._has_hard_limit:
             for other in self._others.found():
                 self._past_limit.is_left(other)
-        sure = {name: seen.newest for name, seen in self._cameras.items() if seen.newest}
-        self._newest = {name: seen.last for name, seen in self._cameras.items() if seen.last}
-        far = clock_is_far(sure or self._newest, self._now)
+        self._newest = self._cameras.newest()
+        far = clock_is_far(self._cameras.sure() or self._newest, self._now)
         solver = SizeGoalSolver(self._goals(candidates, used), self._freed)
         steps = SealedSequence(self._steps(candidates, solver), key=order_key)
         totals = self._tally.totals()
@@ -175,7 +178,7 @@ class CleanupPlanner:
             totals,
             solver.unmet,
             self._past_limit,
-            {name: seen.totals for name, seen in self._cameras.items()},
+            self._cameras.totals(),
             far,
             self._trees.source,
             self._last_copy,
@@ -212,7 +215,7 @@ class CleanupPlanner:
         policy, memory, now = self._policy, self._memory, self._now
         for item in self._copies.items():
             if isinstance(item, Copy):
-                self._see(item)
+                self._cameras.see(item)
                 step = decide(item, policy, memory, {}, now)
                 place = rank(item, policy, memory, {}, now) if self._has_size_rules else None
                 if self._further:
@@ -236,32 +239,6 @@ class CleanupPlanner:
         else:
             self._tally.add(step)
             self._small.append(step)
-
-    def _see(self, copy: Copy) -> None:
-        """Count what the brakes and the goals need to know about all files."""
-        clip = copy.clip
-        device, inode, size, _ = clip.fingerprint
-        if (seen := self._cameras.get(clip.camera)) is None:
-            seen = self._cameras[clip.camera] = _Camera()
-        if device not in self._roots:
-            self._roots[device] = clip.root
-        if clip.links == 1:
-            seen.size += size
-        elif (device, inode) not in self._linked:
-            self._linked.add((device, inode))
-            seen.size += size
-        if copy.tree is Tree.TRASH or copy.is_picture or copy.damage:
-            return
-        start = clip.recorded
-        # A doubtful time counts only for a camera that has no other.
-        if seen.newest is None or start > seen.newest:
-            if not is_doubtful(clip, self._now):
-                seen.newest = start
-            elif seen.doubtful is None or start > seen.doubtful:
-                seen.doubtful = start
-        if loses(copy):
-            seen.totals.clips += 1
-            seen.totals.size += size
 
     def _stays(self, copy: Copy, stay: Stay) -> None:
         clip = copy.clip
@@ -313,7 +290,7 @@ class CleanupPlanner:
             filesystems.device_of(root): root
             for root in (self._trees.trash, self._trees.archive, self._trees.source)
         }
-        found = {**self._roots, **roots}
+        found = {**self._cameras.roots, **roots}
         return [DiskEffect(device, path, filesystems.free_bytes(path)) for device, path in found.items()]
 
     def _goals(self, candidates: SealedSequence[_Candidate], used: int | None) -> list[Goal]:
@@ -322,12 +299,12 @@ class CleanupPlanner:
         policy, goals = self._policy, []
         for camera, limits in sorted(policy.cameras_own.items()):
             if limits.max_size is not None:
-                excess = self._used_by(camera) - self._freed_of[camera] - limits.max_size
+                excess = self._cameras.used_by(camera) - self._freed_of[camera] - limits.max_size
                 words = f"max_size {size(limits.max_size)} of {camera}"
                 goals.append(Goal(Reason.MAX_SIZE, excess, words, camera=camera))
         if policy.max_size is not None:
             if used is None:
-                used = sum(map(self._used_by, policy.cameras))
+                used = sum(map(self._cameras.used_by, policy.cameras))
             written = self._removals * RECORD_BYTES
             excess = used + written - sum(self._freed_of.values()) - policy.max_size
             goals.append(Goal(Reason.MAX_SIZE, excess, f"--max-size {size(policy.max_size)}"))
@@ -342,9 +319,6 @@ class CleanupPlanner:
                 words = f"--min-free {size(policy.min_free)} at {shown(disk.path)}"
                 goals.append(Goal(Reason.MIN_FREE, excess, words, device=disk.device))
         return goals
-
-    def _used_by(self, camera: str) -> int:
-        return self._cameras[camera].size if camera in self._cameras else 0
 
     def _freed_in(self, disk: DiskEffect) -> int:
         return self._freed.on.get(disk.device, 0) + self._moved_on[disk.device]
@@ -370,6 +344,7 @@ class CleanupPlanner:
         self, candidates: SealedSequence[_Candidate], solver: SizeGoalSolver
     ) -> Iterator[Discard | Tidy]:
         yield from self._small
+        yield from self._offsite_steps()
         for place, copy in candidates:
             step = decide(copy, self._policy, self._memory, self._newest, self._now)
             goes = isinstance(step, Discard) and step.disposal is Disposal.DELETE
@@ -380,11 +355,23 @@ class CleanupPlanner:
                 self._stays(copy, step)
                 continue
             self._tally.add(step)
-            if loses(copy):
-                totals = self._cameras[copy.clip.camera].totals
-                totals.lost_clips += 1
-                totals.lost_size += copy.clip.fingerprint.size
+            if loses(copy) and not (isinstance(step, Discard) and step.offsite):
+                self._cameras.lose(copy)
             yield step
+
+    def _offsite_steps(self) -> Iterator[Discard]:
+        """What the hard limit does with off-site copies; no other rule removes any."""
+        hard = self._policy.shortest_hard_limit
+        if hard is None:
+            return
+        # A day more, since a day of the journal is one of the clip's own time zone.
+        for copy in self._offsite((self._now - hard).date() + _DAY):
+            step = decide(copy, self._policy, self._memory, self._newest, self._now)
+            if isinstance(step, Discard):
+                self._tally.add(step)
+                yield step
+            elif step.reason is not Reason.IN_POLICY:
+                self._stays(copy, step)
 
     def _may_go(self, copy: Copy) -> bool:
         return rank(copy, self._policy, self._memory, self._newest, self._now) is not None

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from camarchiver.cleanup import unjournalled
 from camarchiver.domain.clip import Clip, Fingerprint, Tree, Trees, beside
+from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
@@ -44,6 +45,8 @@ class Selection:
     since: datetime | None = None
     until: datetime | None = None
     """The first moment that is too late."""
+    covering: tuple[datetime, datetime] | None = None
+    """Only clips that show a moment between these, both included."""
 
     def selects(self, camera: str, start: datetime) -> bool:
         """Whether a clip of this camera and time is meant."""
@@ -52,6 +55,10 @@ class Selection:
             and (self.since is None or start >= self.since)
             and (self.until is None or start < self.until)
         )
+
+    def covers(self, clip: Clip, now: datetime) -> bool:
+        """Whether the clip shows a moment that was asked for."""
+        return self.covering is None or held_by(clip, (Hold("", *self.covering),), now) is not None
 
 
 def is_named(places: Iterable[Path], path: Path) -> bool:
@@ -81,7 +88,7 @@ def _unjournalled(pipeline: Pipeline, selection: Selection, journalled: frozense
     if selection.run or not paths:
         return
     for step in unjournalled.steps(pipeline, paths, journalled):
-        if selection.selects(step.camera, step.start):
+        if selection.selects(step.camera, step.start) and selection.covers(step.clip, pipeline.started):
             yield step
 
 
@@ -122,7 +129,10 @@ class Restorer:
                 if event.reason == REPLACED or not self._is_meant(event, place, selection):
                     continue
                 is_back = place not in ledger.trashed
-                if (step := self._step(event, place)) and not (is_back and self._is_whole(step)):
+                step = self._step(event, place)
+                if step is None or not selection.covers(step.clip, self._writer.now()):
+                    continue
+                if not (is_back and self._is_whole(step)):
                     yield step
 
     def run(self, steps: Iterable[Restore]) -> Iterator[Outcome]:
@@ -175,8 +185,7 @@ class Restorer:
         """Remove the unfinished copies of a run that died while it restored this clip."""
         pictures = ((self._trees.source, beside(step.source, name)) for name in step.sidecars)
         for root, relative in ((step.clip.root, step.clip.relative), *pictures):
-            for staged in anchored.unfinished(root, relative):
-                removal.remove(root, staged, anchored.fingerprint_of((root / staged).lstat()), None)
+            removal.remove_unfinished(root, relative)
 
     def _is_back(self, step: Restore) -> bool:
         """Whether an earlier run died after it had restored the clip; if so, removes the trash's copy."""

@@ -26,6 +26,7 @@ _KEYS: Mapping[str, click.ParamType[Any]] = {
     "age": DaysType(),
     "archive_age": DaysType(),
     "quiet_age": DaysType(),
+    "archive_age_offsite": DaysType(),
     "trash_age": DaysType(zero=True),
     "max_age_hard": DaysType(),
     "max_size": Size(),

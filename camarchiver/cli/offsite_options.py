@@ -13,6 +13,7 @@ import click
 from camarchiver.cli.options import CONFIG_FILE, FOLDER, option, options
 
 if TYPE_CHECKING:
+    from camarchiver.cleanup.offsite_copies import OffsiteAccess
     from camarchiver.offsite.executor import TransferSettings
     from camarchiver.policy.offsite_rules import OffsitePolicy
 
@@ -36,14 +37,9 @@ class Bandwidth(click.ParamType[str]):
         return text
 
 
-remote_options = options(
-    option(
-        "--remote",
-        default="",
-        show_default=False,
-        metavar="NAME:PATH",
-        help="Where the copies go: a remote of rclone's config and a path there, or an absolute path.",
-    ),
+_REACH = "Where the copies are"
+
+reach_options = options(
     option(
         "--bandwidth",
         type=Bandwidth(),
@@ -56,7 +52,19 @@ remote_options = options(
         type=FOLDER,
         help="The rclone to use.  [default: the one of the extra `offsite`, otherwise the one in PATH]",
     ),
-    heading="Where the copies are",
+    heading=_REACH,
+)
+
+remote_options = options(
+    option(
+        "--remote",
+        default="",
+        show_default=False,
+        metavar="NAME:PATH",
+        heading=_REACH,
+        help="Where the copies go: a remote of rclone's config and a path there, or an absolute path.",
+    ),
+    reach_options,
 )
 
 verify_option = option(
@@ -129,3 +137,20 @@ def configured(context: click.Context) -> dict[str, Any]:
             return dict(inner.params)
     finally:
         context.meta.update(before)
+
+
+def offsite_access(context: click.Context) -> OffsiteAccess:
+    """How off-site copies are reached, by config files and environment; without a remote it names none.
+
+    Raises ConfigError.
+    """
+    from camarchiver.cleanup.offsite_copies import OffsiteAccess
+    from camarchiver.offsite.rclone import backends
+    from camarchiver.offsite.rclone.remote import RcloneSettings
+    from camarchiver.offsite.verification import VerifyMethod
+
+    chosen = configured(context)
+    if chosen["remote"]:
+        backends.check(chosen["remote"])
+    rclone = RcloneSettings(chosen["remote"], chosen["rclone"], chosen["bandwidth"])
+    return OffsiteAccess(rclone, VerifyMethod(chosen["verify"]))

@@ -313,6 +313,17 @@ retention_options = options(
         " --clean-output archives.",
     ),
     option(
+        "--archive-age-offsite",
+        type=DaysType(),
+        help="Remove archives of this age that have an off-site copy, which is verified once more before;"
+        " needs --offsite-counts.",
+    ),
+    option(
+        "--offsite-counts",
+        type=DaysType(),
+        help="How long an off-site copy counts as a copy after it was verified.  [default: never]",
+    ),
+    option(
         "--trash-age",
         type=DaysType(zero=True),
         default="21",

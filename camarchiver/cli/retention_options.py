@@ -21,6 +21,8 @@ class RetentionOptions:
     age: timedelta
     archive_age: timedelta | None
     quiet_age: timedelta | None
+    archive_age_offsite: timedelta | None
+    offsite_counts: timedelta | None
     trash_age: timedelta
     max_age_hard: timedelta | None
     max_size: int | None
@@ -50,10 +52,20 @@ class RetentionOptions:
             self.max_age_hard,
             self.max_size,
             self.quiet_age,
+            self.archive_age_offsite,
         )
+        own = _own_limits(context, general)
+        if self.offsite_counts is None and any(
+            each.archive_age_offsite is not None for each in (general, *own.values())
+        ):
+            raise UsageError(
+                "archive_age_offsite removes nothing as long as no off-site copy counts",
+                hint="say how long one counts after it was verified, for example --offsite-counts 30",
+            )
         return CleanupPolicy(
             limits=general,
-            cameras_own=_own_limits(context, general),
+            cameras_own=own,
+            offsite_counts=self.offsite_counts,
             clean_output=self.clean_output,
             unarchived=self.unarchived,
             delete=self.delete,
@@ -86,6 +98,7 @@ def _own_limits(context: click.Context, general: Limits) -> dict[str, Limits]:
             max_age_hard=limit("max_age_hard", general.max_age_hard),
             max_size=own.get("max_size"),
             quiet_age=limit("quiet_age", general.quiet_age),
+            archive_age_offsite=limit("archive_age_offsite", general.archive_age_offsite),
         )
     return found
 

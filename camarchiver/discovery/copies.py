@@ -71,19 +71,22 @@ class CopyFinder:
         now: datetime,
         zone: tzinfo,
         conventions: Conventions,
+        remote: str = "",
     ) -> None:
-        """`damaged` are the archives that were found damaged, by path below the archive root."""
+        """`damaged` are the archives that were found damaged, by path below the archive root.
+
+        Clips have their off-site copies at this `remote`, if one is named.
+        """
         self._trees = trees
         self._names = names
-        self._journal = journal
-        self._discovery = discovery
+        self._journal, self._discovery = journal, discovery
         self._clip_ends = clip_ends
         self._damaged = damaged
         self._archives = ArchiveLookup(trees, journal, lambda: damaged)
-        self._now = now
-        self._zone = zone
+        self._now, self._zone = now, zone
         self._clocks = conventions.clocks
         self._passed_over = conventions.passed_over
+        self._remote = remote
         self._fresh: dict[date, Day] = {}
         """The days that were needed for the current folder."""
         self._days = JournalDays(names, journal)
@@ -236,7 +239,8 @@ class CopyFinder:
             ledger = self._ledger(day)
             known, is_picture = ledger.archives.get(relative), False
             if known is None and is_sidecar_name(place.name):
-                known, is_picture = _archive_of_picture(ledger, relative), True
+                known = ledger.pictures.get(relative) or ledger.pictures.get(unnumbered(relative))
+                is_picture = True
             if known is None:
                 continue
             event, entry = known
@@ -253,6 +257,7 @@ class CopyFinder:
                 made_by=event.run,
                 is_picture=is_picture,
                 damage=damage.words(self._zone) if damage else "",
+                offsite=None if is_picture else ledger.newest_copy(self._remote, (relative,)),
             )
             shared = ledger.sharers.get(relative)
             return with_sharers(copy, shared.values(), place, self._clocks) if shared else copy
@@ -291,6 +296,9 @@ class CopyFinder:
             identity=identity,
             remark="" if existing else self._damage_of(entries),
             is_picture=is_sidecar_name(place.name),
+            offsite=None
+            if existing
+            else journalled.ledger.newest_copy(self._remote, (entry.archive for entry in reversed(entries))),
         )
 
     def _damage_of(self, entries: Iterable[Archived]) -> str:
@@ -369,11 +377,6 @@ def _timed(clip: Clip, archived: Archived | None) -> Clip:
     if clip.duration is not None or archived is None:
         return clip
     return clip._replace(duration=archived.duration)
-
-
-def _archive_of_picture(ledger: Ledger, relative: str) -> tuple[JournalEvent, Archived] | None:
-    """The clip whose picture this is, in the folder of its archive."""
-    return ledger.pictures.get(relative) or ledger.pictures.get(unnumbered(relative))
 
 
 def _trashed_origin(ledger: Ledger, relative: str) -> Origin | None:

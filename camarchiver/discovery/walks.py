@@ -60,8 +60,8 @@ def unreadable(first: Keep | None, totals: Iterable[Total]) -> tuple[Problem, ..
     return (Problem("unreadable", f"{words} {shown(first.path)}: {shown(first.detail)}"),)
 
 
-def of_copies(pipeline: Pipeline, memory: Memory) -> CopyFinder:
-    """A walk over source, archive and trash, with the same facts of `memory`."""
+def of_copies(pipeline: Pipeline, memory: Memory, remote: str = "") -> CopyFinder:
+    """A walk over source, archive and trash, with the same facts of `memory`, and of copies at `remote`."""
     from camarchiver.discovery.copies import CopyFinder
 
     now = pipeline.started
@@ -76,4 +76,5 @@ def of_copies(pipeline: Pipeline, memory: Memory) -> CopyFinder:
         now,
         pipeline.zone,
         pipeline.conventions,
+        remote,
     )

@@ -96,11 +96,13 @@ def beside(relative: str, name: str) -> str:
 
 
 class Tree(StrEnum):
-    """Which of the three trees, or of the recorder's two, a path is in."""
+    """Which of the three trees, or of the recorder's two, a path is in, or the remote."""
 
     SOURCE = "source"
     ARCHIVE = "archive"
     TRASH = "trash"
+    OFFSITE = "offsite"
+    """The remote of off-site copies; it is no folder of this machine."""
     SPOOL = "spool"
     OUTBOX = "outbox"
 
@@ -161,3 +163,25 @@ class Archived(NamedTuple):
         if not self.remuxed:
             return None
         return Reason(self.unencoded) if self.unencoded in set(Reason) else Reason.NOT_SMALLER
+
+
+class RemoteCopy(NamedTuple):
+    """An off-site copy of an archive, as the journal knows it."""
+
+    remote: str
+    """Where it is, as the config names it."""
+    name: str
+    """Its name below the remote."""
+    archive: str
+    """Relative to the archive root."""
+    size: int
+    """Bytes."""
+    digest: str
+    """BLAKE2b of the archive, hexadecimal."""
+    verified: datetime | None = None
+    """When it was last compared, whole, with the archive's BLAKE2b; None if that proves nothing now."""
+
+    @property
+    def path(self) -> str:
+        """Remote and name as rclone writes them."""
+        return f"{self.remote}{'' if self.remote.endswith((':', '/')) else '/'}{self.name}"

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     ARCHIVE_AGE = "archive-age"
     QUIET_AGE = "quiet-age"
     QUIET_ARCHIVE_AGE = "quiet-archive-age"
+    ARCHIVE_AGE_OFFSITE = "archive-age-offsite"
     TRASH_AGE = "trash-age"
     MAX_SIZE = "max-size"
     MIN_FREE = "min-free"

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Tree
+from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, RemoteCopy, Tree
 from camarchiver.domain.reason import Reason
 
 
@@ -113,7 +113,7 @@ class _RestoreFields(NamedTuple):
     clip: Clip
     """The file as it was: its root is that of its tree, its fingerprint the trashed file's."""
     trash: str
-    """Below the trash root."""
+    """Below the trash root; empty for what comes from an off-site copy."""
     sidecars: Mapping[str, str]
     """Each picture that went with it: its name, and its absolute path now."""
     reason: Reason
@@ -123,10 +123,12 @@ class _RestoreFields(NamedTuple):
     """Bytes and mtime_ns of the clip's source."""
     tree: Tree = Tree.SOURCE
     """Which tree it goes back to."""
+    offsite: RemoteCopy | None = None
+    """The off-site copy that an archive is restored from, in place of the trash."""
 
 
 class Restore(_RestoreFields, _OfClip):
-    """Step: restore a file from the trash to the very path that it came from."""
+    """Step: restore a file from the trash, or an archive from its off-site copy, to the path that it had."""
 
     __slots__ = ()
 
@@ -145,6 +147,10 @@ class _DiscardFields(NamedTuple):
     """The archive that must still exist at execution; None if the rule may remove a last copy."""
     sharers: tuple[Clip, ...] = ()
     """Other clips whose archive this file is, too; a hold on one of them keeps it."""
+    offsite: RemoteCopy | None = None
+    """The off-site copy that must be verified once more at execution, because it will be the last one; of a
+    step in `Tree.OFFSITE` the copy that goes.
+    """
 
 
 class Discard(_DiscardFields, _OfClip):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree, beside
+from camarchiver.domain.clip import Archived, Clip, Fingerprint, RemoteCopy, Tree, beside
 from camarchiver.domain.motion import ClipMotion
+from camarchiver.domain.reason import Reason
 from camarchiver.journal.event import JournalEvent
 
 _TREES = {str(tree): tree for tree in Tree}
@@ -81,6 +82,9 @@ class Expected:
     """The newest line that says it was made."""
 
 
+_GONE = frozenset({"missing", str(Reason.MAX_AGE_HARD)})
+"""Reasons of `copy-lost` after which there is no object of that name."""
+
 CopyKey = tuple[str, str, str]
 """The remote of an off-site copy, the path of its archive below the archive root, the archive's BLAKE2b."""
 
@@ -99,6 +103,24 @@ class OffsiteCopy(NamedTuple):
     def name(self) -> str:
         """The object's name below the remote."""
         return self.line.object or ""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether an object of that name may be at the remote, good or not."""
+        return self.lost is None or self.lost.reason not in _GONE
+
+    @property
+    def copy(self) -> RemoteCopy:
+        """The copy as the rules and the steps know it."""
+        line = self.line
+        return RemoteCopy(
+            line.remote or "",
+            self.name,
+            line.archive or "",
+            line.archive_size or 0,
+            line.archive_blake2b or "",
+            self.verified if self.lost is None else None,
+        )
 
     @property
     def is_proved(self) -> bool:
@@ -283,6 +305,11 @@ class Ledger:
         """The off-site copy of an archive as its bytes are now; None if there is none, or it is lost."""
         found = self.copies.get((remote, archive, self.digest(archive)))
         return found if found is not None and found.lost is None else None
+
+    def newest_copy(self, remote: str, archives: Iterable[str]) -> RemoteCopy | None:
+        """The off-site copy of the first of these archives that has one; None if no remote is named."""
+        found = (self.copy(remote, archive) for archive in archives) if remote and self.copies else ()
+        return next((each.copy for each in found if each is not None), None)
 
     def digest(self, archive: str) -> str:
         """The newest BLAKE2b of the archive at this path; empty if the journal has none."""

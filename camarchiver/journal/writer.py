@@ -183,7 +183,8 @@ class JournalWriter:
         self._write(EventKind.TRASHED, clip, archive=archive, trash=trash, reason="replaced")
 
     def restored(self, step: Restore, sidecars: Mapping[str, str]) -> None:
-        """A file came back from the trash to the tree that it came from."""
+        """A file came back from the trash, or from its off-site copy, to the tree that it came from."""
+        copy = step.offsite
         self._journal.append(
             JournalEvent(
                 event=EventKind.RESTORED,
@@ -197,8 +198,10 @@ class JournalWriter:
                 source_mtime_ns=step.identity[1],
                 archive=step.relative if step.tree is Tree.ARCHIVE else None,
                 tree=_name(Tree.ARCHIVE) if step.tree is Tree.ARCHIVE else None,
-                trash=step.trash,
+                trash=step.trash or None,
                 sidecars=dict(sidecars) or None,
+                remote=copy.remote if copy is not None else None,
+                object=copy.name if copy is not None else None,
             )
         )
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from camarchiver.doctor.findings import Finding, Severity
-from camarchiver.domain.steps import Archive
+from camarchiver.domain.plan import Plan
+from camarchiver.domain.steps import Archive, Restore
 from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.output.status_text import pass_lines
 from camarchiver.output.text import problem_line
-from camarchiver.policy.archive_rules import ArchivePlan
+from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.runtime.formatting import count_of, shown, size
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _VERDICT = 5
 _MARKS = {Severity.OK: "ok", Severity.NOTE: "note", Severity.BAD: "BAD"}
 
 
-def plan_lines(plan: ArchivePlan, flaws: Mapping[str, str]) -> Iterator[str]:
+def plan_lines(plan: Plan[Any, ArchivePolicy], flaws: Mapping[str, str]) -> Iterator[str]:
     """From which copy each archive is made again, and which can't be; `flaws` by path below the archive."""
     yield f"repair of {count_of(len(plan.steps), 'archive')} below {shown(plan.trees.archive)}"
     yield from (f"  encoder: {note}" for note in plan.notes)
@@ -32,6 +33,9 @@ def plan_lines(plan: ArchivePlan, flaws: Mapping[str, str]) -> Iterator[str]:
             archive = step.replaces.archive
             flaw = flaws.get(archive, "damaged")
             yield f"  {shown(archive)} ({flaw}), from {shown(step.path)}, {size(step.size)}"
+        elif isinstance(step, Restore) and step.offsite is not None:
+            flaw = flaws.get(step.relative, "damaged")
+            yield f"  {shown(step.relative)} ({flaw}), from {shown(step.offsite.path)}, {size(step.size)}"
     for kept in plan.left:
         yield f"  left: {shown(kept.relative)}, {REASON_WORDS[kept.reason]}: {shown(kept.detail)}"
     if plan.steps:

@@ -27,7 +27,8 @@ def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
         case Archive():
             target = os.fspath(trees.archive / step.target)
         case Restore():
-            place, target = trees.trash / step.trash, os.fspath(step.path)
+            place = trees.trash / step.trash if step.offsite is None else Path(step.offsite.path)
+            target = os.fspath(step.path)
         case Salvage():
             target = os.fspath(step.target)
         case Remove() | Discard() if step.disposal is Disposal.TRASH:

@@ -43,6 +43,7 @@ REASON_WORDS = {
     Reason.ARCHIVE_AGE: "archive past its age",
     Reason.QUIET_AGE: "archived, nothing moves in it, and old enough for that",
     Reason.QUIET_ARCHIVE_AGE: "archive of a clip in which nothing moves, past its age",
+    Reason.ARCHIVE_AGE_OFFSITE: "archive past its age, with a verified off-site copy",
     Reason.TRASH_AGE: "long enough in the trash",
     Reason.MAX_SIZE: "over the size limit",
     Reason.MIN_FREE: "needed as free space",

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
 
-from camarchiver.domain.clip import Archived, Clip, Disposal, Tree
+from camarchiver.domain.clip import Archived, Clip, Disposal, RemoteCopy, Tree
 from camarchiver.domain.clocks import is_doubtful, latest_time
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import Memory
@@ -44,6 +44,8 @@ class Limits:
     """Bytes of one camera's copies in all trees."""
     quiet_age: timedelta | None = None
     """Sources and archives of clips in which nothing moves, if that is sure."""
+    archive_age_offsite: timedelta | None = None
+    """Archives that have an off-site copy that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class CleanupPolicy:
     cameras: frozenset[str] = frozenset()
     exclude: tuple[str, ...] = ()
     max_size: int | None = None
+    offsite_counts: timedelta | None = None
+    """How long an off-site copy counts after it was verified; None if no such copy ever counts."""
     min_free: int | None = None
     """Bytes that must be free on each filesystem."""
     free: int | None = None
@@ -90,10 +94,15 @@ class CleanupPolicy:
         return bool(self.spared_run) and run == self.spared_run
 
     @property
+    def shortest_hard_limit(self) -> timedelta | None:
+        """The strictest limit beyond which some camera's files may not be kept; None if there is none."""
+        limits = (each.max_age_hard for each in (self.limits, *self.cameras_own.values()))
+        return min((each for each in limits if each is not None), default=None)
+
+    @property
     def has_hard_limit(self) -> bool:
         """Whether some camera's files may not be kept beyond a certain age."""
-        limits = (self.limits, *self.cameras_own.values())
-        return any(each.max_age_hard is not None for each in limits)
+        return self.shortest_hard_limit is not None
 
     @property
     def disposal(self) -> Disposal:
@@ -129,6 +138,8 @@ class Copy(NamedTuple):
     """A sidecar that followed its clip, or one whose clip is gone."""
     sharers: tuple[Copy, ...] = ()
     """The same file as the archive of other clips that have the same bytes."""
+    offsite: RemoteCopy | None = None
+    """The off-site copy of the clip's archive, if the journal knows one."""
 
 
 class Stay(NamedTuple):
@@ -177,6 +188,8 @@ def _decide(
         return _unless_it_failed(_source(copy, policy, now), copy, memory, now)
     if tree is Tree.TRASH:
         return _trash(copy, policy, now)
+    if tree is Tree.OFFSITE:
+        return _IN_POLICY
     raise ValueError(f"{copy.clip.path} is the recorder's")
 
 
@@ -207,9 +220,31 @@ def discard_by(copy: Copy, reason: Reason) -> Discard:
     return _discard(copy, Disposal.DELETE, reason, copy.archived if copy.tree is not Tree.ARCHIVE else None)
 
 
-def _discard(copy: Copy, disposal: Disposal, reason: Reason, needed: Archived | None) -> Discard:
+def _discard(
+    copy: Copy,
+    disposal: Disposal,
+    reason: Reason,
+    needed: Archived | None,
+    offsite: RemoteCopy | None = None,
+) -> Discard:
+    """The step; `offsite` is the copy that must be good when this one goes."""
+    if copy.tree is Tree.OFFSITE:
+        offsite = copy.offsite
     sharers = tuple(sharer.clip for sharer in copy.sharers)
-    return Discard(copy.clip, copy.tree, disposal, reason, copy.source, copy.identity, needed, sharers)
+    return Discard(
+        copy.clip, copy.tree, disposal, reason, copy.source, copy.identity, needed, sharers, offsite
+    )
+
+
+def _counted(copy: Copy, policy: CleanupPolicy, now: datetime) -> RemoteCopy | None:
+    """The off-site copy, if it counts as a copy of the clip: it was verified, and lately.
+
+    A time that is yet to come says that some clock was wrong, and so nothing of when it was verified.
+    """
+    found, within = copy.offsite, policy.offsite_counts
+    if found is None or found.verified is None or within is None:
+        return None
+    return found if now - within < found.verified <= now else None
 
 
 def _barrier(
@@ -273,14 +308,18 @@ def _source(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
 
 
 def _archive(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
-    clip = copy.clip
-    if not policy.clean_output or policy.spares(copy.made_by):
+    if policy.spares(copy.made_by):
         return _IN_POLICY
-    if latest_time(clip) > now - policy.of(clip.camera).archive_age:
-        if _is_quiet_and_old(copy, policy, now):
-            return _discard(copy, policy.disposal, Reason.QUIET_ARCHIVE_AGE, None)
+    limits, time = policy.of(copy.clip.camera), latest_time(copy.clip)
+    if policy.clean_output and time <= now - limits.archive_age:
+        return _discard(copy, policy.disposal, Reason.ARCHIVE_AGE, None)
+    if policy.clean_output and _is_quiet_and_old(copy, policy, now):
+        return _discard(copy, policy.disposal, Reason.QUIET_ARCHIVE_AGE, None)
+    if limits.archive_age_offsite is None or time > now - limits.archive_age_offsite:
         return _IN_POLICY
-    return _discard(copy, policy.disposal, Reason.ARCHIVE_AGE, None)
+    if copy.is_picture or (counted := _counted(copy, policy, now)) is None:
+        return _IN_POLICY
+    return _discard(copy, policy.disposal, Reason.ARCHIVE_AGE_OFFSITE, None, counted)
 
 
 def _is_quiet_and_old(copy: Copy, policy: CleanupPolicy, now: datetime) -> bool:
@@ -298,9 +337,11 @@ def _trash(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
     clip = copy.clip
     if copy.since is None or copy.since > now - policy.of(clip.camera).trash_age:
         return _IN_POLICY
-    if copy.archived is None and not copy.given_up:
-        return Stay(Reason.LAST_COPY, copy.remark or "its archive does not exist or does not count")
-    return _discard(copy, Disposal.DELETE, Reason.TRASH_AGE, None if copy.given_up else copy.archived)
+    if copy.given_up or copy.archived is not None:
+        return _discard(copy, Disposal.DELETE, Reason.TRASH_AGE, None if copy.given_up else copy.archived)
+    if (counted := _counted(copy, policy, now)) is not None:
+        return _discard(copy, Disposal.DELETE, Reason.TRASH_AGE, None, counted)
+    return Stay(Reason.LAST_COPY, copy.remark or "its archive does not exist or does not count")
 
 
 def decide_picture(

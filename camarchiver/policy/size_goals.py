@@ -83,12 +83,12 @@ def loses(copy: Copy) -> bool:
 
     A file in the trash was given up before, and a damaged archive is no copy.
     """
-    if copy.is_picture or copy.damage or copy.tree is Tree.TRASH:
+    if copy.is_picture or copy.damage or copy.tree in (Tree.TRASH, Tree.OFFSITE):
         return False
     return copy.tree is Tree.ARCHIVE or copy.archived is None
 
 
-_STAGE = {Tree.TRASH: 0, Tree.SOURCE: 1, Tree.ARCHIVE: 2}
+_STAGE = {Tree.TRASH: 0, Tree.SOURCE: 1, Tree.ARCHIVE: 2, Tree.OFFSITE: 2}
 
 
 def order_key(step: Discard | Tidy) -> tuple[int, float, str]:

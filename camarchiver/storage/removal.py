@@ -136,6 +136,15 @@ def remove(root: Path, relative: str, fingerprint: Fingerprint, to: Place | None
     return Removed(place, os.fspath(to.root / place), freed)
 
 
+def remove_unfinished(root: Path, relative: str) -> None:
+    """Remove what dead runs left of their copies to `relative`. The caller holds the clip's lock.
+
+    Raises as `remove`.
+    """
+    for staged in anchored.unfinished(root, relative):
+        remove(root, staged, fingerprint_of((root / staged).lstat()), None)
+
+
 def remove_sidecars(clip: Clip, place: Callable[[str], Place | None]) -> Followed:
     """Remove a clip's pictures, to the `place` of each path below the clip's root.
 

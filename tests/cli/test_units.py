@@ -288,12 +288,13 @@ class TestHelpPages:
             ):
                 continue
             seen.append(name)
+            first = ["x:y" for each in command.params if isinstance(each, click.Argument) and each.required]
             for words in (["/a"], ["-C", "/a"], ["--directory", "/a"], ["/a", "-C", "/a"]):
                 own = click.Context(command, parent=context.parent, info_name=name)
-                command.parse_args(own, list(words))
+                command.parse_args(own, [*first, *words])
                 assert own.params["directory"] == Path("/a"), (name, words)
             with pytest.raises(click.UsageError, match="DIRECTORY is given twice: /a and -C /b"):
-                command.parse_args(click.Context(command, info_name=name), ["/a", "-C", "/b"])
+                command.parse_args(click.Context(command, info_name=name), [*first, "/a", "-C", "/b"])
         assert {"archive", "status", "config names", "doctor", "verify"} <= set(seen)
 
     def test_an_option_that_commands_share_has_one_letter(self) -> None:

@@ -55,6 +55,8 @@ class Proxy:
         self._closed = threading.Event()
         self.met = 0
         """How often the fault happened."""
+        self.passed = {True: 0, False: 0}
+        """Bytes that came through, upward and downward."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -73,6 +75,13 @@ class Proxy:
             self._fault = fault
             self._left, self._times = (fault.after, fault.times) if fault else (0, 0)
             self.met = 0
+
+    def await_met(self, seconds: float) -> bool:
+        """Wait until the fault happened; False if it did not in that time."""
+        deadline = time.monotonic() + seconds
+        while not self.met and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return bool(self.met)
 
     def close(self) -> None:
         """Leave nobody listening, and reset every connection."""
@@ -129,6 +138,7 @@ class Proxy:
     def _through(self, data: bytes, upward: bool) -> bytes | None:
         """What comes through of some bytes; None if the connection is cut."""
         with self._lock:
+            self.passed[upward] += len(data)
             fault = self._fault
             if fault is None or fault.upward is not upward or self._times == 0:
                 return data

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Label, Tree
+from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Label, RemoteCopy, Tree
 from camarchiver.domain.clocks import Clocks, is_doubtful, latest_time, parse_clock
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import Failure, FolderFacts, Memory, Restored
@@ -355,6 +355,19 @@ def trusting_names(copy: Copy) -> Copy:
 
 
 ARCHIVES_TOO = replace(KEEPING, clean_output=True)
+OFFSITE = replace(
+    KEEPING,
+    offsite_counts=timedelta(days=30),
+    limits=replace(KEEPING.limits, archive_age_offsite=timedelta(days=20)),
+)
+
+
+def an_offsite_copy(verified: float | None = 1.0) -> RemoteCopy:
+    """An off-site copy that was verified so many days ago."""
+    at = None if verified is None else NOW - timedelta(days=verified)
+    return RemoteCopy("b2:cameras", "a.0123456789ab.mp4", "a.mp4", 300, "0123456789ab", at)
+
+
 HARD = replace(KEEPING, limits=replace(KEEPING.limits, max_age_hard=timedelta(days=35)))
 
 
@@ -499,6 +512,85 @@ class TestRetention:
     )
     def test_by_age(self, copy: Copy, policy: CleanupPolicy, answer: str) -> None:
         assert told(copy, policy) == answer
+
+    @pytest.mark.parametrize(
+        ("copy", "policy", "answer"),
+        [
+            (a_copy(Tree.ARCHIVE, age=25, offsite=an_offsite_copy()), OFFSITE, "trash archive-age-offsite"),
+            (a_copy(Tree.ARCHIVE, age=19, offsite=an_offsite_copy()), OFFSITE, "keep in-policy"),
+            (
+                a_copy(Tree.ARCHIVE, age=25, offsite=an_offsite_copy(29.9)),
+                OFFSITE,
+                "trash archive-age-offsite",
+            ),
+            (a_copy(Tree.ARCHIVE, age=25, offsite=an_offsite_copy(30)), OFFSITE, "keep in-policy"),
+            (a_copy(Tree.ARCHIVE, age=25, offsite=an_offsite_copy(-0.1)), OFFSITE, "keep in-policy"),
+            (a_copy(Tree.ARCHIVE, age=25, offsite=an_offsite_copy(None)), OFFSITE, "keep in-policy"),
+            (a_copy(Tree.ARCHIVE, age=25), OFFSITE, "keep in-policy"),
+            (
+                a_copy(Tree.ARCHIVE, age=25, offsite=an_offsite_copy()),
+                replace(OFFSITE, offsite_counts=None),
+                "keep in-policy",
+            ),
+            (a_copy(Tree.ARCHIVE, age=25, offsite=an_offsite_copy()), KEEPING, "keep in-policy"),
+            (
+                a_copy(Tree.ARCHIVE, age=25, offsite=an_offsite_copy(), is_picture=True),
+                OFFSITE,
+                "keep in-policy",
+            ),
+            (
+                a_copy(Tree.ARCHIVE, age=25, offsite=an_offsite_copy(), damage="wrong-hash"),
+                OFFSITE,
+                "keep damaged",
+            ),
+            (
+                a_copy(Tree.ARCHIVE, age=25, offsite=an_offsite_copy(), made_by="r"),
+                replace(OFFSITE, spared_run="r"),
+                "keep in-policy",
+            ),
+            (
+                a_copy(Tree.ARCHIVE, age=40, offsite=an_offsite_copy()),
+                replace(OFFSITE, clean_output=True),
+                "trash archive-age",
+            ),
+            (a_copy(Tree.TRASH, archived=False, offsite=an_offsite_copy()), OFFSITE, "delete trash-age"),
+            (a_copy(Tree.TRASH, archived=False, offsite=an_offsite_copy(31)), OFFSITE, "keep last-copy"),
+            (a_copy(Tree.TRASH, archived=False, offsite=an_offsite_copy()), KEEPING, "keep last-copy"),
+            (a_copy(archived=False, offsite=an_offsite_copy()), OFFSITE, "keep unarchived"),
+            (a_copy(Tree.OFFSITE, age=36, offsite=an_offsite_copy()), HARD, "delete max-age-hard"),
+            (a_copy(Tree.OFFSITE, age=36, offsite=an_offsite_copy(None)), HARD, "delete max-age-hard"),
+            (a_copy(Tree.OFFSITE, age=34, offsite=an_offsite_copy()), HARD, "keep in-policy"),
+            (a_copy(Tree.OFFSITE, age=60, mtime_off=10), HARD, "keep clock-doubtful"),
+        ],
+    )
+    def test_with_offsite_copies(self, copy: Copy, policy: CleanupPolicy, answer: str) -> None:
+        assert told(copy, policy) == answer
+
+    @pytest.mark.parametrize("tree", [Tree.ARCHIVE, Tree.TRASH])
+    def test_a_last_local_copy_goes_only_with_the_copy_that_must_be_verified_again(self, tree: Tree) -> None:
+        copy = a_copy(tree, archived=False, offsite=an_offsite_copy())
+        step = cleanup_rules.decide(copy, OFFSITE, Memory(), {}, NOW)
+        assert isinstance(step, Discard)
+        assert (step.archived, step.offsite) == (None, copy.offsite)
+
+    def test_a_copy_in_the_trash_whose_archive_is_here_needs_no_remote(self) -> None:
+        step = cleanup_rules.decide(a_copy(Tree.TRASH, offsite=an_offsite_copy()), OFFSITE, Memory(), {}, NOW)
+        assert isinstance(step, Discard)
+        assert step.archived is not None
+        assert step.offsite is None
+
+    def test_a_held_copy_stays_in_the_remote(self) -> None:
+        copy = a_copy(Tree.OFFSITE, age=36, offsite=an_offsite_copy())
+        hold = Hold("h", copy.clip.start, copy.clip.start + timedelta(minutes=1))
+        assert told(copy, HARD, holds=(hold,)) == "keep held"
+        assert (
+            told(
+                a_copy(Tree.ARCHIVE, age=25, offsite=an_offsite_copy()),
+                OFFSITE,
+                holds=(Hold("h", NOW - timedelta(days=26), NOW),),
+            )
+            == "keep held"
+        )
 
     def test_what_is_held_restored_or_newest_stays(self) -> None:
         copy = a_copy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -41,6 +41,15 @@ def plan(pipeline: Pipeline, damaged: Iterable[Expected], stop: Stop) -> Archive
         stop.event.is_set,
     )
     return planner.plan(damaged)
+
+
+def without(planned: ArchivePlan, archives: Collection[str]) -> ArchivePlan:
+    """The plan for all but these archives, which are repaired in another way."""
+    left = tuple(kept for kept in planned.left if kept.relative not in archives)
+    tally = Tally()
+    for step in (*planned.steps, *left):
+        tally.add(step)
+    return replace(planned, totals=tally.totals(), left=left, problems=tuple(_problems(left)))
 
 
 class RepairPlanner:
@@ -138,7 +147,7 @@ class RepairPlanner:
         return Keep(self._trees.archive, expected.archive, reason, size, camera, start, detail)
 
 
-def _problems(left: list[Keep]) -> Iterator[Problem]:
+def _problems(left: Sequence[Keep]) -> Iterator[Problem]:
     if left:
         words = f"{count_of(len(left), 'damaged archive')} can't be repaired: {shown(left[0].path)}"
         more = f" and {len(left) - 1:,} more" if len(left) > 1 else ""

@@ -261,6 +261,7 @@ def archive(**chosen: Any) -> int:
     trash. DIRECTORY is /camera unless given.
     """
     from camarchiver.cli.conventions import conventions
+    from camarchiver.cli.offsite_options import offsite_access
     from camarchiver.cli.retention_options import RetentionOptions
     from camarchiver.cli.runs.archive import ArchiveOptions, run_archive
 
@@ -276,7 +277,8 @@ def archive(**chosen: Any) -> int:
     for name in (*of_cleanup, "cleanup", "offsite", "trust_names"):
         del chosen[name]
     pages = page_afterwards(context, chosen)
-    options_ = ArchiveOptions(**chosen, cleanup=policy, offsite=offsite, page=pages)
+    access = offsite_access(context) if policy is not None else None
+    options_ = ArchiveOptions(**chosen, cleanup=policy, access=access, offsite=offsite, page=pages)
     return run_archive(options_, conventions(context))
 
 

@@ -117,6 +117,7 @@ def cleanup(context: click.Context, /, **chosen: Any) -> int:
     for name in ("outbox", "keep_days", "max_storage"):
         if is_on_command_line(context, name):
             raise UsageError(f"--{name.replace('_', '-')} is for a recorder", hint="add its --spool DIR")
+    from camarchiver.cli.offsite_options import offsite_access
     from camarchiver.cli.retention_options import RetentionOptions
     from camarchiver.cli.runs.cleanup import CleanupOptions, run_cleanup
 
@@ -126,6 +127,7 @@ def cleanup(context: click.Context, /, **chosen: Any) -> int:
         policy=retention.policy(context, free=chosen["free"]),
         sidecar=retention.sidecar,
         run=_run_options(chosen),
+        offsite=offsite_access(context),
     )
     return run_cleanup(cleanup_options, conventions(context))
 

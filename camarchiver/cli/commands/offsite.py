@@ -9,8 +9,14 @@ import click
 
 from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.help_page import HelpGroup
-from camarchiver.cli.offsite_options import remote_options, verify_option, what_option
-from camarchiver.cli.options import consent_options, general_options, option, options, tree_options
+from camarchiver.cli.offsite_options import reach_options, remote_options, verify_option, what_option
+from camarchiver.cli.options import (
+    consent_options,
+    general_options,
+    option,
+    options,
+    tree_options,
+)
 from camarchiver.cli.selection_options import cameras_option, exclude_option
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import Duration, Percent, When
@@ -165,6 +171,41 @@ def verify(context: click.Context, /, **chosen: Any) -> int:
 
 def _place(chosen: dict[str, Any]) -> TreeOptions:
     return TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"])
+
+
+@offsite.command(
+    name="restore-all",
+    short_help="Bring everything back on an empty machine.",
+    examples=(
+        ("camarchiver offsite restore-all b2:cameras /camera --dry-run", "what there is at the remote"),
+        ("camarchiver offsite restore-all b2:cameras /camera", "archives and journal on a new disk"),
+        ("camarchiver offsite restore-all /mnt/disk /camera -y", "from what plain rclone copied to a disk"),
+    ),
+    codes=_CODES,
+)
+@click.argument("remote")
+@tree_options
+@reach_options
+@consent_options
+@general_options
+@with_channels
+def restore_all(**chosen: Any) -> int:
+    """Bring every archive at REMOTE back into an empty DIRECTORY, and make the journal anew.
+
+    It needs nothing but the remote: the manifests there say which archives there are, and what was known of
+    them. Each archive gets its name only if it has the BLAKE2b that its manifest has. Interrupted, it goes on
+    when it is run again.
+    """
+    from camarchiver.cli.conventions import conventions
+    from camarchiver.cli.runs.restore_all import RestoreAllOptions, run_restore_all
+    from camarchiver.offsite.rclone import backends
+    from camarchiver.offsite.rclone.remote import RcloneSettings
+
+    place = TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"])
+    backends.check(chosen["remote"])
+    rclone = RcloneSettings(chosen["remote"], chosen["rclone"], chosen["bandwidth"])
+    restore_options = RestoreAllOptions(place, rclone, _run_options(chosen))
+    return run_restore_all(restore_options, conventions(click.get_current_context()))
 
 
 def _run_options(chosen: dict[str, Any]) -> RunOptions:

@@ -9,10 +9,12 @@ import click
 from camarchiver.cli import completions
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import HelpCommand
+from camarchiver.cli.offsite_options import offsite_access
 from camarchiver.cli.options import json_option, option, options, with_place
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import CameraName, Moment, When
 from camarchiver.errors import UsageError
+from camarchiver.runtime.clock import now
 
 selection_options = options(
     click.argument("paths", nargs=-1, type=click.Path(path_type=Path)),
@@ -34,6 +36,16 @@ selection_options = options(
     click.option(
         "--until", type=When(), help="Only clips that start before this; a bare date includes that day."
     ),
+    click.option(
+        "--at",
+        type=When(),
+        help="Only clips that show this day, minute or second.",
+    ),
+    click.option(
+        "--from-offsite",
+        is_flag=True,
+        help="Bring archives back from their off-site copies, not from the trash.",
+    ),
     click.option("--list", "list_only", is_flag=True, help="List what could be restored; restore nothing."),
     click.option("-n", "--dry-run", is_flag=True, help="The same as --list."),
     option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask."),
@@ -52,7 +64,10 @@ selection_options = options(
             "camarchiver restore -C /camera --run 20260504T011500-3f9a1c",
             "everything that one run moved to the trash",
         ),
-        ("camarchiver restore -C /camera --camera front --since 2026-05-03 --list", "what could be restored"),
+        (
+            "camarchiver restore -C /camera --from-offsite --camera front --at '2026-05-03 14:20'",
+            "the archive of the clip that shows that minute, from its off-site copy",
+        ),
     ),
 )
 @selection_options
@@ -64,6 +79,8 @@ def restore(
     camera: str,
     since: Moment | None,
     until: Moment | None,
+    at: Moment | None,
+    from_offsite: bool,
     list_only: bool,
     dry_run: bool,
     no_confirm: bool,
@@ -75,22 +92,29 @@ def restore(
     PATHS are clips, folders or quoted patterns such as '2026/05/03/*front*', given by their original path,
     their path in the trash or the path of their archive, each also relative to its root. Nothing is ever
     overwritten. `archive` leaves a restored clip alone for a week, unless it is given --no-skip.
+
+    With --from-offsite it reads the copies of archives that are gone, or are known to be damaged, from the
+    remote of [offsite], and each gets its place only if it has the BLAKE2b that the journal knows.
     """
     from camarchiver.cleanup.restore import Selection
-    from camarchiver.cli.runs.restore import run_restore
+    from camarchiver.cli.runs.restore import run_offsite_restore, run_restore
     from camarchiver.cli.runs.template import RunOptions
 
-    if not (paths or run or camera or since or until or list_only):
+    if not (paths or run or camera or since or until or at or list_only):
         raise UsageError(
             "nothing is selected", hint="name PATHS, --run or --camera; --list shows what there is"
         )
-    zone = place.zone()
+    context, zone = click.get_current_context(), place.zone()
     selection = Selection(
         paths,
         run,
         camera,
         since.start.replace(tzinfo=zone) if since else None,
         (until.end if until.whole_day else until.start).replace(tzinfo=zone) if until else None,
+        at.range(now(zone)) if at else None,
     )
     run_options = RunOptions(dry_run=list_only or dry_run, no_confirm=no_confirm, as_json=as_json)
-    return run_restore(selection, place, run_options, conventions(click.get_current_context()))
+    if from_offsite:
+        access = offsite_access(context)
+        return run_offsite_restore(selection, place, run_options, conventions(context), access)
+    return run_restore(selection, place, run_options, conventions(context))

@@ -87,9 +87,11 @@ def verify(**chosen: Any) -> int:
     the lowest priority, and continues where an earlier run with the same options was interrupted.
 
     --repair shows a plan and asks. It encodes as `archive` would here, moves damaged files to the trash,
-    and leaves sources and trashed copies where they are.
+    and leaves sources and trashed copies where they are. Archives that no local copy can mend come back from
+    their off-site copies, if [offsite] names a remote.
     """
     from camarchiver.cli.commands.queries.why import archive_options
+    from camarchiver.cli.offsite_options import offsite_access
     from camarchiver.cli.runs.verify import VerifyOptions, verify_session
     from camarchiver.state.verify_checkpoint import Asked
 
@@ -103,6 +105,7 @@ def verify(**chosen: Any) -> int:
         place=TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"]),
         asked=Asked(since.start.date() if since else None, chosen["sample"], chosen["full"], chosen["known"]),
         encoding=lambda: archive_options(context, chosen["directory"], *words),
+        access=lambda: offsite_access(context),
         **{name: chosen[name] for name in (*named, "as_json", "quiet", "verbose")},
     )
     return verify_session(session, conventions(context))

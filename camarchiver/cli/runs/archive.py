@@ -30,6 +30,7 @@ from camarchiver.runtime.signals import Stop
 from camarchiver.state import run_history, volume_marker
 
 if TYPE_CHECKING:
+    from camarchiver.cleanup.offsite_copies import OffsiteAccess
     from camarchiver.cli.runs.page import PageTask
     from camarchiver.media.encoder_probe import EncoderRequest
     from camarchiver.offsite.executor import TransferSettings
@@ -97,6 +98,8 @@ class ArchiveOptions:
     verbose: bool
     cleanup: CleanupPolicy | None
     """What the cleanup afterwards keeps; None for no cleanup."""
+    access: OffsiteAccess | None = None
+    """How that cleanup reaches off-site copies."""
     offsite: OffsiteRun | None = None
     """The off-site copies that are made afterwards."""
     page: PageTask | None = None
@@ -284,8 +287,13 @@ def _cleanup_task(
     """The cleanup that follows; it leaves alone what this same run has made."""
     from camarchiver.cli.runs.cleanup import CleanupOptions, cleanup_task
 
+    assert options.access is not None
     own = CleanupOptions(
-        options.place(), replace(policy, spared_run=pipeline.run.id), options.sidecar, options.run()
+        options.place(),
+        replace(policy, spared_run=pipeline.run.id),
+        options.sidecar,
+        options.run(),
+        options.access,
     )
     return cleanup_task(own, conventions)
 

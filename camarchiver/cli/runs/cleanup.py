@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,12 +10,15 @@ from functools import partial
 from camarchiver.archive import recovery
 from camarchiver.archive.source_removal import SidecarPolicy
 from camarchiver.cleanup import executor, planner
+from camarchiver.cleanup.offsite_copies import OffsiteAccess, offsite_copies
 from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
 from camarchiver.cli.session import TreeOptions, log_of, pointless, run_locked
 from camarchiver.domain.conventions import Conventions
+from camarchiver.domain.report import Outcome, Report
 from camarchiver.output import cleanup_text
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import CleanupPolicy
+from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import volume_marker
 
@@ -28,6 +31,7 @@ class CleanupOptions:
     policy: CleanupPolicy
     sidecar: str
     run: RunOptions
+    offsite: OffsiteAccess
 
 
 def run_cleanup(options: CleanupOptions, conventions: Conventions) -> int:
@@ -44,13 +48,20 @@ def cleanup_task(options: CleanupOptions, conventions: Conventions) -> RunTask:
 
     @contextmanager
     def planned(_: Stop) -> Iterator[Ready]:
-        plan = planner.plan(pipeline, options.policy, list_all=options.run.lists_all)
+        plan = planner.plan(
+            pipeline, options.policy, list_all=options.run.lists_all, remote=options.offsite.label
+        )
+
+        def execute(stop: Stop, shown: Display, report: Callable[[Outcome], None]) -> Report:
+            with offsite_copies(pipeline, options.offsite) as offsite:
+                return executor.execute(
+                    pipeline, plan, sidecars, offsite, stop=stop, display=shown, on_outcome=report
+                )
+
         yield ready_plan(
             plan,
             pipeline.run.id,
-            lambda stop, shown, report: executor.execute(
-                pipeline, plan, sidecars, stop=stop, display=shown, on_outcome=report
-            ),
+            execute,
             lines=lambda: cleanup_text.plan_lines(plan, verbose=options.run.verbose),
             report_lines=cleanup_text.report_lines,
             odd=lambda: tuple(f"note: {note}" for note in plan.notes),

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
-from camarchiver.cleanup import restore, restore_misses
+from camarchiver.cleanup import offsite_restore, restore, restore_misses
+from camarchiver.cleanup.offsite_copies import OffsiteAccess
 from camarchiver.cleanup.restore import Selection
 from camarchiver.cli.paths import in_trees
 from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
 from camarchiver.cli.session import TreeOptions, log_of, run_locked
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.steps import Restore
+from camarchiver.offsite.rclone import backends
+from camarchiver.offsite.rclone import remote as remotes
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime import formatting
+from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stop
 
 
@@ -57,6 +64,66 @@ def _task(selection: Selection, place: TreeOptions, options: RunOptions, convent
         log_file=log_of(pipeline.trees),
         consent="restore",
     )
+
+
+def run_offsite_restore(
+    selection: Selection,
+    place: TreeOptions,
+    options: RunOptions,
+    conventions: Conventions,
+    access: OffsiteAccess,
+) -> int:
+    """Run `restore --from-offsite` and return its exit code."""
+    return conduct("restore", options, lambda: _offsite_task(selection, place, options, conventions, access))
+
+
+def _offsite_task(
+    selection: Selection,
+    place: TreeOptions,
+    options: RunOptions,
+    conventions: Conventions,
+    access: OffsiteAccess,
+) -> RunTask:
+    backends.check(access.rclone.remote)
+    pipeline = Pipeline(place.trees(), place.zone(), "restore", conventions)
+    paths = tuple(in_trees(_below(path, access.label), pipeline.trees) for path in selection.paths)
+    run = restore_misses.whole_run_id(pipeline, selection.run) if selection.run else ""
+    selection = replace(selection, paths=paths, run=run)
+
+    @contextmanager
+    def planned(_: Stop) -> Iterator[Ready]:
+        plan = offsite_restore.plan(pipeline, selection, access.label)
+        offsite_restore.check(pipeline, plan, access.label)
+
+        def execute(stop: Stop, shown: Display, report: Callable[[Outcome], None]) -> Report:
+            with remotes.opened(access.rclone) as remote:
+                return offsite_restore.execute(
+                    pipeline, plan, remote, stop=stop, display=shown, on_outcome=report
+                )
+
+        yield ready_plan(
+            plan,
+            pipeline.run.id,
+            execute,
+            lines=lambda: (f"{_line(step)}  from {access.label}" for step in plan.steps),
+            question=f"Restore {formatting.count_of(len(plan.steps), 'archive')} from {access.label}?",
+            always_reports=True,
+        )
+
+    return RunTask(
+        "restore",
+        pipeline.run.id,
+        planned,
+        lock=partial(run_locked, pipeline),
+        log_file=log_of(pipeline.trees),
+        consent="restore",
+    )
+
+
+def _below(path: Path, remote: str) -> Path:
+    """A path below the archive for one that begins with the remote, as plans and reports print it."""
+    text = os.fspath(path)
+    return Path(text.removeprefix(remote).lstrip("/")) if text.startswith(remote) else path
 
 
 def _line(step: Restore) -> str:

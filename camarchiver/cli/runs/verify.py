@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +13,36 @@ import click
 
 from camarchiver.archive import executor, recovery
 from camarchiver.archive.again import repair
+from camarchiver.archive.executor import FurtherRestores
+from camarchiver.cleanup import offsite_restore
+from camarchiver.cleanup.offsite_copies import OffsiteAccess
+from camarchiver.cleanup.offsite_restore import OffsiteRestorer
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import TreeOptions, agreed, may_ask, running, show, write
 from camarchiver.domain.conventions import Conventions
+from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.report import Outcome, Report
-from camarchiver.domain.steps import DAMAGED
-from camarchiver.errors import Problem, UsageError
+from camarchiver.domain.steps import DAMAGED, Restore
+from camarchiver.errors import CamarchiverError, Problem, UsageError
 from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.media import ffmpeg_find
 from camarchiver.monitoring.channels import Channels
 from camarchiver.monitoring.run_events import RunEvents, RunPart, open_run_events
 from camarchiver.naming.patterns import Names
+from camarchiver.offsite.rclone import remote as remotes
 from camarchiver.output import checks_text, json_document
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
-from camarchiver.policy.archive_rules import ArchivePlan
+from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy
 from camarchiver.queries.verify import Verified, Verifier, VerifyFinding, task_for
 from camarchiver.runtime import signals
 from camarchiver.runtime.formatting import count_of, shown
-from camarchiver.runtime.progress import display
+from camarchiver.runtime.progress import Display, display
 from camarchiver.state import findings, volume_marker
 from camarchiver.state.findings_log import FindingsLog
 from camarchiver.state.verify_checkpoint import Asked
-from camarchiver.storage import linux
+from camarchiver.storage import linux, removal
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,8 @@ class VerifyOptions:
     verbose: bool
     encoding: Callable[[], ArchiveOptions]
     """How `archive` would encode here."""
+    access: Callable[[], OffsiteAccess]
+    """How off-site copies are reached."""
 
     @property
     def prints_progress(self) -> bool:
@@ -69,7 +78,7 @@ class _Done:
 
     found: Verified
     result: Report
-    plan: ArchivePlan | None
+    plan: Plan[Any, ArchivePolicy] | None
     dry_run: bool
 
     def document(self) -> Iterator[str]:
@@ -184,11 +193,15 @@ def _verified(
 
 def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopping: signals.Stop) -> _Done:
     """The result of the repair; in a dry run, what it would do."""
-    damaged = (each.expected for each in found.findings if each.expected is not None)
-    encoding = options.encoding()
+    damaged = [each.expected for each in found.findings if each.expected is not None]
+    encoding, access = options.encoding(), options.access()
     execution = encoding.execution()
-    prepared = executor.prepare(repair.plan(pipeline, damaged, stopping), encoding.request(), execution)
-    plan = prepared.plan
+    planned = repair.plan(pipeline, damaged, stopping)
+    # The off-site copy is the last source: reading it may cost money, and takes long.
+    back = offsite_restore.repairs(pipeline, damaged, planned.left, access.label)
+    planned = repair.without(planned, {step.relative for step in back}) if back else planned
+    prepared = executor.prepare(planned, encoding.request(), execution)
+    plan = _with_copies(prepared.plan, back)
     on_terminal = sys.stderr.isatty() and options.prints_progress
     asks = bool(plan.steps) and may_ask() and not (options.no_confirm or options.dry_run)
     flaws = {each.expected.archive: str(each.flaw) for each in found.findings if each.expected is not None}
@@ -214,7 +227,7 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
             return _remaining(found, pipeline, [archive for archive in damaged if archive not in left])
 
         # Two names of one file share an archive, which only one step may move aside at a time.
-        jobs = 1 if any(step.clip.links > 1 for step in plan.steps) else execution.jobs
+        jobs = 1 if any(step.clip.links > 1 for step in prepared.plan.steps) else execution.jobs
         execution = replace(execution, jobs=jobs)
         result = executor.execute(
             pipeline,
@@ -223,11 +236,38 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
             stop=stopping,
             display=bar,
             on_outcome=report_outcome,
+            further=FurtherRestores(back, partial(_brought_back, pipeline, access, back, stopping, bar)),
             remaining=remaining,
         )
     if options.prints_progress and (on_terminal or result.outcomes):
         show(text_output.report_lines(result, already_printed=not on_terminal))
     return _Done(found, result, plan, options.dry_run)
+
+
+def _with_copies(plan: ArchivePlan, back: Sequence[Restore]) -> Plan[Any, ArchivePolicy]:
+    """The plan with the steps from off-site copies, for showing."""
+    shown_plan: Plan[Any, ArchivePolicy] = plan
+    steps, tally = (*plan.steps, *back), Tally()
+    for step in (*steps, *plan.left):
+        tally.add(step)
+    return replace(shown_plan, steps=steps, totals=tally.totals())
+
+
+def _brought_back(
+    pipeline: Pipeline,
+    access: OffsiteAccess,
+    steps: Sequence[Restore],
+    stop: signals.Stop,
+    bar: Display,
+) -> Iterator[Outcome]:
+    """What came of the steps from off-site copies; a remote that can't be used fails each of them."""
+    if not steps:
+        return
+    try:
+        with remotes.opened(access.rclone) as remote:
+            yield from OffsiteRestorer(pipeline, remote, stop, bar).run(steps)
+    except CamarchiverError as error:
+        yield from (removal.outcome_of(step, error) for step in steps)
 
 
 def _remaining(found: Verified, pipeline: Pipeline, damaged: Iterable[str]) -> tuple[Problem, ...]:

@@ -17,6 +17,7 @@ from camarchiver.cli.commands.cleanup import cleanup
 from camarchiver.cli.commands.queries.find import not_found
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
+from camarchiver.cli.offsite_options import offsite_access
 from camarchiver.cli.options import CONFIG_FILE, json_option, option, options, with_place
 from camarchiver.cli.paths import in_trees
 from camarchiver.cli.retention_options import RetentionOptions
@@ -139,7 +140,8 @@ def _preview(
     try:
         volume_marker.check_both(pipeline.trees)
         policy = cleanup_policy(context, place.directory)
-        plan = planner.plan(pipeline, policy, list_all=False, asked=asked)
+        remote = offsite_access(context).label
+        plan = planner.plan(pipeline, policy, list_all=False, asked=asked, remote=remote)
     except CamarchiverError as error:
         return CleanupPreview({}, stopped=error.message)
     steps = {step.path: step for each in (plan.steps, plan.left) for step in each if step.path in asked}
@@ -157,7 +159,8 @@ def archive_policy(context: click.Context, directory: Path, zone: tzinfo, *words
 def archive_options(context: click.Context, directory: Path, *words: str) -> ArchiveOptions:
     """The options of `archive DIRECTORY`, from config files, environment and more `words`."""
     chosen = _parsed(archive, context, directory, words).params
-    return _filled(ArchiveOptions, {**chosen, "cleanup": None, "page": None, "channels": None})
+    of_runs = {"cleanup": None, "access": None, "page": None, "channels": None}
+    return _filled(ArchiveOptions, {**chosen, **of_runs})
 
 
 def cleanup_policy(context: click.Context, directory: Path) -> CleanupPolicy:

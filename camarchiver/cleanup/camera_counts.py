@@ -1,0 +1,90 @@
+"""Counts what a cleanup's walk finds of each camera, for the brakes and the goals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from camarchiver.domain.clip import Tree
+from camarchiver.domain.clocks import is_doubtful
+from camarchiver.policy.cleanup_rules import Copy
+from camarchiver.policy.safety_brakes import CameraTotals
+from camarchiver.policy.size_goals import loses
+
+
+@dataclass(slots=True)
+class _Camera:
+    """What the walk found of one camera."""
+
+    size: int = 0
+    """Bytes in all trees; a file with several names counts once."""
+    newest: datetime | None = None
+    """The start of its newest clip whose time is not in doubt."""
+    doubtful: datetime | None = None
+    totals: CameraTotals = field(default_factory=CameraTotals)
+
+    @property
+    def last(self) -> datetime | None:
+        """The start of its newest clip."""
+        return self.newest or self.doubtful
+
+
+class CameraCounts:
+    """Everything that was found so far."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+        self._cameras: dict[str, _Camera] = {}
+        self._linked: set[tuple[int, int]] = set()
+        self.roots: dict[int, Path] = {}
+        """By device (`st_dev`): a root with files on it."""
+
+    def see(self, copy: Copy) -> None:
+        """Count what the brakes and the goals need to know about all files."""
+        clip = copy.clip
+        device, inode, size, _ = clip.fingerprint
+        if (seen := self._cameras.get(clip.camera)) is None:
+            seen = self._cameras[clip.camera] = _Camera()
+        if device not in self.roots:
+            self.roots[device] = clip.root
+        if clip.links == 1:
+            seen.size += size
+        elif (device, inode) not in self._linked:
+            self._linked.add((device, inode))
+            seen.size += size
+        if copy.tree is Tree.TRASH or copy.is_picture or copy.damage:
+            return
+        start = clip.recorded
+        # A doubtful time counts only for a camera that has no other.
+        if seen.newest is None or start > seen.newest:
+            if not is_doubtful(clip, self._now):
+                seen.newest = start
+            elif seen.doubtful is None or start > seen.doubtful:
+                seen.doubtful = start
+        if loses(copy):
+            seen.totals.clips += 1
+            seen.totals.size += size
+
+    def lose(self, copy: Copy) -> None:
+        """Count a clip that a step loses."""
+        totals = self._cameras[copy.clip.camera].totals
+        totals.lost_clips += 1
+        totals.lost_size += copy.clip.fingerprint.size
+
+    def used_by(self, camera: str) -> int:
+        """Bytes of a camera's files."""
+        return self._cameras[camera].size if camera in self._cameras else 0
+
+    def sure(self) -> dict[str, datetime]:
+        """The newest clip of each camera that has one whose time is not in doubt."""
+        return {name: seen.newest for name, seen in self._cameras.items() if seen.newest}
+
+    def newest(self) -> dict[str, datetime]:
+        """The newest clip of each camera."""
+        return {name: seen.last for name, seen in self._cameras.items() if seen.last}
+
+    def totals(self) -> Mapping[str, CameraTotals]:
+        """What is there of each camera, and what the plan loses."""
+        return {name: seen.totals for name, seen in self._cameras.items()}

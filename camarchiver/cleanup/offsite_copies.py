@@ -1,0 +1,116 @@
+"""Verifies and removes the off-site copies that a cleanup's steps name; the first one starts rclone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from camarchiver.domain.clip import RemoteCopy, Tree
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.steps import CheckCopy, Discard
+from camarchiver.errors import CamarchiverError, ConfigError
+from camarchiver.offsite.rclone import backends
+from camarchiver.offsite.rclone import remote as remotes
+from camarchiver.offsite.rclone.remote import RcloneSettings, Remote
+from camarchiver.offsite.rclone.trouble import RemoteError, Trouble
+from camarchiver.offsite.verification import CopyVerifier, VerifyMethod
+from camarchiver.pipeline import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class OffsiteAccess:
+    """How off-site copies are reached and compared."""
+
+    rclone: RcloneSettings
+    verify: VerifyMethod = VerifyMethod.AUTO
+
+    @property
+    def label(self) -> str:
+        """The remote as the journal names it; empty if there is none."""
+        return backends.label(self.rclone.remote) if self.rclone.remote else ""
+
+
+class NotGood(CamarchiverError):
+    """An off-site copy is not what the journal says of it, so the local copy stays."""
+
+    code = "offsite"
+
+
+class OffsiteCopies:
+    """The off-site copies of one run; every method raises CamarchiverError or OSError."""
+
+    def __init__(self, pipeline: Pipeline, access: OffsiteAccess, open_: ExitStack) -> None:
+        """What is opened is closed with `open_`."""
+        self._pipeline = pipeline
+        self._access = access
+        self._open = open_
+        self._remotes: dict[str, Remote | CamarchiverError] = {}
+
+    def prove(self, step: Discard) -> None:
+        """Compare the copy that will be the clip's last one with the archive's BLAKE2b, and journal that.
+
+        The caller holds the clip's lock. Raises NotGood if the copy is missing or differs.
+        """
+        copy = _copy_of(step)
+        remote = self._remote(copy.remote)
+        # The remote's own hash can only be compared with the bytes of the very archive.
+        archive = step.clip.root if step.tree is Tree.ARCHIVE and step.relative == copy.archive else None
+        checked = _checked(step, copy)
+        verdict = CopyVerifier(remote, self._access.verify).verify(checked, archive)
+        journal, writer = self._pipeline.journal, self._pipeline.writer
+        if verdict.flaw is not None:
+            journal.append(writer.copy_lost(checked, copy.remote, verdict.flaw, verdict.detail))
+            raise NotGood(
+                f"it stays, because its off-site copy {copy.path} is lost: {verdict.detail}",
+                hint="camarchiver offsite sync copies it again",
+            )
+        journal.append(writer.copy_verified(checked, copy.remote, verdict.how))
+
+    def remove(self, step: Discard) -> None:
+        """Remove the copy of a step in `Tree.OFFSITE`, and journal that. The caller holds the clip's lock."""
+        copy = _copy_of(step)
+        remote = self._remote(copy.remote)
+        remote.delete(copy.name)
+        if remote.stat(copy.name) is not None:
+            raise RemoteError(Trouble.REFUSED, f"{copy.path} is still there after it was deleted")
+        line = self._pipeline.writer.copy_lost(_checked(step, copy), copy.remote, Reason.MAX_AGE_HARD)
+        self._pipeline.journal.append(line)
+
+    def _remote(self, label: str) -> Remote:
+        """A remote by its name in the journal; one that could not be opened once is not tried again."""
+        if label not in self._remotes:
+            self._remotes[label] = self._opened(label)
+        found = self._remotes[label]
+        if isinstance(found, CamarchiverError):
+            raise found
+        return found
+
+    def _opened(self, label: str) -> Remote | CamarchiverError:
+        access = self._access.rclone
+        settings = access if label == self._access.label else replace(access, remote=label)
+        try:
+            return self._open.enter_context(remotes.opened(settings))
+        except (RemoteError, ConfigError) as error:
+            return error
+
+
+@contextmanager
+def offsite_copies(pipeline: Pipeline, access: OffsiteAccess) -> Iterator[OffsiteCopies]:
+    """The off-site copies for one run; what was started for them ends with the block."""
+    with ExitStack() as open_:
+        yield OffsiteCopies(pipeline, access, open_)
+
+
+def _copy_of(step: Discard) -> RemoteCopy:
+    assert step.offsite is not None
+    return step.offsite
+
+
+def _checked(step: Discard, copy: RemoteCopy) -> CheckCopy:
+    """The same copy as a step of `offsite verify`, for the verifier and the journal."""
+    root = step.clip.root
+    folder, _, name = copy.archive.rpartition("/")
+    print_of = step.clip.fingerprint._replace(size=copy.size)
+    clip = step.clip._replace(root=root, folder=folder, name=name, fingerprint=print_of, place="")
+    return CheckCopy(clip, step.reason, step.source, step.identity, copy.digest, copy.name)

@@ -1,0 +1,258 @@
+"""Brings every archive back on an empty machine, by the manifests at the remote alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+
+from msgspec.structs import replace
+
+from camarchiver.domain.clip import Clip, Fingerprint, RemoteCopy, Tree
+from camarchiver.domain.plan import Plan, Tally
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Report, Result
+from camarchiver.domain.steps import Restore
+from camarchiver.errors import CamarchiverError, Problem, UsageError
+from camarchiver.journal.event import EventKind, JournalEvent
+from camarchiver.offsite import manifest, names
+from camarchiver.offsite.fetch import fetched, has_bytes
+from camarchiver.offsite.rclone.remote import Remote
+from camarchiver.offsite.rclone.trouble import ENDS_RUN, RemoteError
+from camarchiver.pipeline import Pipeline
+from camarchiver.runtime.external_sort import SealedSequence
+from camarchiver.runtime.formatting import count_of, shown
+from camarchiver.runtime.progress import Display
+from camarchiver.runtime.signals import Stop
+from camarchiver.state import volume_marker
+from camarchiver.storage import anchored, atomic, removal
+
+MARK = "restored-from"
+"""The file of the state folder that names the remote from which the journal was made."""
+
+READS = 3
+"""Tries to read one manifest: its name says whether what arrived is whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestCopy:
+    """One archive that a manifest names."""
+
+    made: JournalEvent
+    """The line that says it was made."""
+    copied: JournalEvent
+    """The newest line about its copy."""
+
+
+class Manifests:
+    """The manifests at one remote."""
+
+    def __init__(self, remote: Remote) -> None:
+        """Lists them. Raises RemoteError."""
+        self._remote = remote
+        self._names: dict[date, list[tuple[str, str]]] = {}
+        for found in remote.listing(names.MANIFESTS, recursive=True):
+            if (read := names.read_manifest(found.name)) is not None:
+                self._names.setdefault(read[0], []).append((found.name, read[1]))
+        self.problems: list[str] = []
+        """What is wrong with those that could not be read."""
+        self.of_day = lru_cache(maxsize=4)(self._of_day)
+
+    @property
+    def days(self) -> list[date]:
+        """The days of footage, the newest first."""
+        return sorted(self._names, reverse=True)
+
+    def _of_day(self, day: date) -> dict[str, ManifestCopy]:
+        """The newest content of each archive of a day, by its path below the archive root.
+
+        A day has a manifest for each state of it. What was removed since is in none that came later, but in
+        older ones, so that some of the copies may be gone.
+        """
+        found: dict[str, ManifestCopy] = {}
+        for name, digits in self._names.get(day, ()):
+            for copy in _pairs(self._read(name, digits)):
+                archive = copy.made.archive or ""
+                known = found.get(archive)
+                if known is None or (copy.made.at, copy.copied.at) > (known.made.at, known.copied.at):
+                    found[archive] = copy
+        return found
+
+    def _read(self, name: str, digits: str) -> list[JournalEvent]:
+        problem = ""
+        for _ in range(READS):
+            text = bytearray()
+            try:
+                self._remote.read(name, text.extend)
+                return manifest.parse(bytes(text), digits)
+            except RemoteError as error:
+                if error.trouble in ENDS_RUN:
+                    raise
+                problem = error.message
+            except ValueError as error:
+                problem = f"{name}: {error}"
+        if problem not in self.problems:
+            self.problems.append(problem)
+        return []
+
+
+def _pairs(lines: list[JournalEvent]) -> Iterator[ManifestCopy]:
+    """The copies that the lines of a manifest describe, as far as their names may be those of archives."""
+    made: dict[tuple[str, str], JournalEvent] = {}
+    for line in lines:
+        if not line.archive or not line.archive_blake2b or any(p[:1] == "." for p in line.archive.split("/")):
+            continue
+        key = line.archive, line.archive_blake2b
+        if line.event in (EventKind.ARCHIVED, EventKind.ADOPTED):
+            made[key] = line
+        elif line.object and line.event in (EventKind.COPIED, EventKind.COPY_VERIFIED) and key in made:
+            yield ManifestCopy(made[key], line)
+
+
+RestoreAllPlan = Plan[Restore, str]
+"""Its policy is the remote."""
+
+
+def check_empty(pipeline: Pipeline) -> None:
+    """Refuse trees with a journal of their own. Raises UsageError."""
+    if pipeline.journal.days() and not (pipeline.trees.state / MARK).exists():
+        raise UsageError(
+            f"{pipeline.trees.archive} has a journal: it is not empty",
+            hint="name an empty DIRECTORY; single archives come back with camarchiver restore --from-offsite",
+        )
+
+
+def plan(pipeline: Pipeline, manifests: Manifests, remote: str) -> RestoreAllPlan:
+    """One step for each archive that a manifest names; reads the manifests and changes nothing.
+
+    Raises RemoteError if the remote is gone.
+    """
+    tally = Tally()
+
+    def steps() -> Iterator[Restore]:
+        for day in manifests.days:
+            for archive, copy in sorted(manifests.of_day(day).items()):
+                step = _step(pipeline, archive, copy, remote)
+                tally.add(step)
+                yield step
+
+    sealed = SealedSequence(steps(), key=lambda step: (-step.start.timestamp(), step.relative))
+    problems = tuple(_problems(manifests))
+    return Plan(
+        "restore-all", pipeline.trees, pipeline.started, remote, tally.totals(), sealed, (), problems=problems
+    )
+
+
+def _problems(manifests: Manifests) -> Iterator[Problem]:
+    if manifests.problems:
+        count = count_of(len(manifests.problems), "manifest")
+        words = f"{count} can't be read, such as {shown(manifests.problems[0])}"
+        yield Problem(
+            "manifest", words, "rclone copy brings back what no manifest names: see docs/offsite.md"
+        )
+
+
+def _step(pipeline: Pipeline, archive: str, copy: ManifestCopy, remote: str) -> Restore:
+    made, line = copy.made, copy.copied
+    folder, _, name = archive.rpartition("/")
+    size = line.archive_size or 0
+    clip = Clip(
+        pipeline.trees.archive,
+        folder,
+        name,
+        made.camera,
+        made.start,
+        Fingerprint(-1, -1, size, made.archive_mtime_ns or made.source_mtime_ns or 0),
+        duration=made.duration,
+    )
+    found = RemoteCopy(remote, line.object or "", archive, size, line.archive_blake2b or "")
+    identity = made.source_size or 0, made.source_mtime_ns or 0
+    return Restore(clip, "", {}, Reason.RESTORE_ASKED, made.source, identity, Tree.ARCHIVE, found)
+
+
+def execute(
+    pipeline: Pipeline,
+    planned: RestoreAllPlan,
+    manifests: Manifests,
+    remote: Remote,
+    *,
+    stop: Stop,
+    display: Display,
+    on_outcome: Callable[[Outcome], None],
+) -> Report:
+    """Carry out a plan; `on_outcome` gets every outcome as it comes."""
+    volume_marker.mark(pipeline.trees)
+    atomic.write_text(pipeline.trees.state / MARK, f"{remote.label}\n")
+    restorer = _EmptyMachine(pipeline, manifests, remote, stop)
+    outcomes: list[Outcome] = []
+    for step in planned.steps:
+        if stop:
+            break
+        outcome = restorer.perform(step)
+        outcomes.append(outcome)
+        display.done(step.size)
+        on_outcome(outcome)
+    return pipeline.report(planned, tuple(outcomes), stop)
+
+
+class _EmptyMachine:
+    """Restores archives with their lines in a new journal."""
+
+    def __init__(self, pipeline: Pipeline, manifests: Manifests, remote: Remote, stop: Stop) -> None:
+        self._pipeline = pipeline
+        self._trees = pipeline.trees
+        self._manifests = manifests
+        self._remote = remote
+        self._stop = stop
+        self._ended_by: RemoteError | None = None
+
+    def perform(self, step: Restore) -> Outcome:
+        """What came of one step."""
+        if self._ended_by is not None:
+            return removal.outcome_of(step, self._ended_by)
+        try:
+            with self._stop.busy(step.relative), removal.locked(self._trees, step.source):
+                return self._locked(step)
+        except RemoteError as error:
+            if error.trouble in ENDS_RUN:
+                self._ended_by = error
+            return removal.outcome_of(step, error)
+        except (OSError, CamarchiverError) as error:
+            return removal.outcome_of(step, error)
+
+    def _locked(self, step: Restore) -> Outcome:
+        copy, target = step.offsite, step.path
+        assert copy is not None
+        anchored.make_folder(step.clip.root, step.clip.folder, model=self._trees.source)
+        removal.remove_unfinished(step.clip.root, step.relative)
+        if has_bytes(target, copy):
+            atomic.sync_file(target)
+            atomic.fsync_folder(target.parent)
+            return self._done(step, copy, "it was back already")
+        if os.path.lexists(target):
+            return Outcome(step, Result.SKIPPED, Reason.TAKEN, f"{target} is another file")
+        written_ns = step.clip.fingerprint.mtime_ns
+        with fetched(self._remote, copy, target, written_ns, stopped=self._stop.event) as part:
+            atomic.publish(part, target)
+        return self._done(step, copy, f"from {copy.remote}")
+
+    def _done(self, step: Restore, copy: RemoteCopy, detail: str) -> Outcome:
+        """Journal what the manifest says, once, and that the copy was verified now."""
+        pipeline = self._pipeline
+        found = self._manifests.of_day(step.start.date()).get(copy.archive)
+        known = pipeline.journal.day(step.start.date()).ledger
+        if found is not None and copy.archive not in known.archives:
+            line = replace(found.copied, remote=copy.remote)
+            verified = replace(
+                line,
+                event=EventKind.COPY_VERIFIED,
+                at=pipeline.now(),
+                run=pipeline.run.id,
+                host=pipeline.run.host,
+                verified="read back",
+                seconds=None,
+            )
+            pipeline.journal.append(found.made, line, verified)
+        return Outcome(step, Result.DONE, step.reason, detail, os.fspath(step.path))
