@@ -117,7 +117,7 @@ class ArchivePublisher:
         """Publish a verified staged archive at `target`, or under a numbered name, and journal it."""
         clip = step.clip
         examiner, announce = self.adoption.encoder.examiner, work.note.staging_again
-        made = chapters.add(examiner, part, made, original.media.span, announce=announce, stop=work.stop)
+        made = chapters.add(examiner, part, made, original.media, announce=announce, stop=work.stop)
         # Where nobody knows which time is right, the archive keeps both: one in its name, one in its mtime.
         moment_ns = int(clip.recorded.timestamp() * 1_000_000_000)
         moment_ns = clip.written_ns if is_doubtful(clip, self._context.writer.now()) else moment_ns

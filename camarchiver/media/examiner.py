@@ -67,10 +67,10 @@ class Examiner:
             pictures = _unless_stopped(error)
         return verify(replace(facts, pictures=pictures))
 
-    def differs(self, archive: Path, other: Path) -> str:
+    def differs(self, archive: Path, other: Path, rotation: int) -> str:
         """How a second file differs from an archive in what it holds, apart from chapters; empty if not."""
         try:
-            return self.prober.differs(archive, other)
+            return self.prober.differs(archive, other, rotation)
         except ProbeError as error:
             return _unless_stopped(error)
 

@@ -71,11 +71,11 @@ def beat():
 begun = spent()
 for source, archive in json.load(sys.stdin):
     source, archive = Path(source), Path(archive)
-    original = parse_worker.answer("measure", source, (), beat)
-    encoded = parse_worker.answer("examine", archive, (), beat).media
+    original = parse_worker.answer("measure", source, (None,), beat)
+    encoded = parse_worker.answer("examine", archive, (None,), beat).media
     pairs = picture_rules.pairs(original, encoded)
     assert pairs
-    parse_worker.answer("compare", archive, (source, pairs), beat)
+    parse_worker.answer("compare", archive, (source, pairs, None), beat)
 print(json.dumps([begun, spent() - begun]))
 """
 
@@ -176,7 +176,7 @@ class Runs:
         jobs.mkdir()
         made = []
         for number, source in enumerate(camera_tree(self.clips, root / "camera")):
-            media = parse_worker.measure(source, lambda: None)
+            media = parse_worker.measure(source, None, lambda: None)
             container = media_encoders.container_for(media, media_encoders.EncodeSettings())
             made.append(root / f"{number:02}.{container}")
             # As long as ours, whose hash stands in it.

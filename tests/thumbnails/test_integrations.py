@@ -203,20 +203,24 @@ class TestSecondFile:
         ("options", "flaw"),
         [
             (("-c", "copy"), ""),
-            (("-c", "copy", "-t", "15"), "streams or times"),
-            (("-c", "copy", "-an"), "streams or times"),
+            (("-c", "copy", "-t", "15"), "streams, packets or times"),
+            (("-c", "copy", "-an"), "streams, packets or times"),
             (("-c", "copy", "-metadata", "comment=other"), "tag comment"),
-            (("-c:v", "libx264", "-g", "30", "-bf", "0", "-c:a", "copy"), "packets"),
-            (("-c:v", "copy", "-c:a", "copy", "-bsf:a", "noise=amount=200"), "packets"),
+            (("-c:v", "libx264", "-g", "30", "-bf", "0", "-c:a", "copy"), "streams, packets or times"),
+            (("-c:v", "copy", "-c:a", "copy", "-bsf:a", "noise=amount=200"), "streams, packets or times"),
         ],
     )
     def test_whatever_differs_is_seen(
         self, archive: Path, other: Callable[..., Path], options: tuple[str, ...], flaw: str
     ) -> None:
         with Prober() as prober:
-            found = prober.differs(archive, other(*options))
+            found = prober.differs(archive, other(*options), 0)
         assert flaw in found
         assert bool(found) == bool(flaw)
+
+    def test_a_lost_rotation_is_seen(self, archive: Path, other: Callable[..., Path]) -> None:
+        with Prober() as prober:
+            assert "rotation" in prober.differs(archive, other("-c", "copy"), 90)
 
 
 class TestMissing:

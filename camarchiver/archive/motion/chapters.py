@@ -14,6 +14,7 @@ from camarchiver.domain.report import ArchiveMethod, EncodeResult
 from camarchiver.errors import cause
 from camarchiver.media import transcoder
 from camarchiver.media.examiner import Examiner
+from camarchiver.media.info import Media
 from camarchiver.media.parsing.prober import ProbeError
 from camarchiver.runtime.signals import Stopper
 from camarchiver.storage import atomic
@@ -34,12 +35,12 @@ def add(
     examiner: Examiner,
     part: Staged,
     made: EncodeResult,
-    seconds: float,
+    media: Media,
     *,
     announce: Callable[[Path], None],
     stop: Stopper,
 ) -> EncodeResult:
-    """Give a verified staged archive of `seconds` its chapters, if something moves in it.
+    """Give a verified staged archive its chapters, if something moves in it; `media` is its source's.
 
     They are written into a second file. It takes the first one's place only if all its packets, their times,
     and the streams are those of the first. Otherwise the archive stays as it is: without chapters.
@@ -50,9 +51,10 @@ def add(
         return made
     if part.path.suffix not in CONTAINERS:
         return made
+    rotation = media.video.rotation
     try:
         with atomic.staged(part.path, announce=announce) as second:
-            if problem := _write(examiner, part, second, metadata(motion, seconds), stop):
+            if problem := _write(examiner, part, second, metadata(motion, media.span), rotation, stop):
                 _log.info("%s: without chapters: %s", part.path.name, problem)
                 return made
             size = second.path.stat().st_size
@@ -64,12 +66,12 @@ def add(
     return replace(made, encoding=replace(made.encoding, bytes_after=size))
 
 
-def _write(examiner: Examiner, part: Staged, second: Staged, text: str, stop: Stopper) -> str:
+def _write(examiner: Examiner, part: Staged, second: Staged, text: str, rotation: int, stop: Stopper) -> str:
     """Write the file with chapters; what speaks against it, empty if nothing does."""
     finished = transcoder.run(examiner.ffmpeg, arguments(part.path, second.path, text), stop=stop)
     if finished.returncode or finished.stderr:
         return next(iter(finished.stderr), f"ffmpeg ended with {finished.returncode}")
-    return examiner.differs(part.path, second.path)
+    return examiner.differs(part.path, second.path, rotation)
 
 
 def arguments(source: Path, target: Path, text: str) -> tuple[str, ...]:

@@ -89,9 +89,12 @@ class Prober:
         """Decode these frames of both files and say how they differ; raises `ProbeError`."""
         return cast(Pictures, self._ask("compare", archive, source, pairs, raw_rate))
 
-    def differs(self, one: Path, other: Path) -> str:
-        """How the streams, packets, times or tags of two files differ; empty if not. Raises `ProbeError`."""
-        return cast(str, self._ask("differs", one, other))
+    def differs(self, one: Path, other: Path, rotation: int) -> str:
+        """How the streams, packets, times or tags of two files differ; empty if not. Raises `ProbeError`.
+
+        `rotation` is that of the first file, in degrees.
+        """
+        return cast(str, self._ask("differs", one, other, rotation))
 
     def close(self) -> None:
         """End the worker; a call under way in another thread raises `ProbeError` (`stopped`)."""

@@ -154,17 +154,23 @@ def _grids(
         return pictures.grids(opened, places, beat, look_ahead=look_ahead, raw_rate=raw_rate)
 
 
-def differs(one: Path, other: Path, beat: Beat) -> str:
-    """How two files differ in what they hold, chapters aside; empty if they do not."""
-    ours, theirs = (replace(measure(path, None, beat), other_streams=()) for path in (one, other))
-    lost = [key for key, value in ours.tags.items() if key != "encoder" and theirs.tags.get(key) != value]
-    if lost:
-        return f"the tag {lost[0]} differs"
-    if replace(ours, tags={}) != replace(theirs, tags={}):
-        return "its streams or times differ"
+def differs(one: Path, other: Path, rotation: int, beat: Beat) -> str:
+    """How two files differ in what they hold, chapters aside; empty if they do not.
+
+    `rotation` is that of the first file's picture. Only a decoded frame has it, so that of an upright picture
+    is not looked for: a copy may lose a rotation, it does not make one.
+    """
     with _opened(one, _UNDECODED) as first, _opened(other, _UNDECODED) as second:
+        there = second.metadata
+        lost = [key for key, value in first.metadata.items() if key != "encoder" and there.get(key) != value]
+        if lost:
+            return f"the tag {lost[0]} differs"
         if stream_digests(first, beat) != stream_digests(second, beat):
-            return "its packets differ"
+            return "its streams, packets or times differ"
+    if rotation:
+        with _opened(other) as second:
+            frame = next(second.decode(_first_video(second)))
+            return "" if round(frame.rotation) % 360 == rotation else "its rotation differs"
     return ""
 
 
