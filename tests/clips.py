@@ -58,3 +58,5 @@ FFMPEGS = {
     "system": shutil.which("ffmpeg") or "",
 }
 FRAMES = 15
+FOOTAGE = Path(__file__).resolve().parents[2] / "shared" / "footage"
+"""Labelled clips, where there are any: folders with clips and an `events.json`."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -20,7 +22,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Result
 from camarchiver.state import thumbnails
 from camarchiver.state.thumbnails import StripKey
-from tests.clips import FFMPEGS
+from tests.clips import FFMPEGS, FOOTAGE
 from tests.commands import START, Command, Put, archive, journal
 from tests.yards import Yard, cleanup_policy
 
@@ -252,6 +254,53 @@ MOVING = ClipMotion((MotionSpan(1, 3, ("gate",)), MotionSpan(5, 9)))
 SHORT = ClipMotion((MotionSpan(1, 2, ("door", "gate")),), unsure=True)
 QUIET = ClipMotion()
 UNSURE = ClipMotion(unsure=True)
+
+
+def labelled() -> Iterator[tuple[Path, bool]]:
+    """Each labelled clip, and whether something happens in it."""
+    for folder in ("motion", "motion2"):
+        events = FOOTAGE / folder / "events.json"
+        if events.is_file():
+            for each in json.loads(events.read_text()).values():
+                yield events.parent / each["file"], bool(each["events"])
+
+
+class TestRecall:
+    """No clip in which something happens counts as quiet."""
+
+    NOISY = "-f lavfi -i smptebars=s=320x240:r=15:d=22,noise=alls=3:allf=t:all_seed=1"
+    BRIEF = (
+        '-f lavfi -i "smptebars=s=320x240:r=15:d=22[b];testsrc2=s=30x60:r=15:d=22[o];[b][o]overlay='
+        "x='500*(t-12)':y=90:enable='between(t,12,12.6)',noise=alls=3:allf=t:all_seed=1\""
+    )
+    """Somebody crosses the picture in half a second, between two keyframes of the archive."""
+
+    @pytest.mark.parametrize("codec", ["av1", "h264"])
+    def test_half_a_second_between_two_keyframes_is_seen(self, put: Put, tree: Path, codec: str) -> None:
+        put(f"{NAME}.mp4", f"{self.BRIEF} {LARGE}")
+        assert archive(tree, "--codec", codec).returncode == 0
+        motion = motion_of(tree)
+        assert motion != {}
+        if codec == "av1":
+            (span,) = motion["spans"]
+            assert (span["start"], span["end"]) == pytest.approx((12, 12.6), abs=0.3)
+
+    def test_noise_alone_is_quiet(self, put: Put, tree: Path) -> None:
+        put(f"{NAME}.mp4", f"{self.NOISY} {LARGE}")
+        assert archive(tree).returncode == 0
+        assert motion_of(tree) == {}
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(not FOOTAGE.is_dir(), reason="there are no labelled clips on this machine")
+    @pytest.mark.parametrize(("clip", "happens"), [*labelled()], ids=lambda value: getattr(value, "stem", ""))
+    def test_of_the_labelled_clips(self, tree: Path, clip: Path, happens: bool) -> None:
+        copy = tree / f"{NAME}{clip.suffix}"
+        copy.parent.mkdir(parents=True)
+        shutil.copyfile(clip, copy)
+        os.utime(copy, (START, START))
+        assert archive(tree).returncode == 0
+        (line,) = [each for each in journal(tree) if each["event"] == "archived"]
+        assert not (happens and line["motion"] == {})
 
 
 class TestFinding:

@@ -155,6 +155,15 @@ class TestLook:
         corners = [gray[10, 10], gray[-10, 10], gray[-10, -10], gray[10, -10]]
         assert [bool(value > 200) for value in corners] == [at == corner for at in range(4)]
 
+    @pytest.mark.parametrize("codec", ["libx264", "libx265 -x265-params log-level=error"])
+    def test_frames_that_the_decoder_delays_have_their_times(self, make_clip: MakeClip, codec: str) -> None:
+        encoder = f"-c:v {codec} -preset ultrafast -g 30 -bf 3"
+        looked = examine(make_clip(f"-f lavfi -i {WALK} {encoder}")).looked
+        assert looked.strip is not None
+        assert (looked.strip.times[0], looked.strip.times[-1]) == (0, 18)
+        assert looked.motion is not None
+        assert max(looked.strip.scores, key=lambda score: score.area).at == pytest.approx(10, abs=2)
+
     def test_pixels_that_are_not_square_become_square(self, make_clip: MakeClip) -> None:
         looked = examine(make_clip(f"-f lavfi -i {BACKGROUND} -vf setsar=4/3 {H264}")).looked
         assert looked.strip is not None

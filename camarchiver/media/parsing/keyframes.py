@@ -65,7 +65,7 @@ class Keyframes:
         finally:
             context.flush_buffers()
         for frame in frames:
-            self._look_at(frame)
+            self._look_at(frame, packet)
 
     def flaw(self, complaints: Complaints) -> str:
         """Why the pictures are not proved to be there; empty if they are."""
@@ -87,11 +87,11 @@ class Keyframes:
         self._header = header or self._header
         return is_first or is_other
 
-    def _look_at(self, frame: VideoFrame) -> None:
+    def _look_at(self, frame: VideoFrame, packet: Packet[Stream]) -> None:
         self._decoded += not frame.is_corrupt
         aspect = aspect_of(self._video.codec_context.sample_aspect_ratio)
         if self._look is not None:
-            self._look.look(frame, aspect)
+            self._look.look(frame, packet, aspect)
         looks = (f"{frame.width}x{frame.height}", f"a pixel aspect of {aspect}", frame.format.name)
         if not self._looks:
             self._looks = looks

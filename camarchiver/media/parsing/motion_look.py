@@ -65,14 +65,16 @@ class MotionLook:
             self._times.append(float(packet.pts * packet.time_base))
             self._sizes.append(packet.size)
 
-    def look(self, frame: VideoFrame, aspect: Fraction) -> None:
-        """Look at a keyframe; `aspect` is the width of its pixels relative to their height.
+    def look(self, frame: VideoFrame, packet: Packet[Stream], aspect: Fraction) -> None:
+        """Look at the frame of a keyframe; `aspect` is the width of its pixels relative to their height.
 
         A failure costs the pictures and the score, never the verdict on the file.
         """
-        if frame.pts is None or frame.time_base is None or self._note:
+        # A frame that the decoder yields only at its end has no time of its own.
+        moment = packet.dts if packet.pts is None else packet.pts
+        if moment is None or self._note:
             return
-        at = float(frame.pts * frame.time_base)
+        at = float(moment * packet.time_base)
         try:
             small = self._scaled(frame, aspect)
             self._keep(at, small)
