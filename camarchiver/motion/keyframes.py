@@ -12,10 +12,16 @@ import numpy as np
 from camarchiver.domain.motion import View
 from camarchiver.motion.changes import PictureChange
 from camarchiver.motion.clip_motion import KeyframeChange
-from camarchiver.motion.detector import CHOICE, DIFFERENCE, MOST, SMALL
+from camarchiver.motion.detector import CHOICE, DIFFERENCE, MOST
 from camarchiver.motion.events import Rules
 from camarchiver.motion.planes import Blob, Cells, Luma, Plane, blobs, in_cells, median, normalised, smooth
 from camarchiver.motion.view import areas
+
+NOISE = 0.3
+"""Difference, relative to local contrast, of most cells of two pictures that show different things.
+
+Infrared noise, rain and switched lights make 0.02 to 0.12 of it, another picture 0.8.
+"""
 
 
 class KeyframeDetector:
@@ -50,11 +56,12 @@ class KeyframeDetector:
         assert self._watched is not None
         start, end = before[2], now[2]
         difference = in_cells(cv2.absdiff(now[1], before[1]))
-        moving = difference > DIFFERENCE * self._rules.contrast * (median(difference) + 0.02)
-        if moving.mean() > MOST:
+        usual = median(difference)
+        moving = difference > DIFFERENCE * self._rules.contrast * (usual + 0.02)
+        if usual > NOISE or moving.mean() > MOST:
             return KeyframeChange(start, end, 0.0, 0.0, unsure=True)
         least = self._watched.size * self._rules.min_area / 100
-        suspects = blobs(moving & self._watched, least=max(1, round(SMALL * least)))
+        suspects = blobs(moving & self._watched, least=max(1, ceil(least)))
         if not suspects:
             return KeyframeChange(start, end, 0.0, 0.0)
         came, went = PictureChange(now[0], before[0]), PictureChange(before[0], now[0])

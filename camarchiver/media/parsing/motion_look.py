@@ -86,14 +86,9 @@ class MotionLook:
     def _scaled(self, frame: VideoFrame, aspect: Fraction) -> VideoFrame:
         self._rotation = round(frame.rotation) % 360
         height = max(2, 2 * round(WIDTH * frame.height / (frame.width * aspect) / 2))
+        # The detector sees brightness in the range of the recording, as it does in `record`.
         return self._scaler.reformat(
-            frame,
-            WIDTH,
-            height,
-            "yuvj420p",
-            interpolation=Interpolation.AREA,
-            dst_color_range=ColorRange.JPEG,
-            threads=1,
+            frame, WIDTH, height, "yuv420p", interpolation=Interpolation.AREA, threads=1
         )
 
     def end(self, media: Media) -> Looked:
@@ -102,12 +97,16 @@ class MotionLook:
         if not chosen or self._note:
             return Looked(note=self._note)
         try:
-            jpeg, width, height = _strip([small for _, small in chosen], self._rotation)
+            shown = [self._in_full_range(small) for _, small in chosen]
+            jpeg, width, height = _strip(shown, self._rotation)
         except av.FFmpegError as error:
             return Looked(note=cause(error))
         times = tuple(round(at, 3) for at, _ in chosen)
         strip = ThumbnailStrip(width, height, times, _scores(self._changes, media.start))
         return Looked(strip, jpeg, self._motion(media) if self._detector is not None else None)
+
+    def _in_full_range(self, small: VideoFrame) -> VideoFrame:
+        return self._scaler.reformat(small, format="yuvj420p", dst_color_range=ColorRange.JPEG, threads=1)
 
     def _keep(self, at: float, small: VideoFrame) -> None:
         if self._seen % self._every == 0:
