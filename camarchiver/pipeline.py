@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter, RunId
 from camarchiver.naming.patterns import Names
 from camarchiver.runtime import clock
-from camarchiver.state import findings, holds, restored, run_history, volume_marker
+from camarchiver.state import clock_corrections, findings, holds, restored, run_history, volume_marker
 from camarchiver.state.failures import Failures
 
 if TYPE_CHECKING:
@@ -58,7 +59,16 @@ class Pipeline:
         self.zone = zone
         self.started = started or self.now()
         self.run = RunId(run_id(self.started), command, socket.gethostname())
-        self.conventions = conventions
+        self._configured = conventions
+
+    @cached_property
+    def conventions(self) -> Conventions:
+        """What the config says about the trees, with the corrections of clocks for ranges of times."""
+        corrections = clock_corrections.read(self.trees.state)
+        if not corrections:
+            return self._configured
+        clocks = replace(self._configured.clocks, corrections=corrections)
+        return replace(self._configured, clocks=clocks)
 
     def now(self) -> datetime:
         """This moment in the configured zone."""

@@ -24,6 +24,7 @@ _SECTIONS = {
         "cleanup": "Remove what the policy no longer keeps.",
         "restore": "Bring clips back from the trash.",
         "hold": "Keep a time range from being removed.",
+        "clock": "Correct a camera's clock for a time range.",
         "verify": "Check the archive against the journal.",
         "offsite": "Keep verified copies of archives in other storage.",
     },

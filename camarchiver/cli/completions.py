@@ -50,6 +50,15 @@ def cameras(context: click.Context) -> Iterator[tuple[str, str]]:
 
 
 @_completer
+def corrections(context: click.Context) -> Iterator[tuple[str, str]]:
+    """The ids of all corrections of clocks."""
+    from camarchiver.state import clock_corrections
+
+    for each in clock_corrections.read(_place(context).trees().state):
+        yield each.id, f"{each.camera}, {each.start:%Y-%m-%d %H:%M}: {each.word}"
+
+
+@_completer
 def holds(context: click.Context) -> Iterator[tuple[str, str]]:
     """The ids of all holds."""
     from camarchiver.state import holds as kept_holds

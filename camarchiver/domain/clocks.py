@@ -88,19 +88,41 @@ def _by_mtime(clip: Clip) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockCorrection:
+    """Which clock is right for the clips of one camera whose names lie between two moments."""
+
+    id: str
+    camera: str
+    start: datetime
+    end: datetime
+    """Exclusive."""
+    word: str
+    """As `parse_clock` reads it."""
+    clock: CameraClock
+    reason: str
+
+    def covers(self, clip: Clip) -> bool:
+        """Whether it is about this clip."""
+        return clip.camera == self.camera and self.start <= clip.start < self.end
+
+
+@dataclass(frozen=True, slots=True)
 class Clocks:
-    """What the owner configured for the clocks of all cameras."""
+    """What the owner said of the clocks of all cameras."""
 
     cameras: Mapping[str, CameraClock] = field(default_factory=dict)
     names_everywhere: bool = False
     """Whether the times in the names are right for every camera without a word of its own."""
+    corrections: tuple[ClockCorrection, ...] = ()
+    """For ranges of times, oldest first: the newest one that covers a clip counts, before `cameras`."""
 
     def __bool__(self) -> bool:
-        return bool(self.cameras) or self.names_everywhere
+        return bool(self.cameras) or self.names_everywhere or bool(self.corrections)
 
     def applied(self, clip: Clip) -> Clip:
         """The clip, with the time of its recording if the owner corrected its clock."""
-        own = self.cameras.get(clip.camera)
+        covering = (each.clock for each in reversed(self.corrections) if each.covers(clip))
+        own = next(covering, None) or self.cameras.get(clip.camera)
         if own is None:
             return clip._replace(corrected=clip.start) if self.names_everywhere else clip
         corrected = own.corrected(clip)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from msgspec.structs import replace
 
@@ -282,6 +282,10 @@ class JournalWriter:
             **fields,  # type: ignore[arg-type]  # the fields of the event, by name
         )
 
+    def clocks(self, what: EventKind, clips: Iterable[Clip], detail: str) -> None:
+        """The owner corrected the times of these clips, or took that back."""
+        self._journal.append(*(self._event(what, clip, detail=detail) for clip in clips))
+
     def swept(self, clip: Clip, staged: str) -> None:
         """A dead run's unfinished archive, or its copy of a file that still exists, was removed."""
         self._write(EventKind.SWEPT, clip, detail=f"unfinished {staged}")
@@ -318,9 +322,12 @@ class JournalWriter:
             detail=detail or None,
         )
 
-    def _write(
+    def _write(self, what: EventKind, clip: Clip, **fields: Any) -> None:
+        self._journal.append(self._event(what, clip, **fields))
+
+    def _event(
         self, what: EventKind, clip: Clip, *, archived: Archived | None = None, **fields: object
-    ) -> None:
+    ) -> JournalEvent:
         if archived is not None:
             fields |= {
                 "duration": archived.duration,
@@ -331,20 +338,18 @@ class JournalWriter:
                 "unencoded": archived.unencoded or None,
                 "motion": archived.motion,
             }
-        self._journal.append(
-            JournalEvent(
-                event=what,
-                at=self.now(),
-                run=self.run.id,
-                host=self.run.host,
-                source=clip.relative,
-                start=clip.start,
-                camera=clip.camera,
-                source_size=clip.fingerprint.size,
-                source_mtime_ns=clip.fingerprint.mtime_ns,
-                recorded=clip.corrected if clip.corrected != clip.start else None,
-                **fields,  # type: ignore[arg-type]  # the fields of Event, by name
-            )
+        return JournalEvent(
+            event=what,
+            at=self.now(),
+            run=self.run.id,
+            host=self.run.host,
+            source=clip.relative,
+            start=clip.start,
+            camera=clip.camera,
+            source_size=clip.fingerprint.size,
+            source_mtime_ns=clip.fingerprint.mtime_ns,
+            recorded=clip.corrected if clip.corrected != clip.start else None,
+            **fields,  # type: ignore[arg-type]  # the fields of Event, by name
         )
 
 

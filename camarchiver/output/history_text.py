@@ -75,7 +75,7 @@ def event_lines(
         if event.identity != last:
             yield _time(event.start, zone), _recorded(event, zone, again=last is not None)
             last = event.identity
-        words = _removal_words(event) or _event_words(event, damaged)
+        words = _removal_words(event) or _event_words(event, damaged, zone)
         yield _time(event.at, zone), f"{words}, by run {shown(event.run)} on {shown(event.host)}"
 
 
@@ -132,7 +132,7 @@ def _without_settled_intents(events: Sequence[JournalEvent]) -> Iterator[Journal
             yield event
 
 
-def _event_words(event: JournalEvent, damaged: Mapping[str, Damage]) -> str:
+def _event_words(event: JournalEvent, damaged: Mapping[str, Damage], zone: tzinfo) -> str:
     detail, where = _detail(event), shown(event.archive or "")
     match event.event:
         case "archived":
@@ -151,6 +151,11 @@ def _event_words(event: JournalEvent, damaged: Mapping[str, Damage]) -> str:
                     else f"verified: {verified}"
                 )
             return how + _motion_words(event) + detail
+        case "clock-corrected":
+            recorded = _time(event.recorded or event.start, zone)
+            return f"its camera's clock was corrected: recorded {recorded}{detail}"
+        case "clock-uncorrected":
+            return f"the correction of its camera's clock was taken back{detail}"
         case "found-damaged":
             return f"its archive {where} was found {shown(event.reason or 'damaged')}{detail}"
         case "found-sound":

@@ -16,6 +16,7 @@ from camarchiver.domain.steps import Step
 from camarchiver.errors import ExitCode, Problem, is_signal_code
 from camarchiver.output.json_fields import (
     camera_fields,
+    correction_fields,
     damage_fields,
     further_fields,
     outcome_fields,
@@ -30,6 +31,7 @@ from camarchiver.runtime.formatting import shown
 
 if TYPE_CHECKING:
     from camarchiver.doctor.findings import Finding
+    from camarchiver.domain.clocks import ClockCorrection
     from camarchiver.domain.hold import Hold
     from camarchiver.export.exporter import Exported
     from camarchiver.output.history_text import CleanupPreview
@@ -229,6 +231,12 @@ def held(found: Iterable[Hold], now: datetime, run: str = "") -> str:
         for each in found
     ]
     return _without_steps("hold", run, Status.DONE, ExitCode.DONE, {"holds": listed})
+
+
+def corrections(found: Iterable[ClockCorrection]) -> str:
+    """The document of `clock list`; adds `corrections`."""
+    listed = [correction_fields(each) for each in found]
+    return _without_steps("clock", "", Status.DONE, ExitCode.DONE, {"corrections": listed})
 
 
 def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camarchiver.domain.clip import Disposal, Trees
+from camarchiver.domain.clocks import ClockCorrection
 from camarchiver.domain.plan import FurtherStep, Total, action_of
 from camarchiver.domain.report import Outcome
 from camarchiver.domain.steps import Archive, Discard, Keep, Remove, Restore, Salvage, Step, Tidy
@@ -152,4 +153,16 @@ def further_fields(step: FurtherStep) -> dict[str, Any]:
         "command": f"{step.command} {step.options}",
         "bytes": step.size,
         "loses_footage": step.loses_footage,
+    }
+
+
+def correction_fields(each: ClockCorrection) -> dict[str, str]:
+    """A correction of a camera's clock for a range of times."""
+    return {
+        "id": each.id,
+        "camera": each.camera,
+        "from": each.start.isoformat(),
+        "to": each.end.isoformat(),
+        "clock": each.word,
+        "reason": each.reason,
     }

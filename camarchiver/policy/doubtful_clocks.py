@@ -17,7 +17,8 @@ _NAMED = 5
 
 REMEDY = (
     'say in the config file which clock is right: [camera.NAME] clock = "mtime", "names" or a correction such'
-    ' as "+26y3d"; or --trust-names, if the files of the whole tree lost their times'
+    ' as "+26y3d"; or for a range of times with camarchiver clock add; or --trust-names, if the files of the'
+    " whole tree lost their times"
 )
 
 

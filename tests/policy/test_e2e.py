@@ -129,6 +129,55 @@ class TestAClockThatFellBack:
         assert found["errors"][0]["message"].endswith(str(other))
 
 
+class TestACorrectedRange:
+    """`camarchiver clock`: the owner's word about some clips of a camera."""
+
+    def add(self, told: Command, tree: Path, *options: object, camera: str = "front") -> Any:
+        day = ("--from", "2000-01-01", "--to", "2000-01-01")
+        return told("clock", "add", "-C", tree, "--camera", camera, *day, "--clock", "mtime", *options)
+
+    def test_it_ends_the_doubt_and_is_journalled(
+        self, fell_back: Path, tree: Path, told: Command, real: datetime
+    ) -> None:
+        assert told("archive", tree, "--codec", "h264").returncode == 3
+        asked = self.add(told, tree)
+        assert (asked.returncode, "needs consent" in asked.stderr) == (2, True)
+        assert told("archive", tree, "--dry-run").returncode == 3, "nothing was changed"
+        added = self.add(told, tree, "--reason", "power failure", "-y")
+        assert added.returncode == 0
+        assert f"{FELL_BACK}: recorded {real - timedelta(seconds=2):%Y-%m-%d %H:%M}" in added.stderr
+        line = journal(tree)[-1]
+        assert (line["event"], line["source"]) == ("clock-corrected", FELL_BACK)
+        assert abs(datetime.fromisoformat(line["recorded"]) - real) < timedelta(minutes=1)
+        (listed,) = document(told, "clock", "list", "-C", tree)["corrections"]
+        assert (listed["camera"], listed["clock"], listed["reason"]) == ("front", "mtime", "power failure")
+        story = told("why", "-C", tree, FELL_BACK).stdout
+        assert "its camera's clock was corrected: recorded" in story and "power failure" in story
+        done = told("archive", tree)
+        assert (done.returncode, fell_back.exists()) == (0, False)
+        words = ("--from", f"{real:%Y-%m-%d}", "--to", f"{real:%Y-%m-%d}", "--reason", "theft")
+        assert "it covers 1 clip" in told("hold", "add", "-C", tree, *words).stderr
+
+    def test_it_can_be_taken_back(self, fell_back: Path, tree: Path, told: Command) -> None:
+        name = self.add(told, tree, "-y").stdout.split()[0]
+        assert decided(told, "archive", tree)[FELL_BACK] == "not-archived"
+        assert told("archive", tree, "--dry-run").returncode == 0
+        assert told("clock", "remove", "-C", tree, name).returncode == 2, "it asks"
+        assert told("clock", "remove", "-C", tree, name, "-y").returncode == 0
+        assert journal(tree)[-1]["event"] == "clock-uncorrected"
+        assert told("archive", tree, "--dry-run").returncode == 3
+        gone = told("clock", "remove", "-C", tree, name, "-y")
+        assert (gone.returncode, f"there is no correction {name}" in gone.stderr) == (2, True)
+
+    def test_one_that_covers_nothing_is_refused(self, fell_back: Path, tree: Path, told: Command) -> None:
+        for refused in (
+            self.add(told, tree, "-y", camera="fornt"),
+            self.add(told, tree, "-y", "--clock", "late"),
+        ):
+            assert refused.returncode == 2
+        assert document(told, "clock", "list", "-C", tree)["corrections"] == []
+
+
 class TestOtherClocks:
     def test_a_copied_tree_without_its_times_keeps_its_originals_until_the_names_are_trusted(
         self, put: Put, tree: Path, told: Command
