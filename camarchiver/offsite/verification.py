@@ -14,7 +14,8 @@ from camarchiver.offsite.rclone.remote import Remote
 from camarchiver.offsite.rclone.trouble import RemoteError, Trouble
 from camarchiver.storage import anchored
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
+"""Bytes that two hashes read one after the other from the processor's cache."""
 
 
 class VerifyMethod(StrEnum):
@@ -90,9 +91,10 @@ class CopyVerifier:
         own, proof = hashlib.new(kind), hashlib.blake2b()
         try:
             with anchored.open_file(archive, step.relative) as stream:
-                while block := stream.read(_BLOCK):
-                    own.update(block)
-                    proof.update(block)
+                block = memoryview(bytearray(_BLOCK))
+                while count := stream.readinto(block):
+                    own.update(block[:count])
+                    proof.update(block[:count])
         except (OSError, anchored.Stale):
             return None
         return own.hexdigest() if proof.hexdigest() == step.digest else None

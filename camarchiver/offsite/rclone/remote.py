@@ -39,6 +39,8 @@ _ALWAYS: Mapping[str, str] = {
     # Copies are verified by their BLAKE2b, or by a hash that is read afterwards.
     "RCLONE_IGNORE_CHECKSUM": "true",
     "RCLONE_S3_NO_HEAD": "true",
+    # Memory: files are read from a local disk, which needs no 16 MiB of buffer for each.
+    "RCLONE_BUFFER_SIZE": "256Ki",
     # Up to `ONE_PART` a server hashes the whole object; of larger ones rclone would store its own MD5.
     "RCLONE_S3_UPLOAD_CUTOFF": f"{backends_of.ONE_PART}B",
     "RCLONE_S3_DISABLE_CHECKSUM": "true",
@@ -52,6 +54,9 @@ _BY_DEFAULT: Mapping[str, str] = {
     "RCLONE_CONTIMEOUT": "20s",
     "RCLONE_TIMEOUT": "60s",
     "RCLONE_LOW_LEVEL_RETRIES": "3",
+    # Memory: each of four objects above `ONE_PART` has this many parts of 5 MiB on the way.
+    "RCLONE_S3_UPLOAD_CONCURRENCY": "2",
+    "RCLONE_B2_UPLOAD_CONCURRENCY": "1",
 }
 """What the owner's environment may say otherwise."""
 
@@ -148,9 +153,10 @@ class Remote:
     def upload(self, source: BinaryIO, name: str) -> None:
         """Upload an open file under this name; what has the name is replaced."""
         # By its descriptor: rclone must read the file that was opened, whatever its path leads to by now.
+        # Without MD5: S3 would get one of a whole pass over the file before, and the copy is verified after.
         self._call(
             "operations/copyfile",
-            srcFs=f":local,copy_links:/proc/{os.getpid()}/fd",
+            srcFs=f":local,copy_links,hashes=crc32:/proc/{os.getpid()}/fd",
             srcRemote=str(source.fileno()),
             dstFs=_FS,
             dstRemote=name,
