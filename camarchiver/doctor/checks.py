@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from camarchiver.doctor import machine as machine_checks
+from camarchiver.doctor import offsite as offsite_checks
 from camarchiver.doctor import software as software_checks
 from camarchiver.doctor import storage as storage_checks
 from camarchiver.doctor.findings import Finding, trouble
@@ -16,6 +17,7 @@ from camarchiver.errors import described
 from camarchiver.media.encoder_probe import Auto
 from camarchiver.media.encoders import Backend, Codec, EncodeSettings
 from camarchiver.naming.system_folders import KNOWN, PassedOver
+from camarchiver.offsite.rclone.remote import RcloneSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class DoctorTarget:
     """The commands that are notified of failures."""
     passed_over: PassedOver = KNOWN
     """Folders that hold no clips."""
+    offsite: RcloneSettings | None = None
+    """The remote of off-site copies; None if none is configured."""
 
 
 Check = tuple[str, Callable[[], Iterator[Finding]]]
@@ -88,6 +92,8 @@ def _checks(target: DoctorTarget) -> Iterator[Check]:
         if recorder.credentials is not None:
             yield "camera", partial(machine_checks.credentials, recorder.credentials)
     yield "camera", partial(machine_checks.devices, recorder.sources if recorder else ())
+    if target.offsite is not None:
+        yield offsite_checks.AREA, partial(offsite_checks.remote, target.offsite, trees)
     yield "metrics", partial(machine_checks.channels, target.metrics, target.commands)
     yield "ffmpeg", partial(software_checks.binaries, encoding.ffmpeg)
     yield "render node", partial(machine_checks.render_nodes, encoding.device)

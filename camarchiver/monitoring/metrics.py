@@ -36,6 +36,8 @@ HELP: Mapping[str, str] = MappingProxyType({
     "camarchiver_holds": "Holds in force.",
     "camarchiver_damaged_archives": "Archives that verify found missing or damaged, not yet repaired.",
     "camarchiver_last_verify_timestamp_seconds": "When verify last came through every archive.",
+    "camarchiver_offsite_archives": "Archives with and without a verified copy, when the last sync ended.",
+    "camarchiver_last_offsite_sync_timestamp_seconds": "When the last sync of all archives ended.",
     "camarchiver_filesystem_free_bytes": "Bytes that may still be written where this tree lies.",
     "camarchiver_filesystem_size_bytes": "Size of the filesystem where this tree lies.",
     "camarchiver_until_full_seconds": "Time until the source's filesystem is full, by the last two weeks.",
@@ -82,6 +84,19 @@ class FreeSpace:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteCopies:
+    """The last sync of all archives to one remote."""
+
+    remote: str
+    ended: float
+    """Unix time."""
+    copied: int
+    """Archives with a verified copy."""
+    missing: int
+    """Archives that should have one."""
+
+
+@dataclass(frozen=True, slots=True)
 class TreeState:
     """The state of the trees at a moment; None for what could not be measured."""
 
@@ -94,6 +109,7 @@ class TreeState:
     """Unix time of the last verify that checked every archive."""
     daily_bytes: float | None
     """Bytes that come in on one day, by the last two weeks."""
+    offsite: tuple[RemoteCopies, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +207,12 @@ def of_tree_state(state: TreeState) -> tuple[Figure, ...]:
         figures.append(Figure("camarchiver_damaged_archives", state.damaged))
     if state.last_verify is not None:
         figures.append(Figure("camarchiver_last_verify_timestamp_seconds", state.last_verify))
+    for each in state.offsite:
+        at = labels(remote=each.remote)
+        figures.append(Figure("camarchiver_last_offsite_sync_timestamp_seconds", each.ended, at))
+        for name, count in (("verified", each.copied), ("missing", each.missing)):
+            of = labels(remote=each.remote, copy=name)
+            figures.append(Figure("camarchiver_offsite_archives", count, of))
     figures.extend(of_free_spaces(state.free_spaces))
     if state.daily_bytes and state.free_spaces:
         seconds = state.free_spaces[0].free / state.daily_bytes * SECONDS_PER_DAY

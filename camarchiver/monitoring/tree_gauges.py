@@ -10,9 +10,9 @@ from pathlib import Path
 
 from camarchiver.domain.clip import Trees
 from camarchiver.errors import CamarchiverError
-from camarchiver.monitoring.metrics import FreeSpace, TreeState
+from camarchiver.monitoring.metrics import FreeSpace, RemoteCopies, TreeState
 from camarchiver.naming.folders import date_of_folder
-from camarchiver.state import findings, holds
+from camarchiver.state import findings, holds, offsite_state
 from camarchiver.state.failures import Failures
 from camarchiver.storage.walk import TreeWalk
 
@@ -33,7 +33,17 @@ def measure(trees: Trees, now: datetime, *, daily_bytes: float | None) -> TreeSt
         damaged = len(found.damaged)
         last_verify = found.last_whole.at.timestamp() if found.last_whole else None
     roots = (("source", trees.source), ("archive", trees.archive), ("trash", trees.trash))
-    return TreeState(failures, active_holds, tuple(free_spaces(*roots)), damaged, last_verify, daily_bytes)
+    free = tuple(free_spaces(*roots))
+    copies = tuple(_copies(trees))
+    return TreeState(failures, active_holds, free, damaged, last_verify, daily_bytes, copies)
+
+
+def _copies(trees: Trees) -> Iterator[RemoteCopies]:
+    """The last sync of all archives to each remote."""
+    with suppress(OSError, CamarchiverError):
+        for remote, known in offsite_state.read(trees.state).items():
+            if (sync := known.last_sync) is not None:
+                yield RemoteCopies(remote, sync.at.timestamp(), sync.copied, sync.missing)
 
 
 def free_spaces(*places: tuple[str, Path]) -> Iterator[FreeSpace]:

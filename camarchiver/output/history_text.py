@@ -173,10 +173,20 @@ def _event_words(event: JournalEvent, damaged: Mapping[str, Damage], zone: tzinf
             return "source kept, as asked"
         case "scored":
             return f"looked for motion{_motion_words(event)}{detail}"
+        case "copied":
+            return f"its archive {where} copied off-site, to {_object(event)}"
+        case "copy-verified":
+            return f"its off-site copy {_object(event)} verified: {shown(event.verified or '?')}"
+        case "copy-lost":
+            return f"its off-site copy {_object(event)} counts no more: {shown(event.reason or '?')}{detail}"
         case "failed":
             return f"could not be archived: {shown(event.reason or '?')}{detail}"
         case other:
             return f"{shown(other)}{detail}"
+
+
+def _object(event: JournalEvent) -> str:
+    return f"{shown(event.remote or '?')}/{shown(event.object or '?')}"
 
 
 def _motion_words(event: JournalEvent) -> str:

@@ -16,6 +16,7 @@ from camarchiver.domain.steps import Step
 from camarchiver.errors import ExitCode, Problem, is_signal_code
 from camarchiver.output.json_fields import (
     camera_fields,
+    copy_fields,
     correction_fields,
     damage_fields,
     further_fields,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from camarchiver.domain.clocks import ClockCorrection
     from camarchiver.domain.hold import Hold
     from camarchiver.export.exporter import Exported
+    from camarchiver.offsite.status import OffsiteStatus
     from camarchiver.output.history_text import CleanupPreview
     from camarchiver.page.site import SiteRefresh
     from camarchiver.queries.find import FoundClip
@@ -161,8 +163,28 @@ def status_report(found: StatusReport, run: str) -> str:
         ],
         "last_verify": pass_fields(found.findings.last_whole),
         "last_full_verify": pass_fields(found.findings.last_full),
+        "offsite": [
+            {"remote": shown(remote), **copy_fields(counts)} for remote, counts in found.offsite.items()
+        ],
     }
     return _without_steps("status", run, Status.DONE, ExitCode.DONE, more)
+
+
+def offsite_status(found: OffsiteStatus, run: str) -> str:
+    """The document of `offsite status`; adds `remote`, `cameras` and more."""
+    more = {
+        "remote": shown(found.remote),
+        **copy_fields(found.counts.total),
+        "cameras": [
+            {"name": shown(camera), **copy_fields(counts)} for camera, counts in found.counts.cameras.items()
+        ],
+        "failed_before": found.failed_before,
+        "manifests_due": [f"{day}" for day in sorted(found.manifests_due)],
+        "last_sync": found.last_sync.isoformat() if found.last_sync else None,
+        "free": found.space.free if found.space else None,
+        "total": found.space.total if found.space else None,
+    }
+    return _without_steps("offsite", run, Status.DONE, ExitCode.DONE, more)
 
 
 def stories(

@@ -17,6 +17,7 @@ from camarchiver.runtime.formatting import is_text, shown
 
 if TYPE_CHECKING:
     from camarchiver.domain.damage import Damage
+    from camarchiver.offsite.counts import CopyCounts
     from camarchiver.queries.status_report import CameraStatus
     from camarchiver.state.findings import Pass
 
@@ -104,6 +105,19 @@ def damage_fields(damage: Damage) -> dict[str, Any]:
         "detail": shown(damage.detail),
         "found_at": damage.at.isoformat(),
         "found_by": shown(damage.run),
+    }
+
+
+def copy_fields(counts: CopyCounts) -> dict[str, Any]:
+    """How many archives have an off-site copy."""
+    return {
+        "archives": counts.archives,
+        "verified": counts.verified,
+        "verified_bytes": counts.size,
+        "unverified": counts.unverified,
+        "lost": counts.lost,
+        "without_archive": counts.apart,
+        "oldest_verification": counts.oldest.isoformat() if counts.oldest else None,
     }
 
 

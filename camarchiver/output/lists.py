@@ -27,8 +27,9 @@ class ClipLines:
 
     def line(self, clip: FoundClip) -> str:
         """One clip's line."""
-        camera, file = shown(clip.camera), clip.files[0]
-        trees = "+".join(dict.fromkeys(each.tree for each in clip.files))
+        camera, (path, count) = shown(clip.camera), _place(clip)
+        copies = ("offsite",) if clip.copies else ()
+        trees = "+".join((*dict.fromkeys(each.tree for each in clip.files), *copies))
         remarks = "".join(f", {each}" for each in _REMARKS if each in clip.states)
         where = trees + remarks
         self._camera_width = max(self._camera_width, cells(camera))
@@ -39,9 +40,16 @@ class ClipLines:
         if self._zone is not None and clip.motion is not None:
             moving = f"{span(clip.motion.seconds(self._zone)):>9} in motion  "
         return (
-            f"{moving}{clip.start:%Y-%m-%d %H:%M:%S}  {camera} {length:>9} {size(file.size):>8}"
-            f"  {where:{self._trees_width}}  {shown(file.path)}"
+            f"{moving}{clip.start:%Y-%m-%d %H:%M:%S}  {camera} {length:>9} {size(count):>8}"
+            f"  {where:{self._trees_width}}  {shown(path)}"
         )
+
+
+def _place(clip: FoundClip) -> tuple[str, int]:
+    """The path of the best copy, or the object of an off-site one, and its bytes."""
+    if clip.files:
+        return clip.files[0].path, clip.files[0].size
+    return f"{clip.copies[0].remote}/{clip.copies[0].name}", clip.copies[0].size
 
 
 def clip_fields(clip: FoundClip) -> dict[str, Any]:
@@ -54,6 +62,10 @@ def clip_fields(clip: FoundClip) -> dict[str, Any]:
         "motion": motion_fields(clip.motion),
         "states": sorted(clip.states),
         "files": [{**path_fields(each.path), "tree": each.tree, "bytes": each.size} for each in clip.files],
+        "copies": [
+            {"remote": shown(each.remote), "object": shown(each.name), "bytes": each.size}
+            for each in clip.copies
+        ],
     }
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import datetime, tzinfo
 
 from camarchiver.domain.plan import Total, action_of
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Report, Result
+from camarchiver.offsite.status import OffsiteStatus
 from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.output.text import ROWS, left_alone, not_done, outcome_line, problem_line
 from camarchiver.policy.offsite_rules import CheckPlan, OffsitePlan
-from camarchiver.runtime.formatting import count_of, shown, size, span
+from camarchiver.runtime.formatting import cells, count_of, padded, shown, size, span
 
 
 def plan_lines(plan: OffsitePlan, *, verbose: bool) -> Iterator[str]:
@@ -69,6 +71,47 @@ def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
         yield f"left for the next run: {count_of(report.remaining, 'archive')}"
     for problem in report.problems:
         yield problem_line(problem)
+
+
+def status_lines(found: OffsiteStatus, zone: tzinfo) -> Iterator[str]:
+    """What `offsite status` prints."""
+    yield f"off-site copies at {shown(found.remote)}"
+    yield ""
+    yield from _cameras(found, zone)
+    yield ""
+    total = found.counts.total
+    of = count_of(total.archives, "archive")
+    yield f"{total.verified:,} of {of} with a verified copy, {size(total.size)}"
+    if total.unverified:
+        made = count_of(total.unverified, "copy", "copies")
+        yield f"{made} not verified yet: camarchiver offsite sync verifies"
+    if total.apart:
+        apart = count_of(total.apart, "verified copy", "verified copies")
+        yield f"{apart} of archives that are no longer here"
+    if found.failed_before:
+        failed = count_of(found.failed_before, "archive")
+        yield f"{failed} could not be copied: --retry-failed tries them now"
+    if found.manifests_due:
+        days = count_of(len(found.manifests_due), "day")
+        yield f"{days} without the newest manifest: camarchiver offsite sync writes it"
+    yield f"last sync of everything: {_moment(found.last_sync, zone)}"
+    if found.space is not None and found.space.free is not None:
+        room = f" of {size(found.space.total)}" if found.space.total is not None else ""
+        yield f"free there: {size(found.space.free)}{room}"
+
+
+def _cameras(found: OffsiteStatus, zone: tzinfo) -> Iterator[str]:
+    width = max([6, *(cells(shown(camera)) for camera in found.counts.cameras)])
+    columns = f"{'archives':>9} {'verified':>9} {'size':>9} {'without':>9} {'lost':>6}"
+    yield f"{'camera':{width}} {columns}  oldest check"
+    for camera, counts in found.counts.cameras.items():
+        numbers = f"{counts.archives:>9,} {counts.verified:>9,} {size(counts.size):>9} {counts.missing:>9,}"
+        oldest = _moment(counts.oldest, zone)
+        yield f"{padded(shown(camera), width)} {numbers} {counts.lost:>6,}  {oldest}"
+
+
+def _moment(moment: datetime | None, zone: tzinfo) -> str:
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M}" if moment is not None else "never"
 
 
 _DONE = {"copy": "copied and verified", "check": "verified"}

@@ -12,6 +12,7 @@ from camarchiver.policy import doubtful_clocks
 from camarchiver.runtime.formatting import about, cells, count_of, padded, shown, size
 
 if TYPE_CHECKING:
+    from camarchiver.offsite.counts import CopyCounts
     from camarchiver.queries.status_report import CameraStatus, DiskStatus, StatusReport
     from camarchiver.state.findings import Findings
 
@@ -34,9 +35,17 @@ def status_lines(report: StatusReport, now: datetime, zone: tzinfo) -> Iterator[
     for disk in report.disks:
         yield disk_line(disk)
     yield from pass_lines(report.findings, zone)
+    for remote, counts in report.offsite.items():
+        yield _copies_line(remote, counts, zone)
     if (last := report.last_run) is not None:
         command, run, status = map(shown, (last.command, last.run, last.status))
         yield f"last run: {command} {run}: {status}, exit code {last.exit_code}"
+
+
+def _copies_line(remote: str, counts: CopyCounts, zone: tzinfo) -> str:
+    oldest = f", the oldest on {counts.oldest.astimezone(zone):%Y-%m-%d %H:%M}" if counts.oldest else ""
+    of = f"{counts.verified:,} of {count_of(counts.archives, 'archive')}"
+    return f"off-site at {shown(remote)}: a verified copy of {of}{oldest}"
 
 
 def pass_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
@@ -111,6 +120,10 @@ def attention_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
             f"{count_of(len(damaged), 'archive')} found damaged ({counted}): none counts until it is repaired"
             " or found sound (camarchiver verify --known --repair)"
         )
+    for remote, counts in report.offsite.items():
+        if counts.lost:
+            lost = count_of(counts.lost, "off-site copy", "off-site copies")
+            yield f"{lost} at {shown(remote)} lost: made again by camarchiver offsite sync"
     if report.unnamed:
         files = count_of(report.unnamed, "file")
         yield f"{files} without a time in the name: never archived ([patterns] in the config file)"

@@ -39,6 +39,8 @@ class FindState(StrEnum):
     """It could not be archived."""
     DAMAGED = "damaged"
     """An archive of it was found missing or damaged."""
+    OFFSITE = "offsite"
+    """It has a verified off-site copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class FindQuestion:
     states: frozenset[FindState] = frozenset()
     with_gone: bool = False
     """Whether clips of which no copy exists any more are found, too."""
+    with_copies: bool = False
+    """Whether clips that exist only off-site are found, too."""
 
     in_motion: bool = False
     """Whether only clips are found in which something moves, those in which it does so longest first."""
@@ -89,6 +93,16 @@ class FoundFile(NamedTuple):
     """Bytes; 0 for an archive that is missing."""
 
 
+class FoundCopy(NamedTuple):
+    """A verified off-site copy of a clip's archive."""
+
+    remote: str
+    name: str
+    """Below the remote."""
+    size: int
+    """Bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoundClip:
     """One clip, wherever its copies are."""
@@ -106,6 +120,8 @@ class FoundClip:
     """Bytes and mtime_ns of its source, which may be gone."""
     motion: ClipMotion | None = None
     """What moves in it; None if nothing looked for motion."""
+    copies: tuple[FoundCopy, ...] = ()
+    """Its verified off-site copies."""
 
 
 class _SourceClip(NamedTuple):
@@ -122,11 +138,12 @@ _Identity = tuple[str, int, int]
 class _Clip:
     """One clip while its copies are collected."""
 
-    __slots__ = ("camera", "files", "is_damaged", "motion", "seconds", "start")
+    __slots__ = ("camera", "copies", "files", "is_damaged", "motion", "seconds", "start")
 
     def __init__(self, camera: str, start: datetime, seconds: float | None) -> None:
         self.camera, self.start, self.seconds = camera, start, seconds
         self.files: list[FoundFile] = []
+        self.copies: list[FoundCopy] = []
         self.is_damaged = False
         self.motion: ClipMotion | None = None
 
@@ -207,6 +224,10 @@ class ClipFinder:
                 if self._is_of_interest(event.camera):
                     self._of(clips, ledger.origin(event))
         self._add_trashed(clips, ledger)
+        for copy in ledger.copies.values():
+            if copy.is_proved and self._is_of_interest(copy.line.camera):
+                there = FoundCopy(copy.line.remote or "", copy.name, copy.line.archive_size or 0)
+                self._of(clips, ledger.origin(copy.line)).copies.append(there)
         for identity, found in clips.items():
             found.motion = ledger.motion.get(identity)
 
@@ -240,7 +261,7 @@ class ClipFinder:
         """The clip, if it has copies and is one of those that are looked for."""
         question, (source, size, mtime_ns) = self._question, identity
         if (
-            not (clip.files or question.with_gone)
+            not (clip.files or (question.with_copies and clip.copies) or question.with_gone)
             or (question.since is not None and clip.start < question.since)
             or (question.until is not None and clip.start >= question.until)
         ):
@@ -260,12 +281,17 @@ class ClipFinder:
             return None
         files = sorted(clip.files, key=lambda each: FindState(each.tree) not in question.states)
         found = tuple(files)
-        return FoundClip(source, clip.camera, clip.start, clip.seconds, found, states, identity[1:], motion)
+        copies = tuple(clip.copies)
+        return FoundClip(
+            source, clip.camera, clip.start, clip.seconds, found, states, identity[1:], motion, copies
+        )
 
     def _states(self, identity: _Identity, as_clip: Clip, clip: _Clip) -> frozenset[FindState]:
         states = {FindState(each.tree) for each in clip.files}
         if clip.is_damaged:
             states.add(FindState.DAMAGED)
+        if clip.copies:
+            states.add(FindState.OFFSITE)
         if self._memory.holds and held_by(as_clip, self._memory.holds, self._now):
             states.add(FindState.HELD)
         failure = self._memory.failures.get(identity[0])

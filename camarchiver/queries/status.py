@@ -20,6 +20,7 @@ from camarchiver.domain.steps import Archive, Keep
 from camarchiver.journal.ledger import Origin
 from camarchiver.media.parsing.prober import Prober
 from camarchiver.naming.formats import is_clip_name
+from camarchiver.offsite.counts import CopyCounter
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
 from camarchiver.queries.footage_estimate import SAMPLES, seconds_of
@@ -136,6 +137,7 @@ class StatusCounter:
         self._source_device = filesystems.device_of(pipeline.trees.source)
         self._unreadable = 0
         self._unnamed = self._other_formats = self._rateless = 0
+        self._copies = CopyCounter()
 
     def folders(self) -> Iterator[FolderFacts]:
         """Walk the source and count it; each folder's facts can be used for other purposes at once."""
@@ -179,6 +181,7 @@ class StatusCounter:
             self._rateless,
             self._discovery.passed_over,
             found,
+            {remote: counts.total for remote, counts in self._copies.counts().items()},
         )
 
     # --- one clip ----------------------------------------------------------------------------------
@@ -236,6 +239,7 @@ class StatusCounter:
         known = self._journal.day(day)
         ledger = known.ledger
         self._grown.update(growth(known.events, self._question.now - RATE))
+        self._copies.add(ledger)
         for event in ledger.seen.values():
             if self._is_recent(event.start) and not self._has_source(event.source):
                 self._note_arrival(event.start, event.source_size or 0, self._source_device)

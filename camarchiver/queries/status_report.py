@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver.domain.reason import Reason
+from camarchiver.offsite.counts import CopyCounts
 from camarchiver.queries.rhythm import Rhythm
 from camarchiver.state.findings import Findings
 from camarchiver.state.run_history import RunRecord
@@ -94,6 +95,8 @@ class StatusReport:
     """Folders of the source that are not entered, by what they hold: how many, and one of them."""
     findings: Findings
     """What `verify` found, and when it last checked everything."""
+    offsite: Mapping[str, CopyCounts] = field(default_factory=dict)
+    """By remote: how many archives have a copy there."""
 
     @property
     def days_until_full(self) -> float | None:

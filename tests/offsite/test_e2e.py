@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from camarchiver.offsite import names
-from tests.commands import DAY, Command, Put, archive, clips_of, journal, media, state_of
+from tests.commands import DAY, Command, Put, archive, clips_of, journal, media, numbers, state_of
 
 pytestmark = pytest.mark.usefixtures("rclone")
 
@@ -199,3 +199,40 @@ class TestAfterArchiving:
         done = archive(tree, "--offsite")
         assert done.returncode == 10
         assert "no remote" in done.stderr
+
+
+class TestQuestions:
+    """What other commands know of copies."""
+
+    def test_they_know_them(self, archived: Path, elsewhere: Path, told: Command, tmp_path: Path) -> None:
+        config, metrics = tmp_path / "config.toml", tmp_path / "x.prom"
+        config.write_text(f'[offsite]\nremote = "{elsewhere}"\n')
+        words = ("--config", config)
+        told("offsite", "sync", archived, *words, "--metrics", metrics)
+        for copy, count in (("verified", 3.0), ("missing", 0.0)):
+            assert numbers(metrics, "offsite_archives", copy=copy, remote=str(elsewhere)) == [count]
+        assert numbers(metrics, "last_offsite_sync_timestamp_seconds")
+
+        gone = archived / "archived" / DAY / "REO_yard_20260301091500.mp4"
+        gone.unlink()
+        found = json.loads(told("find", archived, "--state", "offsite", "--json", *words).stdout)["clips"]
+        assert len(found) == 3
+        assert {each["copies"][0]["remote"] for each in found} == {str(elsewhere)}
+        listed = told("find", archived, "--camera", "yard", *words).stdout
+        assert "offsite" in listed
+
+        lost = next(name for name in objects(elsewhere) if "front_20260302" in name)
+        (elsewhere / lost).unlink()
+        told("offsite", "verify", archived, *words)
+        why = told("why", "-C", archived, "2026/03/02/REO_front_20260302081500.mp4", *words).stdout
+        assert f"copied off-site, to {elsewhere}/2026/03/02" in why
+        assert "counts no more: missing" in why
+        status = told("status", archived, *words).stdout
+        assert f"off-site at {elsewhere}: a verified copy of 2 of 3 archives" in status
+        assert "1 off-site copy at" in status
+        own = json.loads(told("offsite", "status", archived, "--json", *words).stdout)
+        assert (own["archives"], own["verified"], own["lost"]) == (3, 2, 1)
+        assert "oldest check" in told("offsite", "status", archived, "--space", *words).stdout
+        doctor = told("doctor", archived, "-q", "--json", *words)
+        offsite = [each for each in json.loads(doctor.stdout)["findings"] if each["area"] == "off-site"]
+        assert offsite[0]["verdict"] == "ok"

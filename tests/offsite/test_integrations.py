@@ -253,3 +253,83 @@ with opened(RcloneSettings({str(elsewhere)!r}, Path({str(rclone)!r}))) as remote
             opened(RcloneSettings("/tmp", broken)),
         ):
             pass
+
+
+class TestTroubles:
+    """Each kind of server, and what is said when it can't be used."""
+
+    def configured(self, config: Path, settings: dict[str, str], **changed: str) -> None:
+        """Write the remote `r`; an empty value leaves a setting out."""
+        lines = [f"{key} = {value}" for key, value in (settings | changed).items() if value]
+        config.write_text("\n".join(["[r]", *lines, ""]))
+
+    def refused(self, remote: str) -> trouble.RemoteError:
+        with pytest.raises(RemoteError) as refused, opened(RcloneSettings(remote)):
+            pass
+        assert refused.value.hint
+        return refused.value
+
+    @pytest.fixture(autouse=True)
+    def patient_for_seconds(self, rclone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("RCLONE_LOW_LEVEL_RETRIES", "1")
+        monkeypatch.setenv("RCLONE_CONTIMEOUT", "3s")
+        monkeypatch.setenv("RCLONE_TIMEOUT", "3s")
+        # An old AWS SDK in rclone 1.60 refuses to start with it; here nothing is encrypted.
+        monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+
+    @pytest.mark.parametrize(
+        "kind", [servers.RCLONE_S3, servers.WEBDAV, servers.SSHD], ids=lambda kind: kind.name
+    )
+    def test_a_copy_is_made_and_read_back_and_what_is_wrong_is_said(
+        self, serve: Serve, own_rclone_config: Path, source: Path, kind: Kind
+    ) -> None:
+        server = serve(kind)
+        settings = server.settings()
+        self.configured(own_rclone_config, settings)
+        with opened(RcloneSettings(server.path("r"))) as remote, source.open("rb") as stream:
+            assert remote.can_move == (not kind.bucket)
+            remote.upload(stream, "a b/[x] é.0123456789ab.mp4")
+            proof = hashlib.blake2b()
+            remote.read("a b/[x] é.0123456789ab.mp4", proof.update)
+            assert proof.digest() == hashlib.blake2b(CONTENT).digest()
+            if remote.own_hash:
+                found = remote.stat("a b/[x] é.0123456789ab.mp4", remote.own_hash)
+                assert found is not None
+                assert found.hashes[remote.own_hash] == hashlib.new(remote.own_hash, CONTENT).hexdigest()
+        missing = server.path("r", "no/such") if not kind.bucket else "r:nobucket"
+        assert self.refused(missing).trouble is trouble.Trouble.NO_BUCKET
+        wrong = {"secret_access_key": "x"} if kind.bucket else {"pass": servers.obscured("x"), "key_file": ""}
+        self.configured(own_rclone_config, settings, **wrong)
+        error = self.refused(server.path("r"))
+        assert (error.trouble, error.exit_code) == (trouble.Trouble.PASSWORD, ExitCode.CONFIG)
+        self.configured(own_rclone_config, settings)
+        server.kill()
+        error = self.refused(server.path("r"))
+        assert (error.trouble, error.exit_code) == (trouble.Trouble.GONE, ExitCode.STORAGE)
+
+    def test_a_host_key_is_checked_also_where_rclone_was_not_told_to(
+        self, serve: Serve, own_rclone_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server = serve(servers.SSHD)
+        settings = server.settings()
+        monkeypatch.setenv("HOME", str(tmp_path))
+        known = tmp_path / ".ssh/known_hosts"
+        known.parent.mkdir()
+        known.touch()
+        self.configured(own_rclone_config, settings, known_hosts_file="")
+        error = self.refused(server.path("r"))
+        assert (error.trouble, error.exit_code) == (trouble.Trouble.HOST_KEY, ExitCode.CONFIG)
+        assert "ssh-keyscan" in error.hint
+        known.write_text(Path(settings["known_hosts_file"]).read_text())
+        with opened(RcloneSettings(server.path("r"))) as remote:
+            assert remote.listing("") == ()
+
+    def test_a_server_that_stalls_is_given_up(
+        self, serve: Serve, proxied: Proxied, own_rclone_config: Path
+    ) -> None:
+        server = serve(servers.WEBDAV)
+        proxy = proxied(server)
+        self.configured(own_rclone_config, server.settings(proxy.port))
+        proxy.fail(ProxyFault(Trouble.STALL, 0, times=-1))
+        error = self.refused(server.path("r"))
+        assert (error.trouble, error.exit_code) == (trouble.Trouble.SLOW, ExitCode.STORAGE)

@@ -82,6 +82,12 @@ EXAMPLE = """\
 # zone = ["gate=0.6,0.4 1,0.4 1,1 0.6,1"]  # named parts, for find --motion --zone gate
 # raw_rate = 12.5                  # frames per second of its .264 or .265 streams, which hold no times
 
+[offsite]
+# remote = "b2:cameras"            # a remote of rclone's config, and a path there
+# what = "archives"                # or "held"; offsite = "none" in [camera.NAME] leaves a camera out
+# bandwidth = "2M"                 # bytes per second, or "08:00,512K 23:00,off"
+# verify = "read-back"             # default: by the remote's own hash where that proves a copy
+
 [record]
 # min_free = "4GB"
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from camarchiver.cli.channel_options import with_channels
-from camarchiver.cli.help_page import HelpGroup
+from camarchiver.cli.help_page import ASKS, HelpGroup
 from camarchiver.cli.offsite_options import reach_options, remote_options, verify_option, what_option
 from camarchiver.cli.options import (
+    config_option,
     consent_options,
     general_options,
+    json_option,
     option,
     options,
+    timezone_option,
     tree_options,
 )
 from camarchiver.cli.selection_options import cameras_option, exclude_option
-from camarchiver.cli.session import TreeOptions
+from camarchiver.cli.session import TreeOptions, show, write
 from camarchiver.cli.types import Duration, Percent, When
 from camarchiver.errors import ExitCode
 
@@ -167,6 +171,55 @@ def verify(context: click.Context, /, **chosen: Any) -> int:
     )
     verify_options = OffsiteOptions(_place(chosen), settings, _run_options(chosen))
     return run_verify_copies(verify_options, policy, conventions(context))
+
+
+@offsite.command(
+    "status",
+    short_help="Show how many archives have a verified copy.",
+    examples=(
+        ("camarchiver offsite status /camera", "by the journal: the remote is not asked"),
+        ("camarchiver offsite status /camera --space", "also how much room is left there"),
+        ("camarchiver offsite status /camera --json", "the same for programs"),
+    ),
+    codes=ASKS,
+)
+@tree_options
+@option("--space", is_flag=True, envvar=None, help="Ask the remote how much room is left.")
+@remote_options
+@json_option
+@timezone_option
+@config_option
+@click.pass_context
+def show_status(
+    context: click.Context,
+    /,
+    directory: Path,
+    output: Path | None,
+    trash_root: Path | None,
+    timezone: str,
+    remote: str,
+    bandwidth: str,
+    rclone: Path | None,
+    *,
+    space: bool,
+    as_json: bool,
+) -> None:
+    """Show how many archives of each camera have a verified copy at the remote, and what is missing."""
+    from camarchiver.cli.conventions import conventions
+    from camarchiver.offsite.rclone import backends
+    from camarchiver.offsite.rclone.remote import RcloneSettings
+    from camarchiver.offsite.status import status
+    from camarchiver.output import json_document, offsite_text
+    from camarchiver.pipeline import Pipeline
+
+    backends.check(remote)
+    place = TreeOptions(directory, output, trash_root, timezone)
+    pipeline = Pipeline(place.trees(), place.zone(), "offsite", conventions(context))
+    found = status(pipeline, RcloneSettings(remote, rclone, bandwidth), with_space=space)
+    if as_json:
+        write((json_document.offsite_status(found, pipeline.run.id),))
+    else:
+        show(offsite_text.status_lines(found, pipeline.zone))
 
 
 def _place(chosen: dict[str, Any]) -> TreeOptions:

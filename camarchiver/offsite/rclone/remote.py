@@ -235,6 +235,33 @@ class Remote:
             return None
         return Space(_count(found.get("free")), _count(found.get("total")))
 
+    def versioning(self) -> str | None:
+        """Whether the bucket keeps old versions: Enabled, Suspended, Unversioned; None if rclone can't tell.
+
+        Where it is enabled, a deleted object is hidden and its bytes stay.
+        """
+        if not any(each.kind == "s3" for each in self.backends[-1:]):
+            return None
+        try:
+            found = self._call("backend/command", command="versioning", fs=_FS).get("result")
+        except RemoteError:
+            return None
+        return found if isinstance(found, str) and found else None
+
+    def lock_of(self, name: str) -> str:
+        """Until when the remote refuses to delete an object, in its own words; empty if rclone can't tell."""
+        wanted = {"filesOnly": True, "metadata": True}
+        try:
+            item = self._call("operations/stat", fs=_FS, remote=name, opt=wanted).get("item")
+        except RemoteError:
+            return ""
+        found = item.get("Metadata") if isinstance(item, dict) else None
+        if not isinstance(found, dict):
+            return ""
+        until, hold = found.get("object-lock-retain-until-date"), found.get("object-lock-legal-hold-status")
+        words = f"{found.get('object-lock-mode', '')} until {until}" if until else ""
+        return "; ".join(filter(None, (words, "legal hold" if hold == "ON" else "")))
+
     def transferred(self) -> int:
         """Bytes that were sent so far, also of uploads that are going on."""
         return _count(self._call("core/stats").get("bytes")) or 0
@@ -243,7 +270,7 @@ class Remote:
         """End its rclone: what waits for the remote fails at once."""
         self._daemon.end()
 
-    def _call(self, command: str, **fields: Any) -> dict[str, Any]:
+    def _call(self, command: str, /, **fields: Any) -> dict[str, Any]:
         try:
             status, answer = self._daemon.call(command, fields)
         except OSError as error:

@@ -14,6 +14,7 @@ from camarchiver import config as config_files
 from camarchiver.cli.conventions import camera_tables, conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import (
+    CONFIG_FILE,
     CONFIG_KEY,
     checked_values,
     commands_of,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from camarchiver.doctor.checks import EncodingTarget, RecorderTarget
     from camarchiver.doctor.findings import Finding
     from camarchiver.domain.clip import Trees
+    from camarchiver.offsite.rclone.remote import RcloneSettings
 
 _WRONG = "camarchiver.doctor.config"
 """The context's key for the error in the config: here it is a finding and does not stop the command."""
@@ -118,6 +120,7 @@ def doctor(
         metrics=tuple(dict.fromkeys(each["metrics"] for each in with_channels if each["metrics"])),
         commands=tuple(dict.fromkeys(each["notify"] for each in with_channels if each["notify"])),
         passed_over=_passed_over(context),
+        offsite=_offsite(context, config),
     )
     findings = chain(files, _cameras(context, target.trees), examine(target))
     if as_json:
@@ -178,6 +181,21 @@ def _passed_over(context: click.Context) -> PassedOver:
         return conventions(context).passed_over
     except CamarchiverError:
         return KNOWN
+
+
+def _offsite(context: click.Context, config: Path | None) -> RcloneSettings | None:
+    """The remote of `[offsite]`; an invalid config is a finding of its own."""
+    from camarchiver.cli.offsite_options import configured
+    from camarchiver.offsite.rclone.remote import RcloneSettings
+
+    context.meta[CONFIG_FILE] = config
+    try:
+        values = configured(context)
+    except (CamarchiverError, click.ClickException):
+        return None
+    if not values["remote"]:
+        return None
+    return RcloneSettings(values["remote"], values["rclone"], values["bandwidth"])
 
 
 def _commands(context: click.Context) -> dict[str, click.Command]:

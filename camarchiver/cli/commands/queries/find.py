@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from camarchiver.pipeline import Pipeline
     from camarchiver.queries.find import FindQuestion, FoundClip
 
-_STATES = ("source", "archive", "trash", "held", "failed", "damaged")
+_STATES = ("source", "archive", "trash", "held", "failed", "damaged", "offsite")
 
 find_options = options(
     click.option(
@@ -51,7 +51,7 @@ find_options = options(
         type=click.Choice(_STATES),
         multiple=True,
         help="Only clips with a copy in this tree, or that are held, failed to be archived, or have a damaged"
-        " archive (repeatable: any of them).",
+        " archive or a verified off-site copy (repeatable: any of them).",
     ),
     click.option(
         "--motion",
@@ -129,6 +129,7 @@ def find(
         (until.end if until.whole_day else until.start).replace(tzinfo=local) if until else None,
         at.range(pipeline.started) if at else None,
         frozenset(map(FindState, states)),
+        with_copies=not paths,
         in_motion=in_motion,
         zone=zone or "",
     )
