@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from camarchiver.offsite import names
-from tests.commands import DAY, Command, Put, archive, clips_of, journal, media, numbers, state_of
+from tests.commands import DAY, START, Command, Put, archive, clips_of, journal, media, numbers, state_of
 
 pytestmark = pytest.mark.usefixtures("rclone")
 
@@ -16,9 +16,9 @@ pytestmark = pytest.mark.usefixtures("rclone")
 @pytest.fixture
 def archived(tree: Path, put: Put) -> Path:
     """Two archives of one day and one of another."""
-    for relative in (f"{DAY}/REO_front_20260301081500", f"{DAY}/REO_yard_20260301091500"):
-        put(f"{relative}.mp4")
-    put("2026/03/02/REO_front_20260302081500.mp4")
+    put(f"{DAY}/REO_front_20260301081500.mp4")
+    put(f"{DAY}/REO_yard_20260301091500.mp4", mtime=START + 3600)
+    put("2026/03/02/REO_front_20260302081500.mp4", mtime=START + 86400)
     assert archive(tree, "--codec", "h264").returncode == 0
     return tree
 
@@ -70,6 +70,11 @@ class TestSync:
         done = told("offsite", "sync", archived, "--remote", "nosuch:x", "--dry-run")
         assert done.returncode == 0
         assert "3 archives" in done.stdout
+        assert "without an off-site copy (not-copied)" in done.stdout
+        steps = json.loads(told("offsite", "sync", archived, "--remote", "nosuch:x", "-n", "--json").stdout)[
+            "steps"
+        ]
+        assert {(each["action"], each["reason"]) for each in steps} == {("copy", "not-copied")}
         assert "copied" not in {each["event"] for each in journal(archived)}
 
     def test_the_config_says_where_and_a_camera_may_differ(
@@ -115,6 +120,40 @@ class TestSync:
         assert "REO_front_20260301" not in "".join(objects(elsewhere))
         assert state_of(archived).joinpath("offsite-failures.json").exists()
 
+    def test_a_folder_in_the_trees_is_no_other_place(self, archived: Path, told: Command) -> None:
+        for place in (archived / "copies", archived / "archived", archived.parent):
+            done = told("offsite", "sync", archived, "--remote", place)
+            assert done.returncode == 2
+            assert "is no other place" in done.stderr
+
+    def test_a_copy_that_a_dead_run_made_is_verified_and_not_made_again(
+        self, archived: Path, elsewhere: Path, told: Command
+    ) -> None:
+        told("offsite", "sync", archived, "--remote", elsewhere)
+        days = sorted((state_of(archived) / "journal").rglob("*.jsonl"))
+        for day in days:
+            lines = day.read_text().splitlines(keepends=True)
+            day.write_text("".join(line for line in lines if '"copy-verified"' not in line))
+        before = {path: path.stat().st_ino for path in elsewhere.rglob("*.mp4")}
+        done = told("offsite", "sync", archived, "--remote", elsewhere, "--json")
+        document = json.loads(done.stdout)
+        assert {each["reason"] for each in document["steps"]} == {"copy-unproved"}
+        assert {each["result"] for each in document["outcomes"]} == {"done"}
+        assert {path: path.stat().st_ino for path in elsewhere.rglob("*.mp4")} == before
+
+    def test_held_clips_go_first_and_a_limit_leaves_the_rest(
+        self, archived: Path, elsewhere: Path, told: Command
+    ) -> None:
+        span = ("--from", "2026-03-01 08:00", "--to", "2026-03-01 08:30")
+        told("hold", "add", "-C", archived, *span, "--reason", "burglary")
+        done = told("offsite", "sync", archived, "--remote", elsewhere, "--limit", 1, "--json")
+        document = json.loads(done.stdout)
+        (outcome,) = document["outcomes"]
+        assert outcome["reason"] == "held"
+        assert outcome["path"].endswith("REO_front_20260301081500.mp4")
+        told("offsite", "sync", archived, "--remote", elsewhere, "--limit", 1)
+        assert any("20260302" in name for name in objects(elsewhere))
+
     def test_without_a_remote_it_says_how_to_name_one(self, archived: Path, told: Command) -> None:
         done = told("offsite", "sync", archived)
         assert done.returncode == 10
@@ -150,6 +189,7 @@ class TestVerify:
         for _ in range(3):
             done = told("offsite", "verify", archived, "--remote", elsewhere, "--sample", "2", "--json")
             (outcome,) = json.loads(done.stdout)["outcomes"]
+            assert outcome["reason"] == "verify-again"
             seen.append(outcome["path"])
         assert len(set(seen)) == 3
 

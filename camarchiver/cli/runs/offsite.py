@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
 from camarchiver.cli.session import TreeOptions, log_of, run_locked
+from camarchiver.domain.clip import Trees
 from camarchiver.domain.conventions import Conventions
+from camarchiver.errors import UsageError
 from camarchiver.offsite import executor, planner
 from camarchiver.offsite.executor import TransferSettings, Watch
 from camarchiver.output import offsite_text
@@ -82,7 +85,21 @@ def run_verify_copies(options: OffsiteOptions, policy: CheckPolicy, conventions:
 def _pipeline(options: OffsiteOptions, conventions: Conventions) -> Pipeline:
     pipeline = Pipeline(options.place.trees(), options.place.zone(), "offsite", conventions)
     volume_marker.check_both(pipeline.trees)
+    _check_apart(pipeline.trees, options.settings.rclone.remote)
     return pipeline
+
+
+def _check_apart(trees: Trees, remote: str) -> None:
+    """Refuse a folder within the trees, or around them, as the remote. Raises UsageError."""
+    if not remote.startswith("/"):
+        return
+    place = Path(remote).resolve()
+    for root in (trees.source, trees.archive, trees.trash):
+        if place.is_relative_to(root) or root.is_relative_to(place):
+            raise UsageError(
+                f"{remote} is no other place: {root} lies there",
+                hint="name a folder on another disk, or a remote of rclone's config",
+            )
 
 
 def _task(pipeline: Pipeline, planned: Callable[[Stop], AbstractContextManager[Ready]]) -> RunTask:

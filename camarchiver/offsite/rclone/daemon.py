@@ -41,6 +41,15 @@ _SERVING = re.compile(r"Serving remote control on (?P<url>http://[^/\s]+/)")
 _NO_UNIX = "listen tcp"
 """What rclone before 1.61, which knows no unix sockets, says of one."""
 
+_SERVER = {
+    "RCLONE_RC_SERVE": "true",
+    # By default it gives up on a call after an hour: a large archive on a slow line takes longer.
+    "RCLONE_RC_SERVER_READ_TIMEOUT": "8760h",
+    "RCLONE_RC_SERVER_WRITE_TIMEOUT": "8760h",
+    "RCLONE_ASK_PASSWORD": "false",
+    "RCLONE_LOG_LEVEL": "NOTICE",
+}
+
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -221,7 +230,7 @@ def _start(program: Path, environment: Mapping[str, str], *, is_unix: bool) -> D
         user, password = secrets.token_hex(8), secrets.token_hex(16)
         own = {"RCLONE_RC_ADDR": "127.0.0.1:0", "RCLONE_RC_USER": user, "RCLONE_RC_PASS": password}
         login = _basic(user, password)
-    own |= {"RCLONE_RC_SERVE": "true", "RCLONE_ASK_PASSWORD": "false", "RCLONE_LOG_LEVEL": "NOTICE"}
+    own |= _SERVER
     errors = processes.BoundedLines()
     try:
         process = processes.start(
