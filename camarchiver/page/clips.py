@@ -73,6 +73,8 @@ class PageClip:
     """When its copies go; those that stay are left out."""
     events: tuple[JournalEvent, ...]
     """Its lines in the journal, oldest first."""
+    as_source: Clip | None = None
+    """The clip as its source is or was, with the time of its name."""
     motion: ClipMotion | None = None
     """None if nothing looked for motion in it."""
     strip: PictureStrip | None = None
@@ -129,6 +131,7 @@ class DayGatherer:
             self._damage(found),
             tuple(self._removals(found, source)),
             tuple(events),
+            clip,
             ledger.motion.get((found.source, *found.identity)),
             self._strip(StripKey(found.start.date(), found.source, *found.identity)),
         )

@@ -12,6 +12,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from camarchiver.discovery import walks
 from camarchiver.page import site_state
 from camarchiver.page.clips import DayGatherer, PageClip
@@ -25,6 +27,7 @@ from camarchiver.page.pages import (
     pictures_folder,
     strip_files,
 )
+from camarchiver.page.pictures import PictureMaker
 from camarchiver.page.site_folder import SiteFolder, folder_of
 from camarchiver.page.site_marks import SiteMarks, settings_digest
 from camarchiver.page.site_state import SiteState, summary_of
@@ -35,9 +38,13 @@ from camarchiver.policy.removal_forecast import RemovalForecast
 from camarchiver.queries.status import StatusCounter, StatusQuestion
 from camarchiver.queries.status_report import StatusReport
 from camarchiver.runtime.external_sort import SealedSequence
+from camarchiver.runtime.signals import Stopper
 
 SAVED_EACH = 200
 """Days after which the state is saved, so that a build that was interrupted can go on."""
+
+DAYS_AT_ONCE = 16
+"""Days whose clips are held in memory while pictures are made."""
 
 _DAY = timedelta(days=1)
 
@@ -55,6 +62,8 @@ class SiteQuestion:
     """The first day that is shown."""
     rebuild: bool = False
     """Whether all pages are made again."""
+    picture_seconds: float = 0.0
+    """How long pictures may be made of clips that have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +98,20 @@ class SiteBuilder:
     """One refresh of one site; call `refresh` only once."""
 
     def __init__(
-        self, pipeline: Pipeline, question: SiteQuestion, folder: SiteFolder, renderer: PageRenderer
+        self,
+        pipeline: Pipeline,
+        question: SiteQuestion,
+        folder: SiteFolder,
+        renderer: PageRenderer,
+        stop: Stopper,
     ) -> None:
         self._pipeline = pipeline
         self._question = question
         self._folder = folder
         self._renderer = renderer
+        self._stop = stop
+        self._newest: dict[str, datetime] = {}
+        """When the newest clip of each camera was recorded."""
         self._now = pipeline.started
         self._memory = pipeline.memory()
         self._copies = walks.of_copies(pipeline, self._memory)
@@ -118,40 +135,67 @@ class SiteBuilder:
         sources = SealedSequence(self._sources(counter), key=lambda each: (*each[:2], each.copy.source))
         if self._is_new:
             self._folder.write(self._renderer.assets())
-        gatherer = self._gatherer(sources)
+        gatherer = self._gatherer()
         known = sorted({*self._pipeline.journal.days(), *self._state.journals})
         days = progress(_by_day(sources, known), len(known))
         for count, (day, copies) in enumerate(days, 1):
+            if self._stop.is_set():
+                break
             self._refresh_day(gatherer, day, copies)
             if count % SAVED_EACH == 0 and self._written:
                 site_state.write(self._folder.root, self._state)
-        self._refresh_strays(gatherer, sources)
-        self._remove_former()
+        else:
+            self._refresh_strays(gatherer, sources)
+            self._remove_former()
         report = counter.report(recent_days(self._state, self._now))
+        self._finish(report)
+        if self._add_pictures(gatherer, sources):
+            self._finish(report)
+        clips = sum(each.clips for days_of in self._state.cameras.values() for each in days_of.values())
+        return SiteRefresh(self._folder.root, self._written, self._removed, len(self._state.cameras), clips)
+
+    def _finish(self, report: StatusReport) -> None:
+        """Write the months and the first page, then the state."""
         self._refresh_months(report)
         page = overview(self._pipeline, report, self._state.cameras, self._question.cameras)
         self._folder.write(self._renderer.index(page))
         site_state.write(self._folder.root, self._state)
-        clips = sum(each.clips for days_of in self._state.cameras.values() for each in days_of.values())
-        return SiteRefresh(self._folder.root, self._written, self._removed, len(self._state.cameras), clips)
 
     def _sources(self, counter: StatusCounter) -> Iterator[_Source]:
         for facts in counter.folders():
             for clip in facts.clips:
                 copy = self._copies.in_source(clip, facts)
+                self._note_newest(clip.camera, clip.recorded)
                 yield _Source(clip.start.date(), clip.start.timestamp(), copy)
 
-    def _gatherer(self, sources: Iterable[_Source]) -> DayGatherer:
-        newest: dict[str, datetime] = {}
+    def _note_newest(self, camera: str, recorded: datetime) -> None:
+        self._newest[camera] = max(self._newest.get(camera, recorded), recorded)
+
+    def _gatherer(self) -> DayGatherer:
         for camera, days in self._state.cameras.items():
-            starts = [day.newest for day in days.values() if day.newest is not None]
-            if starts:
-                newest[camera] = max(starts)
-        for _, _, copy in sources:
-            camera, recorded = copy.clip.camera, copy.clip.recorded
-            newest[camera] = max(newest.get(camera, recorded), recorded)
-        forecast = RemovalForecast(self._question.cleanup, self._memory, newest, self._now)
+            for day in days.values():
+                if day.newest is not None:
+                    self._note_newest(camera, day.newest)
+        forecast = RemovalForecast(self._question.cleanup, self._memory, self._newest, self._now)
         return DayGatherer(self._pipeline, self._memory, self._copies, forecast)
+
+    # --- pictures ----------------------------------------------------------------------------------
+
+    def _add_pictures(self, gatherer: DayGatherer, sources: Iterable[_Source]) -> bool:
+        """Make pictures of clips that have none, and write their days again; whether there were any."""
+        maker = PictureMaker(self._pipeline, self._question.picture_seconds, self._stop)
+        waiting = [day for day, mark in sorted(self._state.journals.items(), reverse=True) if mark.unseen]
+        for first in range(0, len(waiting), DAYS_AT_ONCE):
+            if maker.is_over:
+                break
+            batch = waiting[first : first + DAYS_AT_ONCE]
+            copies = _copies_of(set(batch), sources)
+            for day in (each for each in batch if not maker.is_over):
+                left = maker.make(clip for clip in gatherer.day(day, copies[day]) if self._shows(clip))
+                self._refresh_day(gatherer, day, copies[day])
+                self._state.journals[day] = replace(self._state.journals[day], unseen=left)
+        self._refresh_strays(gatherer, sources)
+        return bool(waiting)
 
     # --- one day -----------------------------------------------------------------------------------
 
@@ -186,11 +230,8 @@ class SiteBuilder:
         if not self._again:
             return
         from_days = {day: self._contributors(day) | {day} for day in self._again}
-        needed = set().union(*from_days.values())
-        copies: dict[date, list[Copy]] = defaultdict(list)
-        for day, _, copy in sources:
-            if day in needed:
-                copies[day].append(copy)
+        self._again.clear()
+        copies = _copies_of(set().union(*from_days.values()), sources)
         for day, others in sorted(from_days.items()):
             clips = [clip for other in sorted(others) for clip in gatherer.day(other, copies[other])]
             self._write_day(day, [clip for clip in clips if clip.start.date() == day and self._shows(clip)])
@@ -268,6 +309,15 @@ class SiteBuilder:
         months = {day.replace(day=1) for day in days}
         before, after = [each for each in months if each < first], [each for each in months if each > first]
         return max(before, default=None), min(after, default=None)
+
+
+def _copies_of(days: set[date], sources: Iterable[_Source]) -> dict[date, list[Copy]]:
+    """The clips of these days in the source."""
+    found: dict[date, list[Copy]] = defaultdict(list)
+    for day, _, copy in sources:
+        if day in days:
+            found[day].append(copy)
+    return found
 
 
 def _by_day(sources: Iterable[_Source], others: Iterable[date]) -> Iterator[DayOfCopies]:

@@ -44,7 +44,7 @@ class SiteMarks:
         )
 
     def make(
-        self, day: date, sources: Sequence[Copy], clips: Iterable[PageClip], strays: Iterable[date]
+        self, day: date, sources: Sequence[Copy], clips: Sequence[PageClip], strays: Iterable[date]
     ) -> JournalMark:
         """The mark of a day that was just gathered."""
         grown = growth_by_day(self._journal.day(day).events, self._zone)
@@ -58,6 +58,7 @@ class SiteMarks:
             {folder: _changed_at(folder) for folder in sorted(folders)},
             tuple(sorted(strays)),
             {at: dict(sizes) for at, sizes in grown.items()},
+            sum(clip.strip is None for clip in clips),
             is_odd,
         )
 

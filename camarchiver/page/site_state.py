@@ -19,7 +19,7 @@ from camarchiver.storage import atomic
 FILE = ".camarchiver-page.json"
 """In the site's folder. A site without it is made as a whole."""
 
-VERSION = 1
+VERSION = 2
 """Another number makes every page again."""
 
 
@@ -38,6 +38,8 @@ class JournalMark(msgspec.Struct, frozen=True, gc=False):
     """Days on which some of these clips were really recorded."""
     grown: dict[date, dict[Tree, int]] = {}
     """Bytes that each tree gained by what was done to these clips, by the day on which it was done."""
+    unseen: int = 0
+    """Clips without pictures that were not tried yet."""
     is_odd: bool = False
     """Whether the file of one of them was written on another day: any hold may then cover it."""
 

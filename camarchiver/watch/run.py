@@ -26,6 +26,7 @@ from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.runtime import periodic, signals, systemd
 from camarchiver.runtime.progress import Silent
+from camarchiver.runtime.signals import Stopper
 from camarchiver.runtime.systemd import Service
 from camarchiver.state import volume_marker
 from camarchiver.watch.due_queue import DueQueue
@@ -56,8 +57,8 @@ class WatchSettings:
     """Gets every outcome as it occurs."""
     finish: Callable[[Report, WatchTotals], None]
     """Gets the report of the last part, and the totals of the whole run."""
-    refresh_page: Callable[[], None] | None = None
-    """Brings the pages up to date that show the footage. Raises CamarchiverError or OSError."""
+    refresh_page: Callable[[Stopper], None] | None = None
+    """Brings the pages that show the footage up to date. Raises CamarchiverError or OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,7 @@ class _Part:
             if count == done or minutes < PAGE_MINUTES:
                 return
             try:
-                refresh()
+                refresh(self.signals.stop.event)
             except (CamarchiverError, OSError) as error:
                 _log.warning("the pages could not be brought up to date: %s", sentence(error))
             done, minutes = count, 0

@@ -6,6 +6,7 @@ import json
 from datetime import date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from camarchiver.output.page.renderer import SiteRenderer
@@ -45,17 +46,23 @@ def write_site(
     cameras: frozenset[str] = frozenset(),
     since: date = date.min,
     rebuild: bool = False,
+    picture_seconds: float = 0.0,
     **policy: Any,
 ) -> SiteRefresh:
     """What `camarchiver page` does."""
     pipeline = yard.pipeline(now)
     question = SiteQuestion(
-        ArchivePolicy(age=timedelta(days=30)), cleanup_policy(**policy), cameras, since, rebuild
+        ArchivePolicy(age=timedelta(days=30)),
+        cleanup_policy(**policy),
+        cameras,
+        since,
+        rebuild,
+        picture_seconds,
     )
     folder = SiteFolder(site, pipeline.trees)
     renderer = SiteRenderer(site, pipeline.trees, pipeline.zone)
     with folder.alone():
-        return SiteBuilder(pipeline, question, folder, renderer).refresh(lambda days, total: days)
+        return SiteBuilder(pipeline, question, folder, renderer, Event()).refresh(lambda days, total: days)
 
 
 class PageReader(HTMLParser):

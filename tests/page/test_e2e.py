@@ -158,6 +158,21 @@ class TestFromDisk:
         copied = page.evaluate("navigator.clipboard.readText()")
         assert Path(copied).is_file()
 
+    def test_pictures_are_shown_and_lead_into_the_clip(self, place: Place, page: Page) -> None:
+        page.goto(day_of(place))
+        # Of a clip that was archived, and of one that the page found without pictures.
+        for at in ("08:20:00", "20:00:00"):
+            card = f"document.getElementById('t={at}')"
+            page.locator(f"li[id='t={at}']").scroll_into_view_if_needed()
+            until(page, f"{card}.querySelector('.strip img')?.naturalWidth > 300")
+        button = page.locator("li[id='t=14:20:00'] .strip")
+        button.scroll_into_view_if_needed()
+        box = button.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + box["height"] / 2)
+        page.mouse.click(box["x"] + box["width"] * 0.95, box["y"] + box["height"] / 2)
+        until(page, f"{VIDEO}.src.includes('142000') && {VIDEO}.currentTime > 2")
+
     def test_without_javascript_clips_are_links(self, place: Place, browser: Browser) -> None:
         context = browser.new_context(java_script_enabled=False)
         page = context.new_page()

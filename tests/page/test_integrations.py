@@ -181,7 +181,7 @@ class TestIncrements:
         assert write_site(yard, site, age=90).days == 1
 
     @pytest.mark.parametrize(
-        "damage", [b"", b"{", b'{"version": 0}', b'{"version": 1, "journals": {"x": 1}}']
+        "damage", [b"", b"{", b'{"version": 0}', b'{"version": 2, "journals": {"x": 1}}']
     )
     def test_a_state_that_can_not_be_understood_is_made_again(
         self, yard: Yard, site: Path, damage: bytes

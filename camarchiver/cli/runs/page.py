@@ -15,7 +15,7 @@ from camarchiver.cli.runs.template import Ready, RunResult, RunTask
 from camarchiver.cli.session import TreeOptions, show
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Status
-from camarchiver.errors import ExitCode
+from camarchiver.errors import ExitCode, signal_code
 from camarchiver.output import json_document
 from camarchiver.output.page.renderer import SiteRenderer
 from camarchiver.page.serving import ServeOptions, serve
@@ -24,9 +24,10 @@ from camarchiver.page.site_folder import SiteFolder
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy
+from camarchiver.runtime import signals
 from camarchiver.runtime.formatting import count_of, shown
 from camarchiver.runtime.progress import counted
-from camarchiver.runtime.signals import Stop
+from camarchiver.runtime.signals import Stop, Stopper
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +43,38 @@ class PageTask:
     since: date | None
     days: int | None
     rebuild: bool
+    picture_time: timedelta
 
-    def refresh(self, *, draws_progress: bool) -> tuple[SiteRefresh, str]:
+    def refresh(self, stop: Stopper, *, draws_progress: bool) -> tuple[SiteRefresh, str]:
         """Write what is outdated; also gives the id of the run. Raises CamarchiverError or OSError."""
         pipeline = Pipeline(self.place.trees(), self.place.zone(), "page", self.conventions)
         folder = SiteFolder(self.site, pipeline.trees)
         today = pipeline.started.date()
         since = max(self.since or date.min, today - timedelta(days=self.days - 1) if self.days else date.min)
-        question = SiteQuestion(self.archive, self.cleanup, self.cameras, since, self.rebuild)
+        seconds = self.picture_time.total_seconds()
+        question = SiteQuestion(self.archive, self.cleanup, self.cameras, since, self.rebuild, seconds)
         renderer = SiteRenderer(self.site, pipeline.trees, pipeline.zone)
 
         def progress(days: Iterator[DayOfCopies], total: int) -> Iterable[DayOfCopies]:
             return counted(days, total, "day", wanted=draws_progress)
 
         with folder.alone():
-            done = SiteBuilder(pipeline, question, folder, renderer).refresh(progress)
+            done = SiteBuilder(pipeline, question, folder, renderer, stop).refresh(progress)
         return done, pipeline.run.id
 
 
 def run_page(task: PageTask, serving: ServeOptions | None, *, as_json: bool, quiet: bool) -> int:
     """Run `page` and return its exit code; with `serving` it ends by a signal."""
     token = serving.check() if serving is not None else ""
-    done, run = task.refresh(draws_progress=not (as_json or quiet) and sys.stderr.isatty())
+    with signals.on_signals() as stop:
+        wants_bar = not (as_json or quiet) and sys.stderr.isatty()
+        done, run = task.refresh(stop.event, draws_progress=wants_bar)
     if as_json:
         click.echo(json_document.page_refreshed(done, run), nl=False)
     elif not quiet:
         show(refresh_lines(done))
+    if stop.signal is not None:
+        return signal_code(stop.signal)
     if serving is not None:
         return serve(serving, token, task.site, task.place.trees(), lambda line: show((line,)))
     return ExitCode.DONE
@@ -78,13 +85,13 @@ def run_task(task: PageTask) -> RunTask:
 
     @contextmanager
     def planned(_: Stop) -> Iterator[Ready]:
-        yield Ready((), tuple, lambda stop, bar, report: _refreshed(task))
+        yield Ready((), tuple, lambda stop, bar, report: _refreshed(task, stop.event))
 
     return RunTask("page", "", planned)
 
 
-def _refreshed(task: PageTask) -> RunResult:
-    done, run = task.refresh(draws_progress=False)
+def _refreshed(task: PageTask, stop: Stopper) -> RunResult:
+    done, run = task.refresh(stop, draws_progress=False)
     return RunResult(
         Status.DONE,
         ExitCode.DONE,

@@ -24,6 +24,7 @@ from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import TRASH_AGE
 from camarchiver.runtime import clock
+from camarchiver.runtime.signals import Stopper
 from camarchiver.watch import run as watch_run
 from camarchiver.watch.run import WatchDocuments, WatchSettings
 from camarchiver.watch.run_record import WatchTotals
@@ -94,11 +95,11 @@ class WatchOptions:
             refresh_page=self._refresh_page if self.page is not None else None,
         )
 
-    def _refresh_page(self) -> None:
+    def _refresh_page(self, stop: Stopper) -> None:
         from camarchiver.cli.runs.page import refresh_lines
 
         assert self.page is not None
-        done, _ = self.page.refresh(draws_progress=False)
+        done, _ = self.page.refresh(stop, draws_progress=False)
         _log.info("%s", "; ".join(refresh_lines(done)))
 
     def _logged(self, pipeline: Pipeline) -> AbstractContextManager[None]:

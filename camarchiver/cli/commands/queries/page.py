@@ -20,7 +20,7 @@ from camarchiver.cli.options import (
     tree_options,
 )
 from camarchiver.cli.session import TreeOptions
-from camarchiver.cli.types import CameraName, When
+from camarchiver.cli.types import CameraName, Duration, When
 from camarchiver.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +40,12 @@ page_options = options(
     option("--since", type=When(), help="Only days from this one on."),
     option("--days", type=click.IntRange(min=1), help="Only so many days, today included."),
     option("--rebuild", is_flag=True, envvar=None, help="Write every page again."),
+    option(
+        "--picture-time",
+        type=Duration(),
+        default="1m",
+        help="How long small pictures may be made of clips that have none, the newest first.",
+    ),
     heading="What the pages show",
 )
 
@@ -89,7 +95,8 @@ def page(**chosen: Any) -> int:
     """Write pages that show the footage of DIRECTORY: cameras, months, days, and the clips to play.
 
     They are plain files that link to the clips where they lie; a browser opens index.html without a server.
-    Only days that have changed are written again. The trees are only read.
+    Only days that have changed are written again. The trees are only read; pictures of clips, and the motion
+    in them, are added to what is known of them.
     """
     from camarchiver.cli.runs.page import run_page
 
@@ -133,4 +140,5 @@ def page_task(context: click.Context, chosen: Mapping[str, Any]) -> PageTask:
         since.start.date() if since else None,
         chosen["days"],
         chosen["rebuild"],
+        chosen["picture_time"],
     )
