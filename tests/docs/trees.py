@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests import dates
@@ -26,7 +26,7 @@ class Trees:
         return path
 
     def command(self, name: str, *options: str) -> None:
-        done = installed(name, self.root, *options)
+        done = installed(name, *(() if "-C" in options else (self.root,)), *options)
         assert done.returncode in (0, 3), done.stderr
 
     def one_day(self) -> None:
@@ -72,6 +72,24 @@ class Trees:
         for number in range(60):
             self.put("front", dates.recently(hours=0.1 + number / 3))
             self.put("gate", dates.recently(hours=100 + number / 3))
+
+    def week(self) -> None:
+        """A week of two cameras: archived or not yet, a time that is held, a day with few clips."""
+        first = dates.midnight(36)
+        for day in range(7):
+            for hour in (6, 7, 8, 12, 17, 18) if day != 3 else (6, 18):
+                at = first + timedelta(days=day, hours=hour, minutes=7 * day)
+                self.put("front_door", at)
+                if day < 5:
+                    self.put("garden", at + timedelta(minutes=11))
+        last = f"{first + timedelta(days=4):%Y-%m-%d}"
+        self.command("archive", "--age", "1", "--until", last, "--preset", "12")
+        held = first + timedelta(days=1)
+        self.command(
+            "hold",
+            *("add", "-C", str(self.root), "--camera", "front_door", "--reason", "burglary"),
+            *("--from", f"{held:%Y-%m-%d} 07:00", "--to", f"{held:%Y-%m-%d} 09:00"),
+        )
 
     def unread_names(self) -> None:
         """Clips with a maker's names, and some with names of the owner's."""

@@ -155,7 +155,7 @@ class TestTimeline:
     """Drawings."""
 
     def test_runs_become_rectangles_within_the_day(self) -> None:
-        assert path_of((10, 3, 1439, 5)) == "M10 0h3v24h-3zM1439 0h1v24h-1z"
+        assert path_of((10, 4, 20, 1, 1439, 5)) == "M10 0h4v24h-4zM20 0h3v24h-3zM1437 0h3v24h-3z"
         assert path_of((1445, 5)) == ""
 
     def test_layers_are_drawn_in_their_order(self) -> None:

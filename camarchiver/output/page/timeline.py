@@ -13,6 +13,9 @@ MINUTES = 1440
 HEIGHT = 24
 """Of the drawing, whose width is one unit for each minute."""
 
+NARROWEST = 3
+"""Minutes that the shortest run is drawn as, so that it can be seen."""
+
 FOOTAGE = ("source", "archive", "trash")
 """Kinds of minutes that show where footage is; the others say more about it."""
 
@@ -37,9 +40,9 @@ def path_of(runs: Iterable[int]) -> str:
     """Rectangles over runs of minutes, which are given as begin and length in turn."""
     found = []
     for begin, length in _pairs(runs):
-        width = min(begin + length, MINUTES) - begin
-        if width > 0:
-            found.append(f"M{begin} 0h{width}v{HEIGHT}h-{width}z")
+        if begin < MINUTES:
+            width = max(min(begin + length, MINUTES) - begin, NARROWEST)
+            found.append(f"M{min(begin, MINUTES - width)} 0h{width}v{HEIGHT}h-{width}z")
     return "".join(found)
 
 
