@@ -84,7 +84,7 @@ REMEDIES = {
     Reason.BUSY: "a later run takes them",
     Reason.HELD: "camarchiver hold list shows by which hold",
     Reason.FAILED_BEFORE: "--retry-failed tries them now",
-    Reason.CLOCK_DOUBTFUL: "clock in [camera.NAME], or --trust-names, says which time is right",
+    Reason.CLOCK_DOUBTFUL: "camarchiver clock add, or clock in [camera.NAME], says which time is right",
     Reason.NO_TIMESTAMP: "[patterns] in the config file can say how to read such names",
     Reason.UNREADABLE: "check their permissions",
     Reason.UNSUPPORTED_FORMAT: "ffmpeg, or its maker's program, may convert it to mp4",
