@@ -72,7 +72,9 @@ def repairs(
 def _repair(pipeline: Pipeline, expected: Expected, remote: str) -> Restore | None:
     ledger = pipeline.journal.day(expected.line.start.date()).ledger
     found = ledger.copies.get((remote, expected.archive, expected.digest))
-    return _step(pipeline, ledger, found, Reason.REPAIR) if found is not None and found.is_there else None
+    if found is None or found.was_removed:
+        return None
+    return _step(pipeline, ledger, found, Reason.REPAIR)
 
 
 def _steps(pipeline: Pipeline, selection: Selection, remote: str) -> Iterator[Restore]:
@@ -84,7 +86,7 @@ def _steps(pipeline: Pipeline, selection: Selection, remote: str) -> Iterator[Re
         ledger = pipeline.journal.day(date).ledger
         for (place, archive, digest), found in ledger.copies.items():
             is_newest = place == remote and digest == ledger.digest(archive)
-            if not is_newest or not found.is_there or not _is_meant(pipeline, ledger, found, selection):
+            if not is_newest or found.was_removed or not _is_meant(pipeline, ledger, found, selection):
                 continue
             step = _step(pipeline, ledger, found, Reason.RESTORE_ASKED)
             if selection.covers(step.clip, pipeline.started) and not _is_here(pipeline, ledger, step):

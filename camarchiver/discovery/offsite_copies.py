@@ -18,7 +18,7 @@ from camarchiver.policy.cleanup_rules import Copy
 def offsite_copies(pipeline: Pipeline, memory: Memory, last: date) -> Iterator[Copy]:
     """Every off-site copy of clips of days up to `last`, at whatever remote, that was not removed.
 
-    One that was found to differ is among them: what it holds is footage all the same.
+    One that was found missing or to differ is among them: what it holds is footage all the same.
     """
     ends = ClipEnds(memory.holds, pipeline.started)
     following = walks.of_source(pipeline, memory).following(())
@@ -27,7 +27,7 @@ def offsite_copies(pipeline: Pipeline, memory: Memory, last: date) -> Iterator[C
             break
         ledger = pipeline.journal.day(day).ledger
         for found in ledger.copies.values():
-            if not found.is_there:
+            if found.was_removed:
                 continue
             copy = _copy(pipeline, ledger, found)
             if ends.has_holds:

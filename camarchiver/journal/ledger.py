@@ -82,9 +82,6 @@ class Expected:
     """The newest line that says it was made."""
 
 
-_GONE = frozenset({"missing", str(Reason.MAX_AGE_HARD)})
-"""Reasons of `copy-lost` after which there is no object of that name."""
-
 CopyKey = tuple[str, str, str]
 """The remote of an off-site copy, the path of its archive below the archive root, the archive's BLAKE2b."""
 
@@ -105,9 +102,9 @@ class OffsiteCopy(NamedTuple):
         return self.line.object or ""
 
     @property
-    def is_there(self) -> bool:
-        """Whether an object of that name may be at the remote, good or not."""
-        return self.lost is None or self.lost.reason not in _GONE
+    def was_removed(self) -> bool:
+        """Whether a rule removed it."""
+        return self.lost is not None and self.lost.reason == Reason.MAX_AGE_HARD
 
     @property
     def copy(self) -> RemoteCopy:

@@ -79,9 +79,13 @@ class _Check(NamedTuple):
 
 def _checks(pipeline: Pipeline, policy: CheckPolicy) -> Iterator[_Check]:
     for day in pipeline.journal.days():
-        for (remote, archive, digest), copy in pipeline.journal.day(day).ledger.copies.items():
+        ledger = pipeline.journal.day(day).ledger
+        for (remote, archive, digest), copy in ledger.copies.items():
             line = copy.line
-            if remote != policy.remote or copy.lost is not None:
+            # A lost copy of an archive that is here is made again. One of an archive that left is looked for
+            # again: the line or the remote may have been at fault, and it may be all that is left.
+            is_last = archive not in ledger.archives and not copy.was_removed
+            if remote != policy.remote or (copy.lost is not None and not is_last):
                 continue
             if policy.cameras and line.camera not in policy.cameras:
                 continue

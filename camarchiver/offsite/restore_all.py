@@ -15,7 +15,7 @@ from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Restore
-from camarchiver.errors import CamarchiverError, Problem, UsageError
+from camarchiver.errors import CamarchiverError, NotFound, Problem, UsageError
 from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.offsite import manifest, names
 from camarchiver.offsite.fetch import fetched, has_bytes
@@ -139,6 +139,11 @@ def plan(pipeline: Pipeline, manifests: Manifests, remote: str) -> RestoreAllPla
                 yield step
 
     sealed = SealedSequence(steps(), key=lambda step: (-step.start.timestamp(), step.relative))
+    if not sealed and not manifests.problems:
+        raise NotFound(
+            f"there is no manifest at {shown(remote)}",
+            hint="check the path: it is the one of [offsite] remote on the machine that made the copies",
+        )
     problems = tuple(_problems(manifests))
     return Plan(
         "restore-all", pipeline.trees, pipeline.started, remote, tally.totals(), sealed, (), problems=problems

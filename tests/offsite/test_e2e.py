@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from camarchiver.offsite import names
 from tests.commands import DAY, START, Command, Put, archive, clips_of, journal, media, numbers, state_of
+from tests.offsite import servers
+from tests.offsite.servers import Rclone
 
 pytestmark = pytest.mark.usefixtures("rclone")
 
@@ -276,3 +280,294 @@ class TestQuestions:
         doctor = told("doctor", archived, "-q", "--json", *words)
         offsite = [each for each in json.loads(doctor.stdout)["findings"] if each["area"] == "off-site"]
         assert offsite[0]["verdict"] == "ok"
+
+
+FRONT = f"{DAY}/REO_front_20260301081500.mp4"
+"""The only archive that is not the newest of its camera."""
+
+COUNTS = ("--archive-age-offsite", "1", "--offsite-counts", "30")
+
+
+def bytes_of(root: Path) -> dict[str, bytes]:
+    """Every archive of a tree."""
+    found = (path for path in (root / "archived").rglob("*.mp4") if ".camarchiver" not in path.parts)
+    return {str(path.relative_to(root / "archived")): path.read_bytes() for path in found}
+
+
+def object_of(archived: Path, archive: str) -> str:
+    """The name of an archive's copy, by the journal."""
+    lines = [each for each in journal(archived) if each.get("archive") == archive and each.get("object")]
+    return str(lines[-1]["object"])
+
+
+def lines_of(archived: Path, event: str) -> list[dict[str, object]]:
+    return [each for each in journal(archived) if each["event"] == event]
+
+
+@pytest.fixture
+def copied(archived: Path, elsewhere: Path, told: Command, tmp_path: Path) -> Path:
+    """The same archives with their copies; `[offsite]` names the remote."""
+    config = tmp_path / "offsite.toml"
+    config.write_text(f'[offsite]\nremote = "{elsewhere}"\n')
+    assert told("offsite", "sync", archived, "--remote", elsewhere).returncode == 0
+    return archived
+
+
+@pytest.fixture
+def config(copied: Path, tmp_path: Path) -> Path:
+    return tmp_path / "offsite.toml"
+
+
+class TestCounting:
+    """`cleanup` with off-site copies."""
+
+    def test_an_archive_leaves_for_its_copy_and_comes_back(
+        self, copied: Path, config: Path, told: Command
+    ) -> None:
+        before = bytes_of(copied)
+        done = told("cleanup", copied, "-y", *COUNTS, "--config", config)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "archive past its age, with a verified off-site copy" in done.stdout
+        assert bytes_of(copied).keys() == before.keys() - {FRONT}
+        kinds = [each["event"] for each in journal(copied) if each.get("archive") == FRONT]
+        assert kinds[-3:] == ["copy-verified", "intended", "trashed"] or "copy-verified" in kinds[-3:]
+        assert len([kind for kind in kinds if kind == "copy-verified"]) == 2, (
+            "verified once more right before"
+        )
+        back = told("restore", "-C", copied, "--from-offsite", FRONT, "-y", "--config", config)
+        assert (back.returncode, back.stderr) == (0, "")
+        assert bytes_of(copied) == before
+        assert told("verify", copied).returncode == 0
+        again = told("cleanup", copied, "-y", *COUNTS, "--config", config)
+        assert again.returncode == 0
+        assert bytes_of(copied) == before, "what was restored stays for a week"
+
+    @pytest.mark.parametrize("harm", ["changed", "deleted", "unreachable"])
+    def test_it_stays_if_its_copy_is_not_good_at_that_moment(
+        self, copied: Path, config: Path, told: Command, elsewhere: Path, harm: str
+    ) -> None:
+        before = bytes_of(copied)
+        place = elsewhere / object_of(copied, FRONT)
+        if harm == "changed":
+            place.write_bytes(place.read_bytes()[:-1] + b"x")
+        elif harm == "deleted":
+            place.unlink()
+        else:
+            elsewhere.rename(elsewhere.with_name("unmounted"))
+        done = told("cleanup", copied, "-y", *COUNTS, "--config", config)
+        assert done.returncode in (1, 3), done.stdout
+        assert bytes_of(copied) == before
+        assert len(lines_of(copied, "copy-lost")) == (harm != "unreachable")
+
+    def test_a_dry_run_asks_the_remote_nothing(
+        self, copied: Path, config: Path, told: Command, elsewhere: Path
+    ) -> None:
+        elsewhere.rename(elsewhere.with_name("unmounted"))
+        done = told("cleanup", copied, "--dry-run", *COUNTS, "--config", config)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "archive-age-offsite" in done.stdout
+
+    def test_a_copy_counts_only_if_the_owner_says_for_how_long(
+        self, copied: Path, config: Path, told: Command
+    ) -> None:
+        done = told("cleanup", copied, "-y", "--archive-age-offsite", "1", "--config", config)
+        assert done.returncode == 2
+        assert "--offsite-counts" in done.stderr
+        other = told("cleanup", copied, "-y", "--offsite-counts", "30", "--config", config)
+        assert other.returncode == 0
+        assert (copied / "archived" / FRONT).exists()
+
+    def test_what_it_left_in_the_trash_goes_only_while_the_copy_is_good(
+        self, copied: Path, config: Path, told: Command, elsewhere: Path
+    ) -> None:
+        assert told("cleanup", copied, "-y", *COUNTS, "--config", config).returncode == 0
+        trashed = copied / ".deleted/output" / FRONT
+        assert trashed.exists()
+        place = elsewhere / object_of(copied, FRONT)
+        good = place.read_bytes()
+        place.write_bytes(good[:-1] + b"x")
+        bad = told("cleanup", copied, "-y", *COUNTS, "--trash-age", "0", "--config", config)
+        assert bad.returncode in (1, 3)
+        assert trashed.exists()
+        place.write_bytes(good)
+        assert told("offsite", "verify", copied, "--sample", "100", "--config", config).returncode == 0
+        done = told("cleanup", copied, "-y", *COUNTS, "--trash-age", "0", "--config", config)
+        assert done.returncode == 0, done.stdout
+        assert not trashed.exists()
+        assert (
+            told("restore", "-C", copied, "--from-offsite", FRONT, "-y", "--config", config).returncode == 0
+        )
+        assert (copied / "archived" / FRONT).read_bytes() == good
+
+    def test_the_legal_maximum_reaches_the_remote_and_a_hold_forbids_it(
+        self, copied: Path, config: Path, told: Command, elsewhere: Path
+    ) -> None:
+        held = ("--from", "2026-03-01 09:00", "--to", "2026-03-01 10:00", "--reason", "police")
+        assert told("hold", "add", "-C", copied, "--camera", "yard", *held).returncode == 0
+        done = told(
+            "cleanup", copied, "-y", "--max-age-hard", "30", "--allow-large", "--json", "--config", config
+        )
+        document = json.loads(done.stdout)
+        assert done.returncode == 3, "what is held stays past the limit, and that is said"
+        assert objects(elsewhere) == [object_of(copied, f"{DAY}/REO_yard_20260301091500.mp4")]
+        removed = [each for each in document["outcomes"] if each["path"].startswith(str(elsewhere))]
+        assert len(removed) == 2
+        assert {each["reason"] for each in lines_of(copied, "copy-lost")} == {"max-age-hard"}
+        again = told("cleanup", copied, "-y", "--max-age-hard", "30", "--allow-large", "--config", config)
+        assert "max-age-hard" not in again.stdout.replace("older than max_age_hard", "")
+
+
+class TestRestore:
+    """`restore --from-offsite` and `verify --repair`."""
+
+    def test_the_clip_that_shows_a_minute_comes_back(self, copied: Path, config: Path, told: Command) -> None:
+        before = bytes_of(copied)
+        for name in before:
+            (copied / "archived" / name).unlink()
+        words = ("--camera", "yard", "--at", "2026-03-01 09:15")
+        done = told("restore", "-C", copied, "--from-offsite", *words, "-y", "--config", config)
+        assert (done.returncode, done.stderr) == (0, "")
+        yard = f"{DAY}/REO_yard_20260301091500.mp4"
+        assert bytes_of(copied) == {yard: before[yard]}
+
+    def test_what_a_run_removed_comes_back(self, copied: Path, config: Path, told: Command) -> None:
+        done = told("cleanup", copied, "-y", *COUNTS, "--json", "--config", config)
+        run = json.loads(done.stdout)["run"]
+        back = told(
+            "restore", "-C", copied, "--from-offsite", "--run", run, "-y", "--json", "--config", config
+        )
+        assert [each["result"] for each in json.loads(back.stdout)["outcomes"]] == ["done"]
+        assert (copied / "archived" / FRONT).exists()
+
+    def test_a_copy_that_differs_is_not_restored(
+        self, copied: Path, config: Path, told: Command, elsewhere: Path
+    ) -> None:
+        (copied / "archived" / FRONT).unlink()
+        place = elsewhere / object_of(copied, FRONT)
+        place.write_bytes(place.read_bytes()[:-1] + b"x")
+        done = told("restore", "-C", copied, "--from-offsite", FRONT, "-y", "--config", config)
+        assert done.returncode == 3
+        assert "has other bytes than the archive had" in done.stdout
+        assert FRONT not in bytes_of(copied)
+        assert [each["reason"] for each in lines_of(copied, "copy-lost")] == ["differs"]
+
+    def test_nothing_is_overwritten(self, copied: Path, config: Path, told: Command) -> None:
+        (copied / "archived" / FRONT).write_bytes(b"another file")
+        done = told("restore", "-C", copied, "--from-offsite", FRONT, "-y", "--config", config)
+        assert "is another file" in done.stdout
+        assert bytes_of(copied)[FRONT] == b"another file"
+
+    def test_a_path_of_which_there_is_no_copy_is_named(
+        self, copied: Path, config: Path, told: Command
+    ) -> None:
+        done = told(
+            "restore", "-C", copied, "--from-offsite", "2026/03/01/nothing.mp4", "-y", "--config", config
+        )
+        assert done.returncode == 1
+        assert "nothing.mp4" in done.stderr
+
+    @pytest.mark.parametrize("harm", ["missing", "damaged"])
+    def test_repair_uses_the_copy_as_the_last_source(
+        self, copied: Path, config: Path, told: Command, harm: str
+    ) -> None:
+        before = bytes_of(copied)
+        shutil.rmtree(copied / ".deleted")
+        place = copied / "archived" / FRONT
+        if harm == "missing":
+            place.unlink()
+        else:
+            place.write_bytes(before[FRONT][:-1] + b"x")
+        done = told("verify", copied, "--repair", "-y", "--config", config)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        assert bytes_of(copied) == before
+        assert (copied / ".deleted/output" / FRONT).exists() == (harm == "damaged")
+        assert told("verify", copied, "--config", config).returncode == 0
+
+
+class TestDisaster:
+    """Everything but the remote is lost."""
+
+    def test_an_empty_machine_gets_clips_and_journal_back(
+        self, copied: Path, told: Command, elsewhere: Path, tmp_path: Path
+    ) -> None:
+        before = bytes_of(copied)
+        sources = {each["source"] for each in journal(copied)}
+        shutil.rmtree(copied)
+        new = tmp_path / "new"
+        new.mkdir()
+        shown = told("offsite", "restore-all", elsewhere, new, "--dry-run")
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert "restore 3 archives" in shown.stdout
+        assert not list(new.iterdir())
+        done = told("offsite", "restore-all", elsewhere, new, "-y")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert bytes_of(new) == before
+        assert {each["source"] for each in journal(new)} == sources
+        assert told("verify", new).returncode == 0, "each archive has the BLAKE2b of its manifest"
+        story = told("why", "-C", new, FRONT)
+        assert (story.returncode, "archived" in story.stdout) == (0, True)
+        assert told("offsite", "sync", new, "--remote", elsewhere, "--json").returncode == 0
+        assert not lines_of(new, "copied"), "what came from there is not copied again"
+
+    def test_it_goes_on_after_an_interruption_and_says_what_is_lost(
+        self, copied: Path, told: Command, elsewhere: Path, tmp_path: Path
+    ) -> None:
+        before = bytes_of(copied)
+        place = elsewhere / object_of(copied, FRONT)
+        good = place.read_bytes()
+        place.write_bytes(good[:-1] + b"x")
+        new = tmp_path / "new"
+        first = told("offsite", "restore-all", elsewhere, new, "-y")
+        assert first.returncode == 3
+        assert "has other bytes than the archive had" in first.stdout
+        assert bytes_of(new).keys() == before.keys() - {FRONT}
+        place.write_bytes(good)
+        second = told("offsite", "restore-all", elsewhere, new, "-y")
+        assert second.returncode == 0
+        assert bytes_of(new) == before
+
+    def test_a_damaged_manifest_is_named_and_the_others_are_used(
+        self, copied: Path, told: Command, elsewhere: Path, tmp_path: Path
+    ) -> None:
+        manifest = next((elsewhere / names.MANIFESTS / "2026/03").glob("02.*"))
+        manifest.write_bytes(manifest.read_bytes()[:-2])
+        done = told("offsite", "restore-all", elsewhere, tmp_path / "new", "-y")
+        assert done.returncode == 3
+        assert "1 manifest can't be read" in done.stdout + done.stderr
+        assert len(bytes_of(tmp_path / "new")) == 2
+
+    def test_it_refuses_a_tree_with_a_journal_and_a_remote_without_copies(
+        self, copied: Path, told: Command, elsewhere: Path, tmp_path: Path
+    ) -> None:
+        done = told("offsite", "restore-all", elsewhere, copied, "-y")
+        assert done.returncode == 2
+        assert "is not empty" in done.stderr
+        (tmp_path / "nothing").mkdir()
+        none = told("offsite", "restore-all", tmp_path / "nothing", tmp_path / "new", "-y")
+        assert none.returncode == 1
+        assert "no manifest" in none.stderr
+
+    def test_plain_rclone_restores_what_crypt_encrypted(
+        self, archived: Path, told: Command, elsewhere: Path, tmp_path: Path, own_rclone_config: Path
+    ) -> None:
+        before = bytes_of(archived)
+        password = servers.obscured("correct horse")
+        own_rclone_config.write_text(f"[secret]\ntype = crypt\nremote = {elsewhere}\npassword = {password}\n")
+        done = told("offsite", "sync", archived, "--remote", "secret:")
+        assert (done.returncode, done.stderr) == (0, "")
+        stored = [path for path in elsewhere.rglob("*") if path.is_file()]
+        assert len(stored) == 5
+        assert not any("REO" in str(path) or b"ftyp" in path.read_bytes()[:64] for path in stored)
+        shutil.rmtree(archived)
+        rclone = Rclone(own_rclone_config)
+        rclone.run("copy", "secret:", tmp_path / "plain")
+        found = {}
+        for path in (tmp_path / "plain").rglob("*.mp4"):
+            name = names.read_object(str(path.relative_to(tmp_path / "plain")))
+            assert name is not None
+            assert hashlib.blake2b(path.read_bytes()).hexdigest().startswith(name.digits)
+            found[name.archive] = path.read_bytes()
+        assert found == before
+        again = told("offsite", "restore-all", "secret:", tmp_path / "new", "-y")
+        assert again.returncode == 0
+        assert bytes_of(tmp_path / "new") == before
