@@ -145,6 +145,9 @@ def trials(options: Options, shown: Sequence[Path]) -> list[Trial]:
         if "same_time" in chosen and "-bf 0" not in SCENES[scene][0]:
             # without any time nobody can tell how pictures are reordered
             scene = 0
+        if "keyframes_late" in chosen and scene == GRADUAL:
+            # all its pictures build on the one keyframe of the scene
+            scene = 0
         if "other" in chosen:
             # the other pictures are of this kind, too
             scene = 0
@@ -235,8 +238,9 @@ class Yard:
             os.utime(path, (time.time() - 7200,) * 2)
         ran = self._program.run("archive", self.outbox, "--age", "0", "--codec", "h264", "-y", "-q")
         archived = [path for path in self.outbox.glob("archived/**/motion_*.m*") if path.is_file()]
-        # a clip whose pictures were damaged on their way may be left alone, and the run says so
-        lacking = len(found) - len(archived) if trial.is_damaged and ran.code == 3 else 0
+        # a clip that was damaged on its way may be left alone, and the run says so
+        may_stay = trial.is_damaged or trial.faults.broken_sound
+        lacking = len(found) - len(archived) if may_stay and ran.code == 3 else 0
         if ran.code != (3 if lacking else 0) or len(archived) + lacking != len(found):
             yield f"archive took {len(archived)} of {len(found)} clips ({ran.code}): {ran.tail}"
 

@@ -117,6 +117,8 @@ class _Unit:
     key: bool
     parts: tuple[bytes, ...]
     """NAL units, or the sound's bytes."""
+    number: int
+    """Pictures sent before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,7 @@ def _scene(path: Path) -> _Scene:
         codec = video.codec_context.codec.canonical_name
         annex_b = BitStreamFilterContext(f"{codec}_mp4toannexb" if _PARAMETERS[codec] else "null", video)
         units: list[_Unit] = []
+        pictures = 0
         length = 0.0
         parameters: dict[bytes, None] = {}
         for packet in container.demux([one for one in (video, audio) if one]):
@@ -157,7 +160,8 @@ def _scene(path: Path) -> _Scene:
                 # sound is sent once it was recorded; the last packet may be cut
                 length = max(length, float((packet.duration or 0) * packet.time_base))
                 order = at + length
-            units.append(_Unit(order, at, is_video, key, parts))
+            units.append(_Unit(order, at, is_video, key, parts, pictures))
+            pictures += is_video
         # and so are pictures, though some are shown after those that are sent later
         early = max(unit.at - unit.order for unit in units if unit.video)
         units = [replace(unit, order=unit.order + early) if unit.video else unit for unit in units]
@@ -503,7 +507,7 @@ class Player:
         self._reported = dict.fromkeys(self._numbers, float("-inf"))
         self._wall = 0.0
         """The wall time of the first unit, in seconds since 1970."""
-        self._keys = self._sounds = self._video_packets = self._sent = 0
+        self._keys = self._sounds = self._video_packets = 0
         self._withheld = False
 
     def run(self) -> None:
@@ -586,9 +590,8 @@ class Player:
             changed = self._alike(self._other, unit).key
             self._shown = self._other if changed else self._shown
         shown = unit if self._shown is self._scene else self._alike(self._shown, unit)
-        self._sent += 1
         refreshes = self._faults.refreshes
-        if refreshes and not shown.key and (self._sent - 1) % refreshes == 0:
+        if refreshes and not shown.key and shown.number % refreshes == 0:
             return (*self._shown.parameters, _recovery_point(refreshes), *shown.parts)
         if not shown.key or not (self._faults.parameters_in_stream or changed):
             return shown.parts
