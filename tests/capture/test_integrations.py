@@ -40,7 +40,7 @@ from camarchiver.record.outbox.folders import Folders
 from camarchiver.record.outbox.recorded_clip import Recorded
 from camarchiver.record.outbox.spool import Unfit
 from tests.cameras import frames_of
-from tests.processes import wait_until
+from tests.processes import children_with, wait_until
 from tests.record.rtsp import Faults, RtspServer
 from tests.recordings import RecRecorder, RecSource, rec_items, rec_packets, rec_place, rec_slices, rec_watch
 from tests.samples import REC_START
@@ -68,14 +68,33 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.fixture
+def rec_mjpeg(rec_simple: Path, tmp_path: Path) -> Path:
+    """The simple scene as JPEG pictures that RTP can carry (RFC 2435)."""
+    made = tmp_path / "mjpeg.mkv"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_simple), "-an", "-s", "320x240"]
+    words = ["-c:v", "mjpeg", "-huffman", "default", "-pix_fmt", "yuvj420p", "-q:v", "5"]
+    subprocess.run([*command, *words, str(made)], check=True)
+    return made
+
+
 class TestLosses:
-    @pytest.mark.parametrize(("losses", "hang_up"), [(20, 0.0), (20, 0.2)])
+    @pytest.mark.parametrize(
+        ("losses", "hang_up", "scene"),
+        [(20, 0.0, "rec_simple"), (20, 0.2, "rec_simple"), (6, 0.3, "rec_mjpeg")],
+    )
     def test_a_lost_source_leaves_nothing_open(
-        self, rec_simple: Path, mocker: MockerFixture, losses: int, hang_up: float
+        self,
+        request: pytest.FixtureRequest,
+        mocker: MockerFixture,
+        losses: int,
+        hang_up: float,
+        scene: str,
     ) -> None:
+        """JPEG pictures are encoded, in a process that ends with each loss."""
         mocker.patch.object(retry, "BACKOFF", (0.01,))
-        with RtspServer(rec_simple, Faults(hang_up=hang_up)) as server:
-            seeking = Reader(camera(server.url))
+        with RtspServer(request.getfixturevalue(scene), Faults(hang_up=hang_up)) as server:
+            seeking = Reader(camera(server.url), encodes=True)
             counts = []
             while len(counts) < losses:
                 if isinstance(seeking.take(20), Lost):
@@ -86,6 +105,7 @@ class TestLosses:
         assert min(files for files, _, _ in late) <= counts[0][0] + 2
         assert min(threads for _, threads, _ in late) <= counts[0][1] + 2
         assert counts[-1][2] - counts[len(counts) // 2][2] < 2 << 20
+        assert not children_with("pipe:1")
 
 
 Record = Callable[..., list[Recorded]]
@@ -905,6 +925,12 @@ def tag_of(clip: Recorded) -> str:
 
 
 class TestMotionJpeg:
+    def test_a_network_camera_is_encoded(self, rec_mjpeg: Path, rec_of: Record) -> None:
+        (clip,) = rec_of(Faults(), 9, rec_mjpeg)
+        assert_plays(clip)
+        assert clip.seconds == pytest.approx(6.5, abs=1.5)
+        assert tag_of(clip) == "avc1"
+
     def test_few_pictures_a_second_come_when_they_are_made(self, tmp_path: Path) -> None:
         """An encoder's lookahead and the probing of its output cost many pictures, so many seconds."""
         fifo = tmp_path / "camera"
