@@ -23,6 +23,7 @@ from camarchiver.domain.steps import Archive
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.media import archive_tag
+from camarchiver.motion.activity import PacketTrust
 from camarchiver.policy.archive_rules import may_share
 from camarchiver.runtime.signals import Stopper
 from camarchiver.storage import atomic
@@ -160,7 +161,8 @@ class Adoption:
         atomic.fsync_folder(path.parent)
         status = path.stat()
         place = path.relative_to(self.trees.archive).as_posix()
-        looked = self.encoder.look_at(path, original.clip.camera, encoded=not unencoded)
+        trust = PacketTrust.NOTHING if unencoded else PacketTrust.MOTION
+        looked = self.encoder.look_at(path, original.clip.camera, trust)
         archived = original.archived_as(place, status.st_size, unencoded, looked.motion)
         digest = digest_of(path, stop)
         self.writer.adopted(original.clip, archived, digest, status.st_mtime_ns, verified=verified)

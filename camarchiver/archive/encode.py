@@ -26,6 +26,7 @@ from camarchiver.media.encoders import (
     EncodeSettings,
     changes,
     container_for,
+    packet_trust,
     remux_container,
 )
 from camarchiver.media.examiner import Examiner
@@ -34,6 +35,7 @@ from camarchiver.media.info import Look, Media
 from camarchiver.media.parsing.prober import ProbeError, Prober
 from camarchiver.media.transcoder import Finished
 from camarchiver.media.verification.rules import Facts, Verdict
+from camarchiver.motion.activity import PacketTrust
 from camarchiver.policy.raw_rates import NO_RATES, RawRates
 from camarchiver.policy.unencoded_rules import KEEP_SIGNED, SignedRule
 from camarchiver.runtime.progress import Advance
@@ -202,13 +204,10 @@ class ArchiveEncoder:
                 return self._remux(original, why, part, stop)
             return self._copy(original, why, part)
 
-    def look_at(self, archive: Path, camera: str, *, encoded: bool) -> Looked:
-        """Pictures of an archive, and the motion in it; `encoded` is False for a lossless copy."""
+    def look_at(self, archive: Path, camera: str, trust: PacketTrust = PacketTrust.NOTHING) -> Looked:
+        """Pictures of an archive, and the motion in it."""
         with _stopping():
-            return self.examiner.examined(archive, self._look(camera, encoded=encoded)).looked
-
-    def _look(self, camera: str, *, encoded: bool = True) -> Look:
-        return Look(self._views.of(camera), encoded)
+            return self.examiner.examined(archive, Look(self._views.of(camera), trust)).looked
 
     def tags(self, archive: Path) -> Mapping[str, str]:
         """The container's metadata; empty if it can't be read."""
@@ -266,7 +265,8 @@ class ArchiveEncoder:
         stop: Stopper,
     ) -> tuple[Verdict, Looked]:
         whole = encoder.backend is not Backend.SOFTWARE or self._settings.verify_full
-        found = self.examiner.examined(part.path, self._look(original.clip.camera))
+        trust = packet_trust(encoder.name, self._settings_of(encoder)["quality"])
+        found = self.examiner.examined(part.path, Look(self._views.of(original.clip.camera), trust))
         clean = None if finished.returncode else found.keyframes_decode
         if whole and isinstance(found.media, Media) and not finished.returncode:
             clean = self.examiner.decodes(part.path, found.media, threads, stop)
@@ -296,7 +296,7 @@ class ArchiveEncoder:
         )
         finished = transcoder.run(self._choice.ffmpeg.path, arguments, stop=stop)
         _raise_if_stopped(finished)
-        found = self.examiner.examined(part.path, self._look(original.clip.camera, encoded=False))
+        found = self.examiner.examined(part.path, Look(self._views.of(original.clip.camera)))
         verdict = self.examiner.verified(
             Facts(
                 source=original.media,
@@ -326,7 +326,7 @@ class ArchiveEncoder:
         if digest != original.digest:
             raise ClipFailed(Reason.FAILED, "the source changed while it was copied")
         made = self._unencoded(ArchiveMethod.COPY, original, why, part, 0.0, "byte for byte")
-        return replace(made, looked=self.look_at(part.path, original.clip.camera, encoded=False))
+        return replace(made, looked=self.look_at(part.path, original.clip.camera))
 
     def _unencoded(
         self,

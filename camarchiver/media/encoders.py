@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Literal, assert_never
 
 from camarchiver.media.info import AudioStream, Media, VideoStream
+from camarchiver.motion.activity import PacketTrust
 
 Codec = Literal["av1", "hevc", "h264"]
 Container = Literal["mp4", "mkv"]
@@ -169,6 +170,19 @@ class EncodeSettings:
     audio: Audio = "copy"
     only_420: bool = False
     """Eight bits of 4:2:0 whatever the source has: many players support nothing else."""
+
+
+def packet_trust(encoder: str, quality: object) -> PacketTrust:
+    """What the sizes of the packets say that this encoder writes; `quality` is None for its default.
+
+    Measured were the software encoders with their default quality. At a lower one something small may vanish.
+    """
+    row = ENCODERS.get(encoder)
+    if row is None or row.quality_option == "b:v":
+        return PacketTrust.NOTHING
+    is_measured = quality is None or (isinstance(quality, int) and quality <= row.quality)
+    is_measured = is_measured and row.backend is Backend.SOFTWARE
+    return PacketTrust.STILLNESS if is_measured else PacketTrust.MOTION
 
 
 def obstacle(encoder: Encoder, level: FallbackLevel, media: Media) -> str:

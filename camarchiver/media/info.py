@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from camarchiver.domain.motion import NOT_LOOKED, WHOLE_VIEW, Looked, View
+from camarchiver.motion.activity import PacketTrust
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,8 @@ class Look:
 
     view: View = WHOLE_VIEW
     """Which parts of the picture count; the zones only name them."""
-    encoded: bool = False
-    """Whether one of our encoders wrote it, with constant quality: then its packets tell of motion, too."""
+    trust: PacketTrust = PacketTrust.NOTHING
+    """What the sizes of its packets say of the time between two keyframes."""
 
 
 @dataclass(frozen=True, slots=True)

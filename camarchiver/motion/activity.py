@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 
 TINY = 8
 """Bytes; an AV1 packet that only shows a frame decoded before has three."""
@@ -27,6 +28,18 @@ MAY_MOVE = 1.4
 """Above this it is not certain that nothing moves."""
 APART = 1.0
 """Seconds; stretches closer together are one."""
+
+
+class PacketTrust(Enum):
+    """What the sizes of a file's packets say."""
+
+    NOTHING = auto()
+    """A bit rate decides them: the camera's own, or that of an encoder without constant quality."""
+    MOTION = auto()
+    """Where something moves; but it was not measured that nothing moves elsewhere."""
+    STILLNESS = auto()
+    """Both: the encoders and qualities that were measured."""
+
 
 Stretch = tuple[float, float]
 """Start and end, in seconds."""

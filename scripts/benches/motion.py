@@ -23,6 +23,7 @@ from camarchiver.archive.motion import chapters
 from camarchiver.domain.motion import ClipMotion, MotionSpan
 from camarchiver.media.info import Look
 from camarchiver.media.parsing import worker as parse_worker
+from camarchiver.motion.activity import PacketTrust
 def beat():
     pass
 def examine(archive, look):
@@ -30,7 +31,7 @@ def examine(archive, look):
     found = parse_worker.answer("examine", archive, (look,), beat)
     return found, spent() - begun
 ffmpeg, place, archives = json.load(sys.stdin)
-second, look = Path(place) / "second.mp4", Look(encoded=True)
+second, look = Path(place) / "second.mp4", Look(trust=PacketTrust.STILLNESS)
 begun = spent()
 examine(Path(archives[0]), look)
 start = spent() - begun

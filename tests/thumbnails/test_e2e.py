@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -14,12 +15,15 @@ from typing import Any
 import av
 import pytest
 
+from camarchiver.archive.motion.thumbnails import Unseen, make_missing
 from camarchiver.cleanup import planner
 from camarchiver.cleanup.planner import CleanupPlan
-from camarchiver.domain.clip import Clip
+from camarchiver.domain.clip import Clip, Trees
 from camarchiver.domain.motion import ClipMotion, MotionSpan, ThumbnailStrip
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Result
+from camarchiver.journal.store import Journal
+from camarchiver.journal.writer import JournalWriter, RunId
 from camarchiver.state import thumbnails
 from camarchiver.state.thumbnails import StripKey
 from tests.clips import FFMPEGS, FOOTAGE
@@ -149,7 +153,7 @@ class TestArchiving:
         assert told("verify", tree, "--full").returncode == 0
 
     def test_a_lossless_copy_is_scored_and_stays_as_it_is(self, put: Put, tree: Path) -> None:
-        path = put(f"{NAME}.mp4", f"{WALK} -c:v libx264 -preset slow -crf 40 -bf 0 -g 30")
+        path = put(f"{NAME}.mp4", f"{WALK} {LARGE}")
         content = path.read_bytes()
         assert archive(tree, "--min-saving", "99").returncode == 0
         assert (tree / "archived" / f"{NAME}.mp4").read_bytes() == content
@@ -263,6 +267,32 @@ def labelled() -> Iterator[tuple[Path, bool]]:
         if events.is_file():
             for each in json.loads(events.read_text()).values():
                 yield events.parent / each["file"], bool(each["events"])
+
+
+class TestLater:
+    """Clips that were archived without a score."""
+
+    def test_the_journal_tells_how_far_their_packets_are_trusted(self, put: Put, tree: Path) -> None:
+        put(f"{NAME}.mp4", f"{STILL} {LARGE}")
+        assert archive(tree, "--keep-source").returncode == 0
+        trees = Trees(tree, tree / "archived", tree / ".deleted")
+        (day,) = [Journal(trees.state).day(date(2026, 3, 1))]
+        (made, *_) = day.events
+        clip = day.ledger.origin(made).clip(tree)
+        thumbnails.clear(trees.state)
+        writer = JournalWriter(Journal(trees.state), RunId("r", "page", "h"), lambda: made.at)
+        for file, is_encoded, is_quiet in (
+            (tree / f"{NAME}.mp4", False, False),
+            (trees.archive / f"{NAME}.mp4", True, True),
+        ):
+            one = Unseen(clip, file, is_encoded)
+            assert make_missing(trees, writer, [one], seconds=60, stop=threading.Event()).made == 1
+            motion = (
+                Journal(trees.state)
+                .day(date(2026, 3, 1))
+                .ledger.motion[clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns]
+            )
+            assert motion.is_quiet is is_quiet
 
 
 class TestRecall:

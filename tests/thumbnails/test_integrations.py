@@ -18,19 +18,20 @@ import pytest
 
 from camarchiver.archive.motion.thumbnails import Made, Unseen, make_missing
 from camarchiver.domain.clip import Clip, Trees
-from camarchiver.domain.motion import MOST_SCORES, NOT_LOOKED, KeyframeScore, ThumbnailStrip, View
+from camarchiver.domain.motion import MOST_SCORES, NOT_LOOKED, ClipMotion, KeyframeScore, ThumbnailStrip, View
 from camarchiver.errors import StorageError
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter, RunId
 from camarchiver.media.info import Examined, Look
 from camarchiver.media.parsing.prober import Prober
+from camarchiver.motion.activity import PacketTrust
 from camarchiver.state import thumbnails
 from camarchiver.state.thumbnails import StripKey
 from camarchiver.storage.anchored import fingerprint_of
 from tests.clips import FFMPEGS, MakeClip
 
 KEY = StripKey(date(2026, 3, 1), "2026/03/01/REO_front_20260301081500.mp4", 1000, 5)
-ENCODED = Look(encoded=True)
+ENCODED = Look(trust=PacketTrust.STILLNESS)
 STRIP = ThumbnailStrip(320, 180, (0.0, 4.0, 8.0), (KeyframeScore(4.0, 1.5),))
 
 
@@ -188,6 +189,15 @@ class TestLook:
         looked = examine(make_clip(f"-f lavfi -i {BACKGROUND} {H264}")).looked
         assert looked.strip is not None
         assert (len(looked.strip.times), looked.strip.scores, looked.motion) == (9, (), None)
+
+    def test_stillness_is_sure_only_of_packets_that_are_trusted(self, make_clip: MakeClip) -> None:
+        clip = make_clip(f"-f lavfi -i {BACKGROUND} -c:v libsvtav1 -g 150")
+        quiet = {trust: examine(clip, Look(trust=trust)).looked.motion for trust in PacketTrust}
+        assert quiet == {
+            PacketTrust.NOTHING: ClipMotion(unsure=True),
+            PacketTrust.MOTION: ClipMotion(unsure=True),
+            PacketTrust.STILLNESS: ClipMotion(),
+        }
 
 
 class TestSecondFile:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from camarchiver.archive.motion import chapters
 from camarchiver.domain.motion import MOST_SPANS, ClipMotion, MotionSpan
-from camarchiver.motion.activity import TINY, UNKNOWN, Activity, activity_of
+from camarchiver.media.encoders import packet_trust
+from camarchiver.motion.activity import TINY, UNKNOWN, Activity, PacketTrust, activity_of
 from camarchiver.motion.clip_motion import KeyframeChange, motion_in
 
 PIXELS = 1280 * 720
@@ -61,6 +62,28 @@ class TestActivity:
 
     def test_a_clip_of_a_few_frames_says_nothing(self) -> None:
         assert activity_of(packets(0.2), PIXELS) == UNKNOWN
+
+
+class TestPacketTrust:
+    """Of which archives the sizes of packets say that nothing moves."""
+
+    @pytest.mark.parametrize(
+        ("encoder", "quality", "trust"),
+        [
+            ("libsvtav1", None, PacketTrust.STILLNESS),
+            ("libsvtav1", 30, PacketTrust.STILLNESS),
+            ("libsvtav1", 36, PacketTrust.MOTION),
+            ("libsvtav1", "35", PacketTrust.MOTION),
+            ("libx264", 23, PacketTrust.STILLNESS),
+            ("av1_qsv", None, PacketTrust.MOTION),
+            ("hevc_vaapi", None, PacketTrust.MOTION),
+            ("h264_v4l2m2m", None, PacketTrust.NOTHING),
+            ("copy", None, PacketTrust.NOTHING),
+            ("of-a-later-version", None, PacketTrust.NOTHING),
+        ],
+    )
+    def test_only_of_what_was_measured(self, encoder: str, quality: object, trust: PacketTrust) -> None:
+        assert packet_trust(encoder, quality) is trust
 
 
 def change(start: float, end: float, **fields: Any) -> KeyframeChange:

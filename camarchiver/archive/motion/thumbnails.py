@@ -11,9 +11,12 @@ from pathlib import Path
 from camarchiver.domain.clip import Clip, Trees
 from camarchiver.domain.motion import WHOLE_VIEWS, CameraViews, ClipMotion, Looked
 from camarchiver.errors import CamarchiverError, sentence
+from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter
+from camarchiver.media.encoders import packet_trust
 from camarchiver.media.info import Look
 from camarchiver.media.parsing.prober import ProbeError, Prober
+from camarchiver.motion.activity import PacketTrust
 from camarchiver.runtime.signals import Stopper
 from camarchiver.state import thumbnails
 from camarchiver.state.thumbnails import StripKey
@@ -73,13 +76,13 @@ def make_missing(
     journal can't be written.
     """
     until = time.monotonic() + seconds
-    made, left, failed = 0, 0, list[Path]()
+    made, left, failed, journal = 0, 0, list[Path](), Journal(trees.state)
     with Prober() as prober:
         for each in clips:
             if time.monotonic() >= until or stop.is_set():
                 left += 1
                 continue
-            looked = _look_at(prober, each, views)
+            looked = _look_at(prober, each, Look(views.of(each.clip.camera), _trust(trees, journal, each)))
             if looked is None or not keep(trees, each.clip, looked):
                 failed.append(each.file)
                 continue
@@ -89,9 +92,20 @@ def make_missing(
     return Made(made, tuple(failed), left)
 
 
-def _look_at(prober: Prober, each: Unseen, views: CameraViews) -> Looked | None:
+def _trust(trees: Trees, journal: Journal, each: Unseen) -> PacketTrust:
+    """What the packets say, by the encoder that made the file; of an adopted archive that is not known."""
+    if not each.is_encoded or not each.file.is_relative_to(trees.archive):
+        return PacketTrust.NOTHING
+    relative = each.file.relative_to(trees.archive).as_posix()
+    made = journal.day(each.clip.start.date()).ledger.made.get(relative)
+    if not made or made[-1].encoder is None:
+        return PacketTrust.MOTION
+    return packet_trust(made[-1].encoder, (made[-1].settings or {}).get("quality"))
+
+
+def _look_at(prober: Prober, each: Unseen, look: Look) -> Looked | None:
     try:
-        found = prober.examine(each.file, Look(views.of(each.clip.camera), each.is_encoded))
+        found = prober.examine(each.file, look)
     except ProbeError as error:
         _log.info("no pictures: %s", error.message)
         return None

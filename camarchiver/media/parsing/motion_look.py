@@ -28,7 +28,7 @@ from camarchiver.domain.motion import (
 )
 from camarchiver.errors import UsageError, cause, sentence
 from camarchiver.media.info import Look, Media
-from camarchiver.motion.activity import UNKNOWN, activity_of
+from camarchiver.motion.activity import PacketTrust, activity_of
 from camarchiver.motion.clip_motion import KeyframeChange, motion_in
 from camarchiver.motion.events import Rules
 
@@ -61,7 +61,7 @@ class MotionLook:
 
     def add(self, packet: Packet[Stream]) -> None:
         """Note a packet that is no keyframe."""
-        if self._wanted.encoded and packet.pts is not None and not packet.is_discard:
+        if self._wanted.trust is not PacketTrust.NOTHING and packet.pts is not None and not packet.is_discard:
             self._times.append(float(packet.pts * packet.time_base))
             self._sizes.append(packet.size)
 
@@ -127,10 +127,12 @@ class MotionLook:
         video = media.video
         times = (at - media.start for at in self._times)
         found = activity_of(zip(times, self._sizes, strict=True), video.width * video.height)
+        if self._wanted.trust is not PacketTrust.STILLNESS:
+            found = replace(found, is_doubtful=True)
         view = self._wanted.view
         return motion_in(
             [_shifted(change, media.start) for change in self._changes],
-            found if self._wanted.encoded else UNKNOWN,
+            found,
             has_mask=bool(view.ignored or view.mask),
         )
 
