@@ -113,7 +113,7 @@ class PlayableMaker:
         if _is_playable(original.media):
             try:
                 self._encoder.keep(ArchiveMethod.REMUX, original, _PLAYS, part, self._stop)
-                return "; ".join(f"{kind} left out" for kind in original.media.other_streams)
+                return "; ".join(f"{kind} left out" for kind in original.media.lost_streams)
             except Refused as refused:
                 _log.info("%s can't just be repacked: %s", original.clip.path, refused.message)
         try:

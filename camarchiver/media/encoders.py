@@ -223,7 +223,7 @@ def changes(media: Media, encoder: Encoder, settings: EncodeSettings) -> tuple[s
         *((f"{video.bit_depth} bits become {depth}",) if depth < video.bit_depth else ()),
         *recoded,
         *(("audio left out",) if media.audio and not kept else ()),
-        *(f"{kind} left out" for kind in media.other_streams),
+        *(f"{kind} left out" for kind in media.lost_streams),
     )
 
 

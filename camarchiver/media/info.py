@@ -56,6 +56,10 @@ class AudioStream:
     """Seconds of packets before the first sound that are decoded but not heard."""
 
 
+CHAPTERS = "data:chapters"
+"""The track of an mp4 that has its chapters; ffmpeg copies these by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Media:
     """One file as its packets show it (a header may lie, so packets are counted)."""
@@ -65,7 +69,7 @@ class Media:
     video_streams: int
     audio: tuple[AudioStream, ...]
     other_streams: tuple[str, ...]
-    """Streams of other kinds, such as `data:tmcd` or `subtitle:mov_text`."""
+    """Streams of other kinds, such as `data:tmcd`, `subtitle:mov_text` or CHAPTERS."""
     packets: int
     """Packets of the first video stream that hold data."""
     keyframes: int
@@ -93,6 +97,11 @@ class Media:
     """Declared frames per second that give the times of a stream without a container; None for all others."""
     is_gradual: bool = False
     """The first picture is no whole one, and those before the first shown one refer to what came before."""
+
+    @property
+    def lost_streams(self) -> tuple[str, ...]:
+        """The other streams that a copy of picture and sound does not have."""
+        return tuple(kind for kind in self.other_streams if kind != CHAPTERS)
 
 
 @dataclass(frozen=True, slots=True)

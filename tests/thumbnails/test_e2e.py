@@ -24,6 +24,8 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Result
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter, RunId
+from camarchiver.media.info import CHAPTERS
+from camarchiver.media.parsing.prober import Prober
 from camarchiver.state import thumbnails
 from camarchiver.state.thumbnails import StripKey
 from tests.clips import FFMPEGS, FOOTAGE
@@ -130,6 +132,8 @@ class TestArchiving:
         assert moving[:2] == pytest.approx((span["start"], span["end"]), abs=0.1)
         assert after[1] == pytest.approx(20, abs=0.1)
         assert strip_of(tree) is not None
+        with Prober() as prober:
+            assert prober.measure(path).other_streams == (CHAPTERS,)
         assert told("verify", tree, "--full").returncode == 0
         assert "; motion for " in told("why", "-C", tree, f"{NAME}.mp4").stdout
 
@@ -170,6 +174,17 @@ class TestArchiving:
         assert archive(tree).returncode == 0
         assert [title for *_, title in chapters_of(tree / "archived" / f"{NAME}.mp4")] == ["mine"]
         assert motion_of(tree)["spans"]
+
+    def test_an_mp4_with_chapters_of_its_own_is_copied_unchanged(
+        self, put: Put, tree: Path, tmp_path: Path
+    ) -> None:
+        text = ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND=20\ntitle=mine\n"
+        (tmp_path / "chapters").write_text(text)
+        own = f"-f ffmetadata -i {tmp_path / 'chapters'} -map 0 -map_chapters 1"
+        content = put(f"{NAME}.mp4", f"{WALK} {own} {LARGE}").read_bytes()
+        assert archive(tree).returncode == 0
+        assert journal(tree)[0]["unencoded"] == "other-streams"
+        assert (tree / "archived" / f"{NAME}.mp4").read_bytes() == content
 
     def test_an_archive_without_a_journal_is_adopted_with_its_motion(self, put: Put, tree: Path) -> None:
         put(f"{NAME}.mp4", f"{WALK} {LARGE}")

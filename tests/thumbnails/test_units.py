@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from camarchiver.archive.motion import chapters
 from camarchiver.domain.motion import MOST_SPANS, ClipMotion, MotionSpan
 from camarchiver.media.encoders import packet_trust
+from camarchiver.media.info import CHAPTERS
 from camarchiver.motion.activity import TINY, UNKNOWN, Activity, PacketTrust, activity_of
 from camarchiver.motion.clip_motion import KeyframeChange, motion_in
+from tests.values import MEDIA
 
 PIXELS = 1280 * 720
 KNOWN = Activity(is_known=True)
@@ -163,6 +166,9 @@ class TestChapters:
         assert all(start < end for start, end in zip(starts, ends, strict=True))
         assert ends[:-1] == starts[1:]
         assert all(end <= round(1000 * seconds) for end in ends)
+
+    def test_a_copy_of_picture_and_sound_has_them_as_well(self) -> None:
+        assert replace(MEDIA, other_streams=("data:gpmd", CHAPTERS)).lost_streams == ("data:gpmd",)
 
     def test_ffmpeg_copies_every_packet(self) -> None:
         found = chapters.arguments(Path("/a/-x.mp4"), Path("/a/concat:y.mp4"), "text")

@@ -11,7 +11,7 @@ from av.container import InputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream as AvVideoStream
 
-from camarchiver.media.info import VideoStream
+from camarchiver.media.info import CHAPTERS, VideoStream
 
 Trouble = Literal["damaged", "not-video", "no-rate", "unreadable", "crashed", "timeout", "stopped"]
 
@@ -106,10 +106,16 @@ def codec_of(stream: Stream) -> str | None:
     return None if context is None else str(context.codec.canonical_name)
 
 
+_DISCARDED = 48
+"""AVDISCARD_ALL: FFmpeg's reader of mov and mp4 gives it to the track in which it found the chapters."""
+
+
 def other_streams(container: InputContainer) -> Iterator[str]:
     for stream in container.streams:
         if stream.type == "video" and is_picture(stream):
             yield f"picture:{codec_of(stream) or 'unknown'}"
+        elif stream.type == "data" and int(stream.discard) >= _DISCARDED:
+            yield CHAPTERS
         elif stream.type not in ("video", "audio"):
             # PyAV has no tag of a stream that FFmpeg has no decoder for; but FFmpeg's reader of mov and mp4
             # gives a track of that kind (`tmcd`) the time code that it read there.
