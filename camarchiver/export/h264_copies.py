@@ -61,8 +61,16 @@ class Playable:
 class PlayableMaker:
     """Encodes what isn't playable yet, and only repacks what is."""
 
-    def __init__(self, prober: Prober, choice: Choice, breaker: GpuBreaker, *, stop: Stopper) -> None:
-        settings = ArchiveSettings(SETTINGS, verify_full=True, signed=SignedRule(reencode=True))
+    def __init__(
+        self,
+        prober: Prober,
+        choice: Choice,
+        breaker: GpuBreaker,
+        encoding: EncodeSettings = SETTINGS,
+        *,
+        stop: Stopper,
+    ) -> None:
+        settings = ArchiveSettings(encoding, verify_full=True, signed=SignedRule(reencode=True))
         self._encoder = ArchiveEncoder(prober, choice, breaker, settings)
         self._stop = stop
 
@@ -125,12 +133,15 @@ class PlayableMaker:
 
 
 @contextmanager
-def playable_maker(ffmpeg: Path | None, stop: Stopper) -> Iterator[PlayableMaker]:
+def playable_maker(
+    ffmpeg: Path | None, stop: Stopper, encoding: EncodeSettings = SETTINGS
+) -> Iterator[PlayableMaker]:
     """A maker with an H.264 encoder that was tried out. Raises EncoderError if there is none."""
-    machine = Machine(ffmpeg_find.find(ffmpeg), SETTINGS)
+    machine = Machine(ffmpeg_find.find(ffmpeg), encoding)
     choice = machine.choose("auto", "h264")
     with Prober() as prober:
-        yield PlayableMaker(prober, choice, GpuBreaker(lambda: machine.still_works(choice)), stop=stop)
+        breaker = GpuBreaker(lambda: machine.still_works(choice))
+        yield PlayableMaker(prober, choice, breaker, encoding, stop=stop)
 
 
 def _is_playable(media: Media) -> bool:

@@ -27,6 +27,8 @@ class DayPage:
     day: date
     clips: Sequence[PageClip]
     now: datetime
+    playable: Mapping[str, str]
+    """Copies that browsers can play, below the site, by the clip's path below the source root."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from camarchiver.discovery import walks
-from camarchiver.page import site_state
+from camarchiver.page import held_copies, site_state
 from camarchiver.page.clips import DayGatherer, PageClip
+from camarchiver.page.held_copies import HeldCopies
 from camarchiver.page.overview import overview, recent_days
 from camarchiver.page.pages import (
     DayPage,
@@ -62,6 +63,8 @@ class SiteQuestion:
     """The first day that is shown."""
     rebuild: bool = False
     """Whether all pages are made again."""
+    playable: bool = False
+    """Whether held clips that browsers can't play get copies that they can."""
     picture_seconds: float = 0.0
     """How long pictures may be made of clips that have none."""
 
@@ -116,9 +119,18 @@ class SiteBuilder:
         self._memory = pipeline.memory()
         self._copies = walks.of_copies(pipeline, self._memory)
         self._marks = SiteMarks(pipeline, self._memory)
-        settings = settings_digest(pipeline, question.cleanup, question.cameras, folder.root)
+        settings = settings_digest(
+            pipeline, question.cleanup, question.cameras, folder.root, playable=question.playable
+        )
         found = site_state.read(folder.root)
         self._is_new = question.rebuild or found.settings != settings
+        self._held_copies = HeldCopies(folder.root, pipeline.trees, stop)
+        self._copies_before = {
+            (camera, day): set(summary.copies)
+            for camera, days in found.cameras.items()
+            for day, summary in days.items()
+            if summary.copies
+        }
         self._former = {camera: set(days) for camera, days in found.cameras.items()}
         self._state = SiteState(settings=settings) if self._is_new else found
         self._months: set[tuple[str, date]] = set()
@@ -133,8 +145,7 @@ class SiteBuilder:
         """Write what is outdated, the first page last. Raises OSError or StorageError."""
         counter = StatusCounter(self._pipeline, StatusQuestion(self._question.archive, self._now, None))
         sources = SealedSequence(self._sources(counter), key=lambda each: (*each[:2], each.copy.source))
-        if self._is_new:
-            self._folder.write(self._renderer.assets())
+        self._folder.update(self._renderer.assets())
         gatherer = self._gatherer()
         known = sorted({*self._pipeline.journal.days(), *self._state.journals})
         days = progress(_by_day(sources, known), len(known))
@@ -151,6 +162,7 @@ class SiteBuilder:
         self._finish(report)
         if self._add_pictures(gatherer, sources):
             self._finish(report)
+        self._held_copies.close()
         clips = sum(each.clips for days_of in self._state.cameras.values() for each in days_of.values())
         return SiteRefresh(self._folder.root, self._written, self._removed, len(self._state.cameras), clips)
 
@@ -243,16 +255,27 @@ class SiteBuilder:
             by_camera[clip.camera].append(clip)
         for camera, found in by_camera.items():
             found.sort(key=lambda clip: (clip.start, clip.source))
-            self._state.cameras.setdefault(camera, {})[day] = summary_of(found)
-            page = DayPage(camera, folder_of(camera), day, found, self._now)
+            copies = self._held_copies.of(found) if self._question.playable else {}
+            self._remove_copies(camera, day, kept=copies.values())
+            summary = replace(summary_of(found), copies=tuple(copies.values()))
+            self._state.cameras.setdefault(camera, {})[day] = summary
+            page = DayPage(camera, folder_of(camera), day, found, self._now, copies)
             self._folder.link(pictures_folder(page.folder, day), strip_files(page))
             self._folder.write(self._renderer.day(page))
             self._months.add((camera, day.replace(day=1)))
             self._written += 1
         for camera in [each for each, days in self._state.cameras.items() if day in days]:
             if camera not in by_camera:
+                self._remove_copies(camera, day)
                 del self._state.cameras[camera][day]
                 self._remove_day(camera, day)
+
+    def _remove_copies(self, camera: str, day: date, kept: Iterable[str] = ()) -> None:
+        """Remove the playable copies that a day had before, except some."""
+        before = self._copies_before.pop((camera, day), set())
+        if (summary := self._state.cameras.get(camera, {}).get(day)) is not None:
+            before |= set(summary.copies)
+        held_copies.remove(self._folder.root, before - set(kept))
 
     def _remove_day(self, camera: str, day: date) -> None:
         if (camera, day) in self._gone:
@@ -268,6 +291,7 @@ class SiteBuilder:
         """Remove the pages of days that the site had before all of its pages were made again."""
         for camera, days in self._former.items():
             for day in days - self._state.cameras.get(camera, {}).keys():
+                self._remove_copies(camera, day)
                 self._remove_day(camera, day)
         for camera in [each for each, days in self._state.cameras.items() if not days]:
             del self._state.cameras[camera]

@@ -65,6 +65,16 @@ class SiteFolder:
             atomic.make_folders(target.parent)
             atomic.write_text(target, text, mode=_MODE)
 
+    def update(self, files: Mapping[str, str]) -> None:
+        """Write those of these files that have another content."""
+        for name, text in files.items():
+            try:
+                is_same = (self.root / name).read_text(encoding="utf-8") == text
+            except (OSError, UnicodeDecodeError):
+                is_same = False
+            if not is_same:
+                self.write({name: text})
+
     def link(self, folder: str, files: Mapping[str, Path]) -> None:
         """Let a folder hold these files and no others: as hard links where that is possible, or copies."""
         place = self.root / folder

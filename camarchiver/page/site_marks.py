@@ -89,7 +89,9 @@ class SiteMarks:
         return status.st_size, status.st_mtime_ns
 
 
-def settings_digest(pipeline: Pipeline, policy: CleanupPolicy, cameras: Iterable[str], site: Path) -> str:
+def settings_digest(
+    pipeline: Pipeline, policy: CleanupPolicy, cameras: Iterable[str], site: Path, *, playable: bool
+) -> str:
     """Of everything that all pages depend on."""
     facts = (
         VERSION,
@@ -101,6 +103,7 @@ def settings_digest(pipeline: Pipeline, policy: CleanupPolicy, cameras: Iterable
         sorted(policy.cameras),
         sorted(cameras),
         site,
+        playable,
     )
     return hashlib.blake2b(repr(facts).encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
 

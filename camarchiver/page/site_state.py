@@ -19,7 +19,7 @@ from camarchiver.storage import atomic
 FILE = ".camarchiver-page.json"
 """In the site's folder. A site without it is made as a whole."""
 
-VERSION = 2
+VERSION = 3
 """Another number makes every page again."""
 
 
@@ -69,6 +69,8 @@ class DaySummary(msgspec.Struct, frozen=True, gc=False):
     removals: dict[str, tuple[date, int]] = {}
     """By the rule: the day from which the first copies go, and how many go by this rule."""
     newest: datetime | None = None
+    copies: tuple[str, ...] = ()
+    """Playable copies of its held clips, below the site."""
 
 
 class SiteState(msgspec.Struct):

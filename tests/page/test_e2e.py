@@ -27,6 +27,8 @@ from tests.page.sites import HOSTILE
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+COMMON = "-f lavfi -i testsrc2=s=320x240:r=10:d=6 -g 10 -pix_fmt yuv420p"
+HEVC = f"{COMMON} -c:v libx265 -preset ultrafast -x265-params log-level=none -tag:v hvc1"
 VIDEO = "document.getElementById('video')"
 
 
@@ -58,9 +60,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, make_clip: MakeClip) -> Place:
-    common = "-f lavfi -i testsrc2=s=320x240:r=10:d=6 -g 10 -pix_fmt yuv420p"
-    clip = make_clip(f"{common} -c:v libx264 -preset ultrafast")
-    hevc = make_clip(f"{common} -c:v libx265 -preset ultrafast -x265-params log-level=none -tag:v hvc1")
+    clip, hevc = make_clip(f"{COMMON} -c:v libx264 -preset ultrafast"), make_clip(HEVC)
     made = Place(tmp_path_factory.mktemp("page"), clip, hevc)
     assert made.archived.returncode == 0, made.archived
     made.write()
@@ -407,6 +407,30 @@ class TestCommand:
             time.sleep(0.1)
         running.send_signal(signal.SIGTERM)
         assert running.wait(60) == 143
+
+    def test_held_clips_get_copies_that_play(self, page: Page, make_clip: MakeClip, tmp_path: Path) -> None:
+        root, site, start = tmp_path / "camera", tmp_path / "site", dates.midnight(3) + timedelta(hours=9)
+        hevc = make_clip(HEVC)
+        for camera in ("front", "yard"):
+            path = root / f"{dates.clip_of(camera, start)}.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(hevc, path)
+            os.utime(path, (start.timestamp(),) * 2)
+        words = ("page", root, "--to", site, "--playable")
+        times = ("--from", f"{start:%Y-%m-%d}", "--to", f"{start:%Y-%m-%d}")
+        held = installed("hold", "add", "-C", root, "--camera", "front", *times, "--reason", "x")
+        assert held.returncode == 0, held
+        assert installed(*words).returncode == 0
+        (copy,) = (site / "playable").rglob("*.mp4")
+        assert copy.stem == path.stem.replace("yard", "front")
+        page.goto((site / f"cameras/front/{start:%Y-%m-%d}.html").as_uri() + "#t=09:00:02")
+        until(page, f"{VIDEO}.videoWidth > 0 && Math.abs({VIDEO}.currentTime - 2) < 0.2")
+        assert "/playable/" in page.evaluate(f"{VIDEO}.src")
+        ident = json.loads(installed("hold", "list", "-C", root, "--json").stdout)["holds"][0]["id"]
+        assert installed("hold", "remove", "-C", root, ident, "-y").returncode == 0
+        assert installed(*words).returncode == 0
+        assert not (site / "playable").exists()
+        assert path.is_file()
 
     def test_days_and_json(self, place: Place, tmp_path: Path) -> None:
         found = json.loads(

@@ -181,7 +181,7 @@ class TestIncrements:
         assert write_site(yard, site, age=90).days == 1
 
     @pytest.mark.parametrize(
-        "damage", [b"", b"{", b'{"version": 0}', b'{"version": 2, "journals": {"x": 1}}']
+        "damage", [b"", b"{", b'{"version": 0}', b'{"version": 3, "journals": {"x": 1}}']
     )
     def test_a_state_that_can_not_be_understood_is_made_again(
         self, yard: Yard, site: Path, damage: bytes
@@ -190,6 +190,15 @@ class TestIncrements:
         write_site(yard, site)
         (site / site_state.FILE).write_bytes(damage)
         assert write_site(yard, site).days == 1
+
+    def test_a_changed_style_is_put_right(self, yard: Yard, site: Path) -> None:
+        yard.record(40)
+        write_site(yard, site)
+        style = site / "assets/page.css"
+        text = style.read_text()
+        style.write_text("")
+        assert write_site(yard, site).days == 0
+        assert style.read_text() == text
 
     def test_what_was_interrupted_is_made_up_for(self, yard: Yard, site: Path) -> None:
         yard.standing(40)

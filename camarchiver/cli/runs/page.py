@@ -44,6 +44,7 @@ class PageTask:
     days: int | None
     rebuild: bool
     picture_time: timedelta
+    playable: bool
 
     def refresh(self, stop: Stopper, *, draws_progress: bool) -> tuple[SiteRefresh, str]:
         """Write what is outdated; also gives the id of the run. Raises CamarchiverError or OSError."""
@@ -52,7 +53,9 @@ class PageTask:
         today = pipeline.started.date()
         since = max(self.since or date.min, today - timedelta(days=self.days - 1) if self.days else date.min)
         seconds = self.picture_time.total_seconds()
-        question = SiteQuestion(self.archive, self.cleanup, self.cameras, since, self.rebuild, seconds)
+        question = SiteQuestion(
+            self.archive, self.cleanup, self.cameras, since, self.rebuild, self.playable, seconds
+        )
         renderer = SiteRenderer(self.site, pipeline.trees, pipeline.zone)
 
         def progress(days: Iterator[DayOfCopies], total: int) -> Iterable[DayOfCopies]:

@@ -11,6 +11,7 @@ from camarchiver.domain.clip import Disposal, Tree
 from camarchiver.domain.motion import MotionSpan
 from camarchiver.domain.reason import Reason
 from camarchiver.output.history_text import event_lines
+from camarchiver.output.page.links import address
 from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.page.clips import PageClip, PlannedRemoval
 from camarchiver.page.pages import DayPage
@@ -68,7 +69,13 @@ def data_of(page: DayPage) -> dict[str, Any]:
             row.append([strip.width, strip.height, *(round(at, 1) for at in strip.times)])
         rows.append(row)
     places = [_place(clip, folders) for clip in page.clips]
-    return {"clips": rows, "words": words.table, "places": places, "folders": folders.table}
+    playable = {
+        number: f"../../{address(page.playable[clip.source])}"
+        for number, clip in enumerate(page.clips)
+        if clip.source in page.playable
+    }
+    data = {"clips": rows, "words": words.table, "places": places, "folders": folders.table}
+    return data | ({"playable": playable} if playable else {})
 
 
 def _spans(clip: PageClip) -> Sequence[MotionSpan]:

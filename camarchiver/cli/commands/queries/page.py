@@ -46,6 +46,11 @@ page_options = options(
         default="1m",
         help="How long small pictures may be made of clips that have none, the newest first.",
     ),
+    option(
+        "--playable",
+        is_flag=True,
+        help="Add small copies in H.264 of held clips that browsers can't play.",
+    ),
     heading="What the pages show",
 )
 
@@ -141,4 +146,5 @@ def page_task(context: click.Context, chosen: Mapping[str, Any]) -> PageTask:
         chosen["days"],
         chosen["rebuild"],
         chosen["picture_time"],
+        chosen["playable"],
     )

@@ -73,15 +73,19 @@
   // --- the clips of a day ----------------------------------------------------------------------
 
   class Clip {
-    constructor(item, row, place) {
+    constructor(item, row, place, playable) {
       this.item = item;
       this.link = item.querySelector("a");
       this.start = secondsOf(item.id.slice(2));
       [this.seconds, this.before, this.after, this.notes, this.motion, this.strip] = row;
       this.place = place;
+      this.src = playable || this.link.href;
     }
 
-    get end() { return this.start + (this.seconds || 0); }
+    /** Whether the clip shows a moment; one of unknown length may last an hour. */
+    covers(moment) {
+      return this.start <= moment && moment < this.start + Math.max(this.seconds === null ? 3600 : this.seconds, 1);
+    }
 
     get path() {
       if (Array.isArray(this.place)) return `${window.DATA.folders[this.place[0]]}/${this.place[1]}`;
@@ -133,7 +137,7 @@
         this.current = index;
         this.wanted = at;
         byId("trouble").hidden = true;
-        this.video.src = clip.link.href;
+        this.video.src = clip.src;
         this.drawMotion(clip);
       } else {
         this.video.currentTime = at;
@@ -183,11 +187,12 @@
     /** Show the clip of a moment, in seconds since midnight: the one that covers it, or the next one. */
     goTo(moment, play = false) {
       if (moment === null) return;
-      let index = this.clips.findIndex((clip) => clip.start <= moment && moment < Math.max(clip.end, clip.start + 1));
+      let index = this.clips.findLastIndex((clip) => clip.covers(moment));
       if (index < 0) index = this.clips.findIndex((clip) => clip.start >= moment);
       if (index < 0) index = this.clips.length - 1;
       const clip = this.clips[index];
-      this.choose(index, Math.min(Math.max(moment - clip.start, 0), clip.seconds || 0), play);
+      const at = Math.max(moment - clip.start, 0);
+      this.choose(index, clip.covers(moment) ? at : Math.min(at, clip.seconds || 0), play);
     }
 
     goToHash() {
@@ -332,7 +337,8 @@
 
   function startDay() {
     const items = [...document.querySelectorAll(".clips > li")];
-    const clips = items.map((item, index) => new Clip(item, window.DATA.clips[index], window.DATA.places[index]));
+    const clips = items.map((item, index) => new Clip(
+      item, window.DATA.clips[index], window.DATA.places[index], (window.DATA.playable || {})[index]));
     const player = new Player(clips);
     const number = new Map(items.map((item, index) => [item, index]));
     const watcher = new IntersectionObserver((entries) => {
