@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from camarchiver.doctor import offsite as offsite_checks
+from camarchiver.doctor.findings import Finding
+from camarchiver.domain.clip import Trees
 from camarchiver.errors import ConfigError, ExitCode
+from camarchiver.offsite import names
 from camarchiver.offsite.rclone import daemon, trouble
 from camarchiver.offsite.rclone.remote import RcloneSettings, RemoteObject, opened
 from camarchiver.offsite.rclone.trouble import RemoteError
+from tests.commands import COMMAND, journal
 from tests.offsite import servers
 from tests.offsite.proxy import Proxy, ProxyFault, Trouble
 from tests.offsite.servers import Kind, Rclone, Server
+from tests.processes import wait_until
+from tests.values import line_of
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -333,3 +343,100 @@ class TestTroubles:
         proxy.fail(ProxyFault(Trouble.STALL, 0, times=-1))
         error = self.refused(server.path("r"))
         assert (error.trouble, error.exit_code) == (trouble.Trouble.SLOW, ExitCode.STORAGE)
+
+
+class TestInterrupted:
+    """A run that is stopped or killed while an archive is on the way."""
+
+    SIZE = 2_000_000
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+    def test_nothing_half_has_a_final_name_and_the_next_run_goes_on(
+        self, tree: Path, elsewhere: Path, rclone: Path, number: signal.Signals
+    ) -> None:
+        archive = known_archive(tree, os.urandom(self.SIZE))
+        command = [COMMAND, "offsite", "sync", tree, "--remote", elsewhere]
+        process = subprocess.Popen([*command, "--bandwidth", "200K"], stdin=subprocess.DEVNULL)
+        wait_until(lambda: any((elsewhere / names.STAGED).glob("*")), "an upload")
+        process.send_signal(number)
+        assert process.wait(20) == (128 + number if number == signal.SIGTERM else -number)
+        assert not list(elsewhere.glob("20*"))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        (copy,) = elsewhere.glob("20*/**/*.mp4")
+        assert copy.read_bytes() == archive.read_bytes()
+        assert not list((elsewhere / names.STAGED).glob("*"))
+
+    def test_bytes_that_were_spoilt_on_the_way_are_sent_again(
+        self, tree: Path, serve: Serve, proxied: Proxied, own_rclone_config: Path, rclone: Path
+    ) -> None:
+        archive = known_archive(tree, os.urandom(self.SIZE))
+        server = serve(servers.WEBDAV)
+        proxy = proxied(server)
+        settings = server.settings(proxy.port)
+        own_rclone_config.write_text("\n".join(["[r]", *(f"{k} = {v}" for k, v in settings.items()), ""]))
+        proxy.fail(ProxyFault(Trouble.FLIP, self.SIZE // 2))
+        command = [COMMAND, "offsite", "sync", tree, "--remote", "r:", "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+        assert done.returncode == 0, done.stderr
+        assert proxy.met == 1
+        (copy,) = server.data.glob("20*/**/*.mp4")
+        assert copy.read_bytes() == archive.read_bytes()
+        kinds = [each["event"] for each in journal(tree)]
+        assert kinds == ["archived", "copied", "copy-lost", "copied", "copy-verified"]
+
+
+class TestWorm:
+    """A bucket with object lock, which keeps what is deleted."""
+
+    def test_doctor_says_what_is_locked_and_that_old_versions_stay(
+        self,
+        tree: Path,
+        serve: Serve,
+        own_rclone_config: Path,
+        rclone: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        server = serve(servers.MOTO)
+        settings = server.settings()
+        own_rclone_config.write_text("\n".join(["[r]", *(f"{k} = {v}" for k, v in settings.items()), ""]))
+        made = [rclone, "mkdir", "r:locked", "--s3-bucket-object-lock-enabled"]
+        subprocess.run(made, check=True, timeout=30)
+        trees = Trees(tree, tree / "archived", tree / ".deleted")
+        (plain,) = (each.message for each in doctor(trees, "r:cameras") if "lock" in each.message)
+        assert "who has its login can delete every copy" in plain
+        known_archive(tree, CONTENT)
+        monkeypatch.setenv("RCLONE_S3_OBJECT_LOCK_MODE", "COMPLIANCE")
+        monkeypatch.setenv("RCLONE_S3_OBJECT_LOCK_RETAIN_UNTIL_DATE", "1d")
+        command = [COMMAND, "offsite", "sync", tree, "--remote", "r:locked"]
+        assert subprocess.run(command, timeout=60).returncode == 0
+        said = [each.message for each in doctor(trees, "r:locked")]
+        assert any("objects are locked (COMPLIANCE until " in message for message in said)
+        assert any("keeps old versions" in message for message in said)
+
+
+def doctor(trees: Trees, remote: str) -> list[Finding]:
+    return list(offsite_checks.remote(RcloneSettings(remote), trees))
+
+
+def known_archive(tree: Path, content: bytes) -> Path:
+    """An archive of these bytes that the journal knows, without a source."""
+    start = datetime(2026, 3, 1, 8, 15, tzinfo=UTC)
+    archive = f"{start:%Y/%m/%d}/REO_front_{start:%Y%m%d%H%M%S}.mp4"
+    path = tree / "archived" / archive
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    digest = hashlib.blake2b(content).hexdigest()
+    line = line_of(
+        "archived",
+        source=archive,
+        start=start.isoformat(),
+        archive=archive,
+        archive_size=len(content),
+        archive_blake2b=digest,
+        source_blake2b=digest,
+    )
+    day = tree / "archived/.camarchiver/journal" / f"{start:%Y/%m/%d}.jsonl"
+    day.parent.mkdir(parents=True)
+    day.write_text(json.dumps(line) + "\n")
+    return path

@@ -153,10 +153,9 @@ class Remote:
     def upload(self, source: BinaryIO, name: str) -> None:
         """Upload an open file under this name; what has the name is replaced."""
         # By its descriptor: rclone must read the file that was opened, whatever its path leads to by now.
-        # Without MD5: S3 would get one of a whole pass over the file before, and the copy is verified after.
         self._call(
             "operations/copyfile",
-            srcFs=f":local,copy_links,hashes=crc32:/proc/{os.getpid()}/fd",
+            srcFs=f":local,copy_links:/proc/{os.getpid()}/fd",
             srcRemote=str(source.fileno()),
             dstFs=_FS,
             dstRemote=name,
