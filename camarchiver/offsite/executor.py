@@ -17,6 +17,7 @@ from camarchiver.domain.steps import Copy
 from camarchiver.errors import CamarchiverError, Problem, failure, sentence
 from camarchiver.offsite.copier import ArchiveCopier, CopyChecker
 from camarchiver.offsite.manifest_writer import ManifestWriter
+from camarchiver.offsite.progress import TransferProgress
 from camarchiver.offsite.rclone import remote as remotes
 from camarchiver.offsite.rclone.remote import RcloneSettings, Remote
 from camarchiver.offsite.rclone.trouble import RemoteError, exit_code
@@ -72,7 +73,8 @@ def _synced(pipeline: Pipeline, plan: OffsitePlan, settings: TransferSettings, w
         return pipeline.report(plan, (), watch.stop)
     with remotes.opened(settings.rclone) as remote:
         run = _SyncRun(pipeline, plan, settings, remote, watch.stop)
-        outcomes = _followed(run.outcomes(), watch)
+        progress = TransferProgress(remote, run.transfers, watch.display)
+        outcomes = _followed(run.outcomes(), progress, watch)
     return _reported(pipeline, plan, outcomes, run.problems, run.ended_by, watch.stop)
 
 
@@ -96,7 +98,7 @@ def verify(pipeline: Pipeline, plan: CheckPlan, settings: TransferSettings, watc
         transfers = Transfers(remote, watch.stop, max_runtime=settings.max_runtime, now=pipeline.now)
         steps = islice(plan.steps, plan.policy.limit)
         found = transfers.run(steps, checker.check, begin=lambda step: None)
-        outcomes = _followed((each for each in found if each is not None), watch)
+        outcomes = _followed(found, TransferProgress(remote, transfers, watch.display), watch)
     lost = {
         each.step.start.date() for each in outcomes if each.reason is Reason.COPY_LOST and each.step.start
     }
@@ -104,11 +106,16 @@ def verify(pipeline: Pipeline, plan: CheckPlan, settings: TransferSettings, watc
     return _reported(pipeline, plan, outcomes, (), transfers.ended_by, watch.stop)
 
 
-def _followed(found: Iterable[Outcome], watch: Watch) -> tuple[Outcome, ...]:
+def _followed(
+    found: Iterable[Outcome | None], progress: TransferProgress, watch: Watch
+) -> tuple[Outcome, ...]:
     outcomes = []
     for outcome in found:
+        if outcome is None:
+            progress.look()
+            continue
         outcomes.append(outcome)
-        watch.display.done(outcome.step.size)
+        progress.done(outcome.step.size)
         watch.on_outcome(outcome)
     return tuple(outcomes)
 
@@ -144,7 +151,7 @@ class _SyncRun:
         verifier = CopyVerifier(remote, settings.verify)
         self._copier = ArchiveCopier(pipeline, remote, self._uploads, verifier, stop.event)
         self._manifests = ManifestWriter(pipeline, remote, self._uploads)
-        self._transfers = Transfers(
+        self.transfers = Transfers(
             remote,
             stop,
             max_runtime=settings.max_runtime,
@@ -156,21 +163,21 @@ class _SyncRun:
     @property
     def ended_by(self) -> RemoteError | None:
         """What kept every further copy from the remote."""
-        return self._transfers.ended_by
+        return self.transfers.ended_by
 
-    def outcomes(self) -> Iterator[Outcome]:
-        """Each step's outcome as it comes."""
+    def outcomes(self) -> Iterator[Outcome | None]:
+        """Each step's outcome as it comes, and None now and then while there is none."""
         try:
             self._uploads.sweep()
         except RemoteError as error:
             _log.warning("unfinished uploads of a dead run were not removed: %s", error.message)
         written = time.monotonic()
         steps = islice(self._plan.steps, self._plan.policy.limit)
-        for outcome in self._transfers.run(steps, self._copier.copy, begin=self._begin):
+        for outcome in self.transfers.run(steps, self._copier.copy, begin=self._begin):
             if outcome is not None:
                 # Again: its manifest may have been written while it was on the way.
                 self._manifests.due_after(outcome.step.start)
-                yield outcome
+            yield outcome
             if time.monotonic() - written > MANIFEST_SECONDS:
                 self._write_manifests()
                 written = time.monotonic()

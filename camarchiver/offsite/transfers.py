@@ -43,8 +43,14 @@ class Transfers:
         self._ends = time.monotonic() + max_runtime.total_seconds() if max_runtime else None
         self._failures = failures
         self._now = now
+        self._running: dict[Future[Outcome | None], int] = {}
         self.ended_by: RemoteError | None = None
         """What keeps every further transfer from the remote."""
+
+    @property
+    def on_the_way(self) -> int:
+        """Bytes of the archives that are transferred now."""
+        return sum(self._running.values())
 
     def run(
         self, steps: Iterable[StepT], perform: Callable[[StepT], Outcome], begin: Callable[[StepT], None]
@@ -54,7 +60,7 @@ class Transfers:
         `perform` runs in a thread, `begin` before it in this one.
         """
         waiting = iter(steps)
-        running: set[Future[Outcome | None]] = set()
+        running = self._running
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="transfer") as pool:
             while True:
                 while len(running) < AT_ONCE and not self._is_over():
@@ -62,14 +68,16 @@ class Transfers:
                     if step is None:
                         break
                     begin(step)
-                    running.add(pool.submit(self._perform, step, perform))
+                    running[pool.submit(self._perform, step, perform)] = step.size
                 if not running:
                     return
-                ended, running = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+                ended, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
                 if self._stop:
                     # What is on the way may take hours; its staged name is swept by the next run.
                     self._remote.end()
-                yield from (future.result() for future in ended)
+                for future in ended:
+                    del running[future]
+                    yield future.result()
                 yield None
 
     def _is_over(self) -> bool:

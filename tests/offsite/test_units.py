@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_mock import MockerFixture
 
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.memory import Failure
@@ -19,6 +20,7 @@ from camarchiver.journal import event as journal_event
 from camarchiver.journal.ledger import Ledger
 from camarchiver.journal.store import Day
 from camarchiver.offsite import manifest, names
+from camarchiver.offsite.progress import TransferProgress
 from camarchiver.offsite.rclone import backends, trouble
 from camarchiver.offsite.rclone.trouble import Trouble
 from camarchiver.policy import offsite_rules
@@ -352,3 +354,20 @@ class TestRules:
         copies = sorted((each for each in steps if isinstance(each, Copy)), key=offsite_rules.order_key)
         assert [each.start.day for each in copies] == [1, 5, 3]
         assert copies[0].reason is Reason.HELD
+
+
+class TestProgress:
+    """What a display gets adds up to the sizes of what was copied, whatever rclone moved."""
+
+    @pytest.mark.parametrize("moved", [(30, 90, 200), (0, 0, 0), (1000, 2000, 3000)])
+    def test_bytes_are_shown_once(self, mocker: MockerFixture, moved: tuple[int, ...]) -> None:
+        shown = list[int]()
+        remote, transfers = mocker.Mock(), mocker.Mock(on_the_way=100)
+        remote.transferred.side_effect = moved
+        progress = TransferProgress(remote, transfers, mocker.Mock(done=shown.append))
+        for _ in moved:
+            progress.look()
+            assert sum(shown) <= 100
+        progress.done(60)
+        progress.done(40)
+        assert sum(shown) == 100
