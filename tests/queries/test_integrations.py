@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -172,6 +172,8 @@ class TestFindings:
 
     class Copier:
         """Makes archives as `ArchiveEncoder` does, but by copying what need not be a video."""
+
+        examiner: ClassVar[Any] = None
 
         def measure(self, clip: Clip) -> Any:
             return SimpleNamespace(span=60.0)
