@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps import ROOT, Options, Sweep, Tally, Unable, archive, calls, power, violation
+from sweeps import ROOT, Options, Sweep, Tally, Unable, archive, calls, offsite, power, violation
 from tests import programs
+from tests.offsite import servers
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,19 @@ def by_power(layout: power.Layout, call: str = "") -> Callable[[Options, Path], 
                     if found := power.attempt(options, memory, model)(cut):
                         return found
         return []
+
+    return catch
+
+
+def by_offsite(*trials: offsite.Trial) -> Callable[[Options, Path], list[str]]:
+    """Faults of off-site copies, until one shows a violation."""
+
+    def catch(options: Options, where: Path) -> list[str]:
+        if why := next((trial.kind.why_not for trial in trials if trial.kind.why_not), ""):
+            raise Unable(why)
+        model = offsite.model_in(options, where)
+        attempts = (offsite.attempt(options, where, model, set(), trial) for trial in trials)
+        return next((found for found in attempts if found), [])
 
     return catch
 
@@ -137,6 +151,42 @@ MUTANTS = (
         ),
         by_power(TWO_DISKS, "fsync"),
         needs_root=True,
+    ),
+    Mutant(
+        "an off-site copy that was read back is not compared",
+        (
+            (
+                "offsite/verification",
+                "        if proof.hexdigest() == step.digest:\n",
+                "        if count == step.size:\n",
+            ),
+        ),
+        by_offsite(
+            *(offsite.Trial("sync", "flip", servers.WEBDAV, place) for place in offsite.PLACES),
+            offsite.Trial("cleanup", "changed", servers.WEBDAV),
+        ),
+    ),
+    Mutant(
+        "an archive leaves for a copy that is not verified once more",
+        (
+            (
+                "cleanup/executor",
+                "            self._copies().prove(step)\n",
+                "            pass\n",
+            ),
+        ),
+        by_offsite(offsite.Trial("cleanup", "all deleted", servers.SSHD)),
+    ),
+    Mutant(
+        "what comes from the remote is not compared",
+        (
+            (
+                "offsite/fetch",
+                "    if copying.digest_of(part.path) != copy.digest:\n",
+                "    if not part.path.stat().st_size:\n",
+            ),
+        ),
+        by_offsite(offsite.Trial("restore", "changed", servers.WEBDAV)),
     ),
 )
 

@@ -338,6 +338,9 @@ def _in_transit(stage: Stage) -> Iterator[str]:
     trouble = WIRE.get(trial.fault, Trouble.STALL)
     yield from stage.run_into(ProxyFault(trouble, after, upward=trial.upward, rate=100_000), command)
     yield from _holds(stage, command)
+    if command == "cleanup":
+        # A copy that could not be read as it is counts as lost, until it is copied again.
+        yield from _must_end(stage.run("sync"), "the sync after the fault")
     again = stage.run(command)
     # With 1 a restore says that there is nothing left to bring back.
     if command != "restore" or again.code != 1:
@@ -507,6 +510,16 @@ def _is_zombie(pid: int) -> bool:
         return True
 
 
+def model_in(options: Options, where: Path) -> Model:
+    """A new model in a folder of its own."""
+    folder = where / "model" / "camera"
+    folder.mkdir(parents=True)
+    make_model(options, folder)
+    archive = folder / "archived"
+    archives = {str(path.relative_to(archive)): camera.digest(path) for path in camera.final(archive)}
+    return Model(folder, archives, sum((archive / each).stat().st_size for each in archives))
+
+
 def sweep(options: Options) -> Iterator[Tally]:
     """Every fault at every kind of server, or a sample."""
     trials = chosen(options)
@@ -514,13 +527,7 @@ def sweep(options: Options) -> Iterator[Tally]:
     if not trials:
         raise Unable(skipped[0])
     with options.folder("offsite") as where:
-        folder = where / "model" / "camera"
-        folder.mkdir(parents=True)
-        make_model(options, folder)
-        archive = folder / "archived"
-        archives = {str(path.relative_to(archive)): camera.digest(path) for path in camera.final(archive)}
-        size = sum((archive / each).stat().st_size for each in archives)
-        model = Model(folder, archives, size)
+        model = model_in(options, where)
         missed: set[Trial] = set()
 
         def note(done: Sequence[Trial]) -> str:

@@ -262,7 +262,9 @@ def _moto(folder: Path, ports: tuple[int, ...]) -> list[str]:
     return [str(programs.path_of("moto_server")), "-H", "127.0.0.1", "-p", str(ports[0])]
 
 
-def _serve(protocol: str, *words: str) -> Callable[[Path, tuple[int, ...]], list[str]]:
+def serving(protocol: str, *words: str) -> Callable[[Path, tuple[int, ...]], list[str]]:
+    """How rclone serves a protocol, without a login unless `words` say one."""
+
     def command(folder: Path, ports: tuple[int, ...]) -> list[str]:
         start = [_rclone(), "serve", protocol, "--addr", f"127.0.0.1:{ports[0]}"]
         return [*start, *words, str(folder / "data")]
@@ -328,12 +330,12 @@ MOTO = Kind("moto", ("rclone", "moto_server"), _moto, _s3("Other"), 1, BUCKET, i
 RCLONE_S3 = Kind(
     "rclone-s3",
     ("rclone",),
-    _serve("s3", "--auth-key", f"{KEY},{SECRET}"),
+    serving("s3", "--auth-key", f"{KEY},{SECRET}"),
     _s3("Rclone"),
     bucket=BUCKET,
 )
 """It ignores preconditions and overwrites."""
-WEBDAV = Kind("webdav", ("rclone",), _serve("webdav", "--user", KEY, "--pass", SECRET), _webdav)
+WEBDAV = Kind("webdav", ("rclone",), serving("webdav", "--user", KEY, "--pass", SECRET), _webdav)
 """It keeps half a file under the final name, and has no hashes."""
 WSGIDAV = Kind(
     "wsgidav",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from camarchiver.offsite import names
 from tests.commands import DAY, START, Command, Put, archive, clips_of, journal, media, numbers, state_of
 from tests.offsite import servers
-from tests.offsite.servers import Rclone
+from tests.offsite.servers import Kind, Rclone, Server
 
 pytestmark = pytest.mark.usefixtures("rclone")
 
@@ -415,6 +417,31 @@ class TestCounting:
         assert {each["reason"] for each in lines_of(copied, "copy-lost")} == {"max-age-hard"}
         again = told("cleanup", copied, "-y", "--max-age-hard", "30", "--allow-large", "--config", config)
         assert "max-age-hard" not in again.stdout.replace("older than max_age_hard", "")
+
+
+class TestRefused:
+    """A remote that keeps what it has, as one with object lock does."""
+
+    def test_what_can_not_be_deleted_is_named(
+        self, archived: Path, told: Command, serve: Callable[[Kind], Server], tmp_path: Path
+    ) -> None:
+        server = serve(servers.WEBDAV)
+        Rclone.of(tmp_path, {"store": server.settings()})
+        assert told("offsite", "sync", archived, "--remote", "store:").returncode == 0
+        server.kill()
+        server.kind = replace(server.kind, command=servers.serving("webdav", "--read-only"))
+        server.start()
+        config = tmp_path / "offsite.toml"
+        config.write_text('[offsite]\nremote = "store:"\n')
+        words = ("--max-age-hard", "30", "--allow-large", "--json", "--config", config)
+        done = told("cleanup", archived, "-y", *words)
+        document = json.loads(done.stdout)
+        refused = [each for each in document["outcomes"] if each["path"].startswith("store:")]
+        assert done.returncode == 3
+        assert [each["result"] for each in refused] == ["failed"] * 3
+        assert all("store:" in each["detail"] for each in refused)
+        assert not lines_of(archived, "copy-lost")
+        assert len(list(server.data.rglob("*.mp4"))) == 3
 
 
 class TestRestore:

@@ -196,7 +196,9 @@ class Remote:
             with self._daemon.get(path) as response:
                 if response.status != 200:
                     said = _error_in(response.read(4096))
-                    raise remote_error(self.label, f"{name}: {said}", status=response.status)
+                    raise self._not_read(
+                        name, remote_error(self.label, f"{name}: {said}", status=response.status)
+                    )
                 length = response.length
                 while block := response.read(_BLOCK):
                     count += len(block)
@@ -206,6 +208,12 @@ class Remote:
         if length is not None and count != length:
             raise RemoteError(Trouble.CUT, f"{self.label}: only {count} of {length} bytes of {name} arrived")
         return count
+
+    def _not_read(self, name: str, error: RemoteError) -> RemoteError:
+        """The error of an object that can't be read: rclone also says "not found" if the line broke."""
+        if error.trouble is not Trouble.MISSING or self.stat(name) is None:
+            return error
+        return RemoteError(Trouble.GONE, f"{self.label}: {name} is there and could not be read")
 
     def delete(self, name: str) -> None:
         """Delete an object; it is no error if there is none."""
