@@ -265,6 +265,35 @@ with opened(RcloneSettings({str(elsewhere)!r}, Path({str(rclone)!r}))) as remote
             pass
 
 
+class TestBrokenLine:
+    """A line that breaks while an object is read."""
+
+    def test_it_is_no_proof_that_the_object_is_gone(
+        self, serve: Serve, proxied: Proxied, tmp_path: Path
+    ) -> None:
+        server = serve(servers.SSHD)
+        proxy = proxied(server)
+        password = servers.obscured("only a test")
+        secret = {"type": "crypt", "remote": server.path("store"), "password": password}
+        rclone = Rclone.of(tmp_path, {"store": server.settings(proxy.port), "secret": secret})
+        rclone.write("secret:a.mp4", DATA)
+        said, arrived = set(), bytearray()
+        with opened(RcloneSettings("secret:")) as remote:
+            for after in (0, 20, 100, 200, 400, 1000, 2000, 20000):
+                proxy.fail(ProxyFault(Trouble.FLIP, after, upward=False))
+                try:
+                    remote.read("a.mp4", lambda block: None)
+                except RemoteError as error:
+                    said.add(error.trouble)
+                proxy.fail(None)
+            remote.read("a.mp4", arrived.extend)
+            with pytest.raises(RemoteError) as missing:
+                remote.read("b.mp4", lambda block: None)
+        assert trouble.Trouble.MISSING not in said
+        assert missing.value.trouble is trouble.Trouble.MISSING
+        assert arrived == DATA
+
+
 class TestTroubles:
     """Each kind of server, and what is said when it can't be used."""
 
