@@ -158,6 +158,8 @@ class Ledger:
     """Archives of each clip that were replaced or found damaged."""
     superseded: set[str] = field(default_factory=set)
     """Archives that were found damaged and whose clip has a newer one."""
+    only_offsite: dict[str, tuple[JournalEvent, Archived]] = field(default_factory=dict)
+    """By path below the archive root: archives that left for their off-site copies; their pictures stayed."""
     copies: dict[CopyKey, OffsiteCopy] = field(default_factory=dict)
     """The off-site copies of archives, lost ones and those of former bytes too."""
 
@@ -240,7 +242,7 @@ class Ledger:
         if not self.sidecars:
             return {}
         of_source: dict[str, list[tuple[JournalEvent, Archived]]] = {}
-        for known in self.archives.values():
+        for known in (*self.archives.values(), *self.only_offsite.values()):
             of_source.setdefault(known[0].source, []).append(known)
         found: dict[str, tuple[JournalEvent, Archived]] = {}
         for picture, event in self.sidecars.items():

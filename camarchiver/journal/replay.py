@@ -102,6 +102,7 @@ def _is_there(ledger: Ledger, event: JournalEvent) -> None:
             # A copy of the same bytes may have lost its time: the archive stays that of the first clip.
             if before is None or event.reason != Reason.SAME_CONTENT:
                 ledger.archives[entry.archive] = (event, entry)
+            ledger.only_offsite.pop(entry.archive, None)
             ledger.given_up.discard(entry.archive)
             ledger.superseded.discard(entry.archive)
             return
@@ -122,6 +123,8 @@ def _left(ledger: Ledger, event: JournalEvent) -> None:
 def _archive_left(ledger: Ledger, event: JournalEvent, archive: str) -> None:
     known = ledger.archives.pop(archive, None)
     ledger.sharers.pop(archive, None)
+    if known is not None and event.reason == Reason.ARCHIVE_AGE_OFFSITE:
+        ledger.only_offsite[archive] = known
     if event.reason in MAY_REMOVE_LAST_COPY:
         ledger.given_up.add(archive)
     if event.reason == REPLACED:

@@ -166,6 +166,8 @@ def _event_words(event: JournalEvent, damaged: Mapping[str, Damage], zone: tzinf
             return "a byte-for-byte copy of it about to be published as its archive"
         case "restored":
             what = f"its archive {where} " if event.tree == "archive" else ""
+            if event.remote is not None:
+                return f"{what}restored from its off-site copy at {shown(event.remote)}"
             return f"{what}restored from the trash, {shown(event.trash or '?')}"
         case "kept" if event.reason in set(Reason):
             return f"source kept: {REASON_WORDS[Reason(event.reason)]} ({event.reason})"

@@ -193,6 +193,20 @@ class TestLedger:
         source_gone = line_of("trashed", archive="d/x.mp4", trash="input/d/x.mp4", reason="age")
         assert set(self.fold(self.ARCHIVED, source_gone).archives) == {"d/x.mp4"}
 
+    def test_pictures_that_stay_when_their_archive_leaves_for_its_copy_are_still_known(self) -> None:
+        source = line_of("trashed", trash="input/a", reason="age", sidecars={"x.jpg": "/archive/d/x.jpg"})
+        gone = line_of(
+            "trashed", tree="archive", archive="d/x.mp4", trash="output/d/x.mp4", reason="archive-age-offsite"
+        )
+        found = self.fold(self.ARCHIVED, source, gone)
+        assert not found.archives
+        assert set(found.pictures) == {"d/x.jpg"}
+        assert not found.given_up
+        other = gone | {"reason": "archive-age"}
+        assert not self.fold(self.ARCHIVED, source, other).pictures
+        back = line_of("restored", tree="archive", archive="d/x.mp4", remote="b2:x", object="d/x.0123.mp4")
+        assert set(self.fold(self.ARCHIVED, source, gone, back).archives) == {"d/x.mp4"}
+
     def test_a_replaced_archive_is_expected_until_its_clip_has_another_one(self) -> None:
         replaced = line_of("trashed", archive="d/x.mp4", trash="output/d/x.mp4", reason="replaced")
         better = self.ARCHIVED | {"archive": "d/x~2.mp4", "generation": 2}
