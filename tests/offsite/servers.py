@@ -266,7 +266,8 @@ def serving(protocol: str, *words: str) -> Callable[[Path, tuple[int, ...]], lis
     """How rclone serves a protocol, without a login unless `words` say one."""
 
     def command(folder: Path, ports: tuple[int, ...]) -> list[str]:
-        start = [_rclone(), "serve", protocol, "--addr", f"127.0.0.1:{ports[0]}"]
+        # What somebody else did to an object must show at once, not after five minutes.
+        start = [_rclone(), "serve", protocol, "--addr", f"127.0.0.1:{ports[0]}", "--dir-cache-time", "0s"]
         return [*start, *words, str(folder / "data")]
 
     return command
