@@ -166,7 +166,7 @@ class Rclone:
         self, *words: str | Path, check: bool = True, data: bytes | None = None, seconds: float = 60
     ) -> subprocess.CompletedProcess[bytes]:
         """Run it to its end."""
-        command = [_rclone(), "--config", self.config, "--retries", "1", "--contimeout", "5s", *words]
+        command = [_rclone(), "--config", self.config, "--retries", "1", "--timeout", "10s", *words]
         ran = subprocess.run(
             [os.fspath(word) for word in command],
             input=data,
@@ -266,8 +266,7 @@ def serving(protocol: str, *words: str) -> Callable[[Path, tuple[int, ...]], lis
     """How rclone serves a protocol, without a login unless `words` say one."""
 
     def command(folder: Path, ports: tuple[int, ...]) -> list[str]:
-        # What somebody else did to an object must show at once, not after five minutes.
-        start = [_rclone(), "serve", protocol, "--addr", f"127.0.0.1:{ports[0]}", "--dir-cache-time", "0s"]
+        start = [_rclone(), "serve", protocol, "--addr", f"127.0.0.1:{ports[0]}"]
         return [*start, *words, str(folder / "data")]
 
     return command
@@ -336,7 +335,13 @@ RCLONE_S3 = Kind(
     bucket=BUCKET,
 )
 """It ignores preconditions and overwrites."""
-WEBDAV = Kind("webdav", ("rclone",), serving("webdav", "--user", KEY, "--pass", SECRET), _webdav)
+WEBDAV = Kind(
+    "webdav",
+    ("rclone",),
+    # What somebody else did to an object must show at once, not after five minutes.
+    serving("webdav", "--user", KEY, "--pass", SECRET, "--dir-cache-time", "0s"),
+    _webdav,
+)
 """It keeps half a file under the final name, and has no hashes."""
 WSGIDAV = Kind(
     "wsgidav",
