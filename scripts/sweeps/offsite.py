@@ -332,7 +332,8 @@ def _tried(stage: Stage, dice: random.Random) -> Iterator[str]:
 def _in_transit(stage: Stage) -> Iterator[str]:
     """A fault on the wire, or of a process, while the command runs; then the same command again."""
     command, trial = stage.trial.command, stage.trial
-    after = round(trial.place * stage.model.size)
+    # The newest clip of each camera stays, so that cleanup reads half of the copies.
+    after = round(trial.place * stage.model.size * (0.5 if command == "cleanup" else 1))
     trouble = WIRE.get(trial.fault, Trouble.STALL)
     yield from stage.run_into(ProxyFault(trouble, after, upward=trial.upward, rate=100_000), command)
     yield from _holds(stage, command)
