@@ -19,7 +19,7 @@ from camarchiver.cli.options import (
     key_errors,
     sharing_section,
 )
-from camarchiver.cli.views import check_mask
+from camarchiver.cli.types import check_mask
 from camarchiver.config import nearest
 from camarchiver.errors import CamarchiverError, ConfigError
 from camarchiver.naming.patterns import compile_pattern

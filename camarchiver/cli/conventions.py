@@ -10,8 +10,7 @@ import click
 
 from camarchiver import config as config_files
 from camarchiver.cli.options import CONFIG_KEY
-from camarchiver.cli.types import ClockType, DaysType, Rate, Size
-from camarchiver.cli.views import ViewTexts, view_of
+from camarchiver.cli.types import ClockType, DaysType, Rate, Size, ViewTexts, view_of
 from camarchiver.domain.clocks import Clocks
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.motion import CameraViews
@@ -19,8 +18,8 @@ from camarchiver.errors import ConfigError, raise_all
 from camarchiver.naming.cameras import comparable
 from camarchiver.naming.patterns import Pattern, compile_pattern
 from camarchiver.naming.system_folders import PassedOver
+from camarchiver.policy.archive_rules import KEEP, REENCODE
 from camarchiver.policy.offsite_rules import WhatToCopy
-from camarchiver.policy.unencoded_rules import KEEP, REENCODE
 
 _KEYS: Mapping[str, click.ParamType[Any]] = {
     "age": DaysType(),

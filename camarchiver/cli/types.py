@@ -1,17 +1,22 @@
-"""Command-line types for sizes, ages, durations, times and percentages; config values pass through them."""
+"""Command-line types for sizes, ages, durations, times, masks and zones; config values pass through them."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from fractions import Fraction
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
 from camarchiver.domain.clocks import CameraClock, parse_clock
+from camarchiver.domain.motion import View
+from camarchiver.errors import UsageError
+from camarchiver.motion.events import polygon
 from camarchiver.naming.cameras import comparable
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(?:([kmgtp])(i?))?b?", re.ASCII | re.IGNORECASE)
@@ -22,6 +27,7 @@ _RATE = re.compile(r"\d{1,9}(?:\.\d{1,9}|/[1-9]\d{0,8})?", re.ASCII)
 _SLOWEST, _FASTEST = Fraction(1, 10), Fraction(1000)
 _LONGEST = timedelta(days=36_525)
 _DAY = timedelta(days=1)
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
 class Size(click.ParamType[int]):
@@ -291,3 +297,49 @@ def _clock_time(value: object) -> Moment | None:
 
 def _precision(text: str) -> timedelta:
     return timedelta(minutes=1) if text.count(":") == 1 else timedelta(seconds=1)
+
+
+def view_of(masks: Sequence[str], zones: Sequence[str]) -> View:
+    """What of a picture counts: masks are a picture or polygons, zones are `NAME=POLYGON`.
+
+    Raises UsageError.
+    """
+    pictures = [Path(mask) for mask in masks if mask.lower().endswith(_PICTURES)]
+    if len(pictures) > 1:
+        raise UsageError("--mask takes one picture", hint="draw both into one, or use polygons")
+    polygons = tuple(polygon(mask) for mask in masks if not mask.lower().endswith(_PICTURES))
+    named = {}
+    for zone in zones:
+        name, separator, corners = zone.partition("=")
+        if not (name and separator):
+            raise UsageError(f"{zone!r} is not a zone", hint="write NAME=0.1,0.2 0.5,0.2 0.5,0.9")
+        named[name] = polygon(corners)
+    return View(polygons, pictures[0] if pictures else None, named)
+
+
+def check_mask(view: View) -> None:
+    """Raise UsageError if the picture of a mask does not exist."""
+    if view.mask is not None and not view.mask.is_file():
+        raise UsageError(f"{view.mask} is not a file", hint="give a PNG whose black parts are ignored")
+
+
+class ViewTexts(click.ParamType[tuple[str, ...]]):
+    """Masks or zones of a camera's table in the config: one text, or a list of them."""
+
+    name = "list"
+
+    def __init__(self, *, zones: bool) -> None:
+        self._zones = zones
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """The texts, each of which is valid."""
+        texts = tuple(value) if isinstance(value, list | tuple) else (value,)
+        if not all(isinstance(text, str) for text in texts):
+            self.fail(f"{value!r} is not a text or a list of texts.", param, ctx)
+        try:
+            view_of((), texts) if self._zones else view_of(texts, ())
+        except UsageError as error:
+            self.fail(f"{error.message}; {error.hint}.", param, ctx)
+        return texts

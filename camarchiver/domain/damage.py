@@ -9,8 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from camarchiver.domain.fields import Moment, RelativePath, Run
-from camarchiver.domain.untrusted import check_time
+from camarchiver.domain.untrusted import Moment, RelativePath, Run, check_time
 
 
 class Flaw(StrEnum):

@@ -13,11 +13,10 @@ from msgspec import Meta
 
 from camarchiver.domain.clip import Archived, Clip, Label
 from camarchiver.domain.damage import Damage
-from camarchiver.domain.fields import Count, Moment, Nanoseconds
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
-from camarchiver.domain.untrusted import check_time
+from camarchiver.domain.untrusted import Count, Moment, Nanoseconds, check_time
 
 RETRY_AFTER = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
 """Waits after the first, second and third failure; after that only `--retry-failed`.

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from camarchiver.domain.fields import Seconds
+from camarchiver.domain.untrusted import Seconds
 
 MOST_SPANS = 100
 """Spans that a clip may have: those closest together are joined until no more are left."""

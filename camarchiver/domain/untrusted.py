@@ -1,12 +1,15 @@
-"""Validates untrusted JSON, paths and times."""
+"""Decodes untrusted JSON, with the types and bounds of its fields; validates paths and times."""
 
 from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
+
+from camarchiver.naming.limits import LONGEST_SECONDS
 
 LONGEST_PATH = 4096
 """Bytes that Linux takes for one path (PATH_MAX)."""
@@ -16,6 +19,25 @@ YEARS = range(1900, 2300)
 
 LARGEST = 2**63 - 1
 """The largest signed number of 64 bits."""
+
+# Types of fields that are read back from disk: msgspec refuses any value beyond their bounds.
+RelativePath = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
+"""Below the root of its tree."""
+AnyPath = Annotated[str, Meta(max_length=LONGEST_PATH - 1)]
+"""Absolute or relative; it may be empty."""
+FileName = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
+Moment = Annotated[datetime, Meta(tz=True)]
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
+Nanoseconds = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
+"""Since 1970."""
+Process = Annotated[int, Meta(ge=1, le=2**22)]
+"""A process id; 2**22 is Linux' highest (proc_sys_kernel(5))."""
+Run = Annotated[str, Meta(max_length=200)]
+"""The id of a run."""
+RemoteName = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH)]
+"""Where off-site copies are, as rclone names it: `REMOTE:PATH`."""
+TreeName = Literal["source", "archive", "trash"]
 
 
 T = TypeVar("T")

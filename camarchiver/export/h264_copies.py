@@ -24,7 +24,7 @@ from camarchiver.media.encoders import EncodeSettings
 from camarchiver.media.info import Media
 from camarchiver.media.parsing.prober import Prober
 from camarchiver.naming.paths import numbered
-from camarchiver.policy.unencoded_rules import SignedRule
+from camarchiver.policy.archive_rules import SignedRule
 from camarchiver.runtime.progress import Advance, Display
 from camarchiver.runtime.signals import Stopper
 from camarchiver.storage import atomic, copying

@@ -11,7 +11,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from camarchiver.domain.fields import (
+from camarchiver.domain.motion import ClipMotion
+from camarchiver.domain.untrusted import (
+    LARGEST,
+    YEARS,
     AnyPath,
     Count,
     FileName,
@@ -21,9 +24,10 @@ from camarchiver.domain.fields import (
     RemoteName,
     Seconds,
     TreeName,
+    is_below,
+    is_name,
+    value_of,
 )
-from camarchiver.domain.motion import ClipMotion
-from camarchiver.domain.untrusted import LARGEST, YEARS, is_below, is_name, value_of
 from camarchiver.naming.cameras import comparable
 
 LATEST_NS = LARGEST

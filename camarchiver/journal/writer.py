@@ -10,11 +10,11 @@ from typing import Any, Protocol, cast
 from msgspec.structs import replace
 
 from camarchiver.domain.clip import Archived, Clip, Tree
-from camarchiver.domain.fields import TreeName
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import EncodeResult
 from camarchiver.domain.steps import CheckCopy, Copy, Discard, Restore
+from camarchiver.domain.untrusted import TreeName
 from camarchiver.journal.event import EventKind, JournalEvent
 
 CopyStep = Copy | CheckCopy

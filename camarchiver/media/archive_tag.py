@@ -7,8 +7,7 @@ import json
 import msgspec
 
 from camarchiver.domain.clip import Clip
-from camarchiver.domain.fields import Count, Nanoseconds, RelativePath
-from camarchiver.domain.untrusted import decode
+from camarchiver.domain.untrusted import Count, Nanoseconds, RelativePath, decode
 
 PREFIX = "camarchiver:"
 """Begins the container's `comment`, the one field that both mp4 and Matroska keep."""

@@ -14,7 +14,7 @@ from camarchiver.domain.steps import DAMAGED, CheckCopy, Copy
 from camarchiver.errors import CamarchiverError
 from camarchiver.offsite.rclone.remote import Remote
 from camarchiver.offsite.rclone.trouble import PASSING, RemoteError, Trouble
-from camarchiver.offsite.uploads import StagedUploads
+from camarchiver.offsite.rclone.uploads import StagedUploads
 from camarchiver.offsite.verification import CopyVerdict, CopyVerifier
 from camarchiver.pipeline import Pipeline
 from camarchiver.storage import anchored

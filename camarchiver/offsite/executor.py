@@ -21,8 +21,8 @@ from camarchiver.offsite.progress import TransferProgress
 from camarchiver.offsite.rclone import remote as remotes
 from camarchiver.offsite.rclone.remote import RcloneSettings, Remote
 from camarchiver.offsite.rclone.trouble import RemoteError, exit_code
+from camarchiver.offsite.rclone.uploads import StagedUploads
 from camarchiver.offsite.transfers import Transfers
-from camarchiver.offsite.uploads import StagedUploads
 from camarchiver.offsite.verification import CopyVerifier, VerifyMethod
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.offsite_rules import CheckPlan, OffsitePlan

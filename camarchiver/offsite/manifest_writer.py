@@ -10,7 +10,7 @@ from camarchiver.offsite import manifest
 from camarchiver.offsite.names import manifest_name
 from camarchiver.offsite.rclone.remote import Remote
 from camarchiver.offsite.rclone.trouble import RemoteError, Trouble
-from camarchiver.offsite.uploads import StagedUploads
+from camarchiver.offsite.rclone.uploads import StagedUploads
 from camarchiver.pipeline import Pipeline
 from camarchiver.state import offsite_state
 

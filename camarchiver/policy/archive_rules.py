@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -19,13 +19,40 @@ from camarchiver.naming.cameras import comparable
 from camarchiver.naming.formats import is_raw_name
 from camarchiver.naming.paths import archive_path
 from camarchiver.policy.raw_rates import NO_RATES, RawRates
-from camarchiver.policy.unencoded_rules import KEEP_SIGNED, SignedRule, stays_unencoded
 
 TRASH_AGE = timedelta(days=21)
 """How long the trash is kept unless the owner says otherwise."""
 
 ONE_CAMERA, ANY_CAMERA = "camera", "any"
 """The owner's choices whose clips may share one archive if their bytes are the same."""
+
+_OF_THE_CLIP = frozenset(
+    {Reason.NOT_SMALLER, Reason.PICTURE_CHANGES, Reason.UNKEEPABLE_TIMES, Reason.OTHER_STREAMS}
+)
+"""Reasons that no other encoder and no other option would change."""
+
+
+KEEP, REENCODE = "keep", "reencode"
+"""The owner's choices for signed clips."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRule:
+    """Which cameras' signed clips are encoded, although that destroys the proof."""
+
+    reencode: bool = False
+    cameras: Mapping[str, bool] = field(default_factory=dict)
+    """Those with a rule of their own."""
+
+    def encodes(self, camera: str) -> bool:
+        """Whether this camera's signed clips are encoded."""
+        return self.cameras.get(camera, self.reencode)
+
+    def __str__(self) -> str:
+        return REENCODE if self.reencode else KEEP
+
+
+KEEP_SIGNED = SignedRule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,3 +312,8 @@ def decide_again(known: ArchivedClip, policy: ArchivePolicy, memory: Memory, now
 
 
 ArchivePlan = Plan[Archive | Remove, ArchivePolicy]
+
+
+def stays_unencoded(reason: Reason, *, encode_signed: bool) -> bool:
+    """Whether a clip that was copied losslessly for this reason would be so again."""
+    return reason in _OF_THE_CLIP or (reason is Reason.SIGNED and not encode_signed)

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from camarchiver.domain.clocks import ClockCorrection, parse_clock
-from camarchiver.domain.fields import Moment
+from camarchiver.domain.untrusted import Moment
 from camarchiver.errors import UsageError
 from camarchiver.storage import atomic, run_lock
 

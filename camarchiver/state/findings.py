@@ -11,10 +11,9 @@ import msgspec
 
 from camarchiver.domain.clip import Tree
 from camarchiver.domain.damage import Damage
-from camarchiver.domain.fields import Count, Moment, RelativePath, Run
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Discard
-from camarchiver.domain.untrusted import check_time, convert
+from camarchiver.domain.untrusted import Count, Moment, RelativePath, Run, check_time, convert
 from camarchiver.errors import StorageError
 from camarchiver.storage import atomic, run_lock
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import msgspec
 
-from camarchiver.domain.fields import Moment
 from camarchiver.domain.hold import Hold
-from camarchiver.domain.untrusted import YEARS, convert, decode
+from camarchiver.domain.untrusted import YEARS, Moment, convert, decode
 from camarchiver.errors import StorageError, UsageError
 from camarchiver.storage import atomic, run_lock
 

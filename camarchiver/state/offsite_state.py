@@ -9,8 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from camarchiver.domain.fields import Count, Moment
-from camarchiver.domain.untrusted import check_time
+from camarchiver.domain.untrusted import Count, Moment, check_time
 from camarchiver.state.failures import Failures
 from camarchiver.storage import atomic, run_lock
 

@@ -14,9 +14,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from camarchiver.domain.fields import Count, Moment, Run
 from camarchiver.domain.report import Outcome, Report
-from camarchiver.domain.untrusted import check_time, decode
+from camarchiver.domain.untrusted import Count, Moment, Run, check_time, decode
 from camarchiver.errors import cause
 from camarchiver.naming.limits import LONGEST_SECONDS
 from camarchiver.storage import atomic

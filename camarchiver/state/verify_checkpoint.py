@@ -12,8 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from camarchiver.domain.fields import Count, RelativePath, Run
-from camarchiver.domain.untrusted import decode
+from camarchiver.domain.untrusted import Count, RelativePath, Run, decode
 from camarchiver.errors import sentence
 from camarchiver.storage import atomic
 

@@ -20,7 +20,7 @@ import msgspec
 from msgspec.structs import replace
 
 from camarchiver.domain.clip import Clip, Fingerprint, Trees
-from camarchiver.domain.fields import (
+from camarchiver.domain.untrusted import (
     AnyPath,
     Count,
     FileName,
@@ -29,8 +29,11 @@ from camarchiver.domain.fields import (
     Process,
     RelativePath,
     Run,
+    check_below,
+    check_name,
+    check_time,
+    decode,
 )
-from camarchiver.domain.untrusted import check_below, check_name, check_time, decode
 from camarchiver.errors import NotRemovable
 from camarchiver.journal.writer import RunId
 from camarchiver.naming.cameras import comparable

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import msgspec
 
-from camarchiver.domain.fields import Process
+from camarchiver.domain.untrusted import Process
 
 STALE_LOCK_SECONDS = 600
 """A lock or note of another host or boot that was not touched for this long has no owner any more."""

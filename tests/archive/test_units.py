@@ -16,7 +16,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, Outcome, Result
 from camarchiver.domain.steps import Archive, Remove
 from camarchiver.media.encoders import ENCODERS, Encoder
-from camarchiver.policy.unencoded_rules import SignedRule, stays_unencoded
+from camarchiver.policy.archive_rules import SignedRule, stays_unencoded
 from camarchiver.runtime.signals import Stop
 from tests.values import MEDIA, VIDEO, a_clip
 

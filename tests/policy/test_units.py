@@ -28,11 +28,10 @@ from camarchiver.policy import (
     safety_brakes,
     size_goals,
 )
-from camarchiver.policy.archive_rules import ArchivePolicy
+from camarchiver.policy.archive_rules import ArchivePolicy, SignedRule
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Rank
 from camarchiver.policy.safety_brakes import CameraTotals
 from camarchiver.policy.size_goals import Freed, Goal, SizeGoalSolver
-from camarchiver.policy.unencoded_rules import SignedRule
 from tests.values import DAYS30, KEEPING, MONTH, NOW, ROOT, a_clip, an_entry
 
 

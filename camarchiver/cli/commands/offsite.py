@@ -250,7 +250,7 @@ def restore_all(**chosen: Any) -> int:
     when it is run again.
     """
     from camarchiver.cli.conventions import conventions
-    from camarchiver.cli.runs.restore_all import RestoreAllOptions, run_restore_all
+    from camarchiver.cli.runs.offsite import RestoreAllOptions, run_restore_all
     from camarchiver.offsite.rclone import backends
     from camarchiver.offsite.rclone.remote import RcloneSettings
 

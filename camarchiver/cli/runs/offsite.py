@@ -13,11 +13,15 @@ from camarchiver.cli.session import TreeOptions, log_of, run_locked
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.conventions import Conventions
 from camarchiver.errors import UsageError
-from camarchiver.offsite import executor, planner
+from camarchiver.offsite import executor, planner, restore_all
 from camarchiver.offsite.executor import TransferSettings, Watch
+from camarchiver.offsite.rclone import remote as remotes
+from camarchiver.offsite.rclone.remote import RcloneSettings
+from camarchiver.offsite.restore_all import Manifests
 from camarchiver.output import offsite_text
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.offsite_rules import CheckPolicy, OffsitePolicy
+from camarchiver.runtime.formatting import count_of, shown, size
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import volume_marker
 
@@ -47,8 +51,8 @@ def sync_task(options: OffsiteOptions, policy: OffsitePolicy, conventions: Conve
         yield ready_plan(
             plan,
             pipeline.run.id,
-            lambda stop, shown, report: executor.sync(
-                pipeline, plan, options.settings, Watch(stop, shown, report)
+            lambda stop, display, report: executor.sync(
+                pipeline, plan, options.settings, Watch(stop, display, report)
             ),
             lines=lambda: offsite_text.plan_lines(plan, verbose=options.run.verbose),
             report_lines=offsite_text.report_lines,
@@ -70,8 +74,8 @@ def run_verify_copies(options: OffsiteOptions, policy: CheckPolicy, conventions:
             yield ready_plan(
                 plan,
                 pipeline.run.id,
-                lambda stop, shown, report: executor.verify(
-                    pipeline, plan, options.settings, Watch(stop, shown, report)
+                lambda stop, display, report: executor.verify(
+                    pipeline, plan, options.settings, Watch(stop, display, report)
                 ),
                 lines=lambda: offsite_text.check_lines(plan, verbose=options.run.verbose),
                 report_lines=offsite_text.report_lines,
@@ -110,4 +114,55 @@ def _task(pipeline: Pipeline, planned: Callable[[Stop], AbstractContextManager[R
         lock=partial(run_locked, pipeline),
         log_file=log_of(pipeline.trees),
         trees=pipeline.trees,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreAllOptions:
+    """The command line of `offsite restore-all`, parsed."""
+
+    place: TreeOptions
+    rclone: RcloneSettings
+    run: RunOptions
+
+
+def run_restore_all(options: RestoreAllOptions, conventions: Conventions) -> int:
+    """Run `offsite restore-all` and return its exit code."""
+    if not options.run.dry_run:
+        options.place.directory.mkdir(parents=True, exist_ok=True)
+    return conduct("restore-all", options.run, lambda: _restore_all_task(options, conventions))
+
+
+def _restore_all_task(options: RestoreAllOptions, conventions: Conventions) -> RunTask:
+    pipeline = Pipeline(options.place.trees(), options.place.zone(), "restore-all", conventions)
+    restore_all.check_empty(pipeline)
+
+    @contextmanager
+    def planned(_: Stop) -> Iterator[Ready]:
+        with remotes.opened(options.rclone) as remote:
+            manifests = Manifests(remote)
+            plan = restore_all.plan(pipeline, manifests, remote.label)
+            total = sum(step.size for step in plan.steps)
+            count = count_of(len(plan.steps), "archive")
+            yield ready_plan(
+                plan,
+                pipeline.run.id,
+                lambda stop, display, report: restore_all.execute(
+                    pipeline, plan, manifests, remote, stop=stop, display=display, on_outcome=report
+                ),
+                lines=lambda: (
+                    f"restore {count}, {size(total)}: {shown(remote.label)} -> {shown(plan.trees.archive)}",
+                    *(f"  {shown(step.relative)}" for step in (plan.steps if options.run.verbose else ())),
+                ),
+                question=f"Restore {count}?",
+                always_reports=True,
+            )
+
+    return RunTask(
+        "restore-all",
+        pipeline.run.id,
+        planned,
+        lock=partial(run_locked, pipeline),
+        log_file=log_of(pipeline.trees),
+        consent="restore-all",
     )

@@ -10,11 +10,10 @@ import msgspec
 
 from camarchiver.domain.clip import Clip, Disposal, Tree
 from camarchiver.domain.clocks import is_doubtful
-from camarchiver.domain.fields import Count, Moment, Nanoseconds
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Keep
-from camarchiver.domain.untrusted import check_time
+from camarchiver.domain.untrusted import Count, Moment, Nanoseconds, check_time
 from camarchiver.policy.archive_rules import keep
 
 NOTICE = timedelta(days=1)

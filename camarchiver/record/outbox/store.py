@@ -13,12 +13,11 @@ from typing import NamedTuple
 import msgspec
 
 from camarchiver.domain.clip import STATE_FOLDER, Clip
-from camarchiver.domain.fields import Count, Nanoseconds, RelativePath
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Discard
-from camarchiver.domain.untrusted import convert
+from camarchiver.domain.untrusted import Count, Nanoseconds, RelativePath, convert
 from camarchiver.errors import StorageError, cause
 from camarchiver.naming import local_time, recorder_names
 from camarchiver.naming import patterns as name_patterns
