@@ -133,14 +133,14 @@ def _problem(code: str, message: str, hint: str = "") -> tuple[Problem]:
 
 
 def _report(arguments: Sequence[str], problems: Sequence[Problem], exit_code: int) -> int:
-    from camarchiver.output import json_document
+    from camarchiver.output.json import document
     from camarchiver.runtime import formatting
 
     command = next((word for word in arguments if word in _COMMANDS), "")
     # Where nothing reads the output, the exit code still reports the failure.
     with contextlib.suppress(OSError):
         if "--json" in arguments:
-            print(json_document.failures_document(command, problems, exit_code), end="", flush=True)
+            print(document.failures_document(command, problems, exit_code), end="", flush=True)
             return exit_code
         for problem in problems:
             print(f"camarchiver: {formatting.shown(problem.message)}", file=sys.stderr)

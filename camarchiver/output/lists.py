@@ -1,13 +1,10 @@
-"""What `find` and `runs` list, as text and as JSON."""
+"""What `find` and `runs` list, as text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import tzinfo
-from typing import Any
 
-from camarchiver.domain.motion import ClipMotion
-from camarchiver.output.json_fields import path_fields
 from camarchiver.queries.find import FoundClip
 from camarchiver.runtime.formatting import cells, padded, shown, size, span
 from camarchiver.state.run_history import RunRecord
@@ -50,31 +47,6 @@ def _place(clip: FoundClip) -> tuple[str, int]:
     if clip.files:
         return clip.files[0].path, clip.files[0].size
     return f"{clip.copies[0].remote}/{clip.copies[0].name}", clip.copies[0].size
-
-
-def clip_fields(clip: FoundClip) -> dict[str, Any]:
-    """A clip as the JSON format lists it."""
-    return {
-        **path_fields(clip.source, "source"),
-        "camera": shown(clip.camera),
-        "start": clip.start.isoformat(),
-        "seconds": clip.seconds,
-        "motion": motion_fields(clip.motion),
-        "states": sorted(clip.states),
-        "files": [{**path_fields(each.path), "tree": each.tree, "bytes": each.size} for each in clip.files],
-        "copies": [
-            {"remote": shown(each.remote), "object": shown(each.name), "bytes": each.size}
-            for each in clip.copies
-        ],
-    }
-
-
-def motion_fields(motion: ClipMotion | None) -> dict[str, Any] | None:
-    """The motion in a clip as the JSON format lists it; None if nothing looked for it."""
-    if motion is None:
-        return None
-    spans = [{"start": each.start, "end": each.end, "zones": list(each.zones)} for each in motion.spans]
-    return {"seconds": round(motion.seconds(), 2), "spans": spans, "unsure": motion.unsure}
 
 
 def nearest_lines(before: FoundClip | None, after: FoundClip | None) -> Iterator[str]:

@@ -12,7 +12,7 @@ from camarchiver.policy import doubtful_clocks
 from camarchiver.runtime.formatting import about, cells, count_of, padded, shown, size
 
 if TYPE_CHECKING:
-    from camarchiver.offsite.counts import CopyCounts
+    from camarchiver.offsite.status import CopyCounts
     from camarchiver.queries.status_report import CameraStatus, DiskStatus, StatusReport
     from camarchiver.state.findings import Findings
 

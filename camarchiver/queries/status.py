@@ -20,7 +20,7 @@ from camarchiver.domain.steps import Archive, Keep
 from camarchiver.journal.ledger import Origin
 from camarchiver.media.parsing.prober import Prober
 from camarchiver.naming.formats import is_clip_name
-from camarchiver.offsite.counts import CopyCounter
+from camarchiver.offsite.status import CopyCounter
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
 from camarchiver.queries.footage_estimate import SAMPLES, seconds_of

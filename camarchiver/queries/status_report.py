@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver.domain.reason import Reason
-from camarchiver.offsite.counts import CopyCounts
+from camarchiver.offsite.status import CopyCounts
 from camarchiver.queries.rhythm import Rhythm
 from camarchiver.state.findings import Findings
 from camarchiver.state.run_history import RunRecord

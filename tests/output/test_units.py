@@ -18,8 +18,9 @@ from camarchiver.domain.report import Encoding, Outcome, Report, Result, Status
 from camarchiver.domain.steps import Archive, Keep
 from camarchiver.errors import Problem
 from camarchiver.journal.event import JournalEvent
-from camarchiver.output import color, history_text, json_document, json_fields, nothing_text
+from camarchiver.output import color, history_text, nothing_text
 from camarchiver.output import text as text_output
+from camarchiver.output.json import document, fields
 from camarchiver.output.reasons import REASON_WORDS, REMEDIES
 from camarchiver.queries.history import Story
 from camarchiver.runtime import formatting
@@ -71,7 +72,7 @@ class TestReport:
         encoding = Encoding("libx264", ("libx264 (software)",), 1.5, 1000, 100)
         outcome = replace(self.an_outcome(Result.DONE), encoding=encoding)
         made = self.a_report(outcome)
-        made_of = json.loads("".join(json_document.document(made, None)))
+        made_of = json.loads("".join(document.document(made, None)))
         assert set(made_of) == {
             *("format", "command", "run", "status", "exit_code"),
             *("steps", "outcomes", "totals", "errors"),
@@ -92,13 +93,13 @@ class TestReport:
         }
 
     def test_a_step_has_the_promised_keys(self) -> None:
-        fields = json_fields.step_fields(Archive(a_clip(), "a.mp4", Reason.NOT_ARCHIVED), TREES)
-        assert fields["target"] == "/camera/archived/a.mp4"
-        assert set(fields) == {"action", "path", "target", "reason", "bytes", "camera", "start"}
+        made = fields.step_fields(Archive(a_clip(), "a.mp4", Reason.NOT_ARCHIVED), TREES)
+        assert made["target"] == "/camera/archived/a.mp4"
+        assert set(made) == {"action", "path", "target", "reason", "bytes", "camera", "start"}
 
     def test_a_name_that_is_no_text_is_escaped_and_given_as_bytes(self) -> None:
-        fields = json_fields.path_fields(Path("/camera/\udcff\n.mp4"))
-        assert fields == {"path": "/camera/\\xff\\n.mp4", "path_bytes": "L2NhbWVyYS//Ci5tcDQ="}
+        made = fields.path_fields(Path("/camera/\udcff\n.mp4"))
+        assert made == {"path": "/camera/\\xff\\n.mp4", "path_bytes": "L2NhbWVyYS//Ci5tcDQ="}
 
     @pytest.mark.parametrize(
         ("count", "text"),

@@ -126,9 +126,9 @@ def list_corrections(*, place: TreeOptions, as_json: bool) -> None:
 
     found = clock_corrections.read(_pipeline(place).trees.state)
     if as_json:
-        from camarchiver.output import json_document
+        from camarchiver.output.json import answers
 
-        click.echo(json_document.corrections(found), nl=False)
+        click.echo(answers.corrections(found), nl=False)
         return
     if not found:
         click.echo("there are no corrections; camarchiver clock add makes one", err=True)

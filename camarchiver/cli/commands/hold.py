@@ -154,9 +154,9 @@ def list_holds(*, place: TreeOptions, outbox: Path | None, repair: bool, as_json
         for moved in holds.repair(state):
             click.echo(f"unreadable, put aside: {moved}", err=True)
     if as_json:
-        from camarchiver.output import json_document
+        from camarchiver.output.json import answers
 
-        click.echo(json_document.held(holds.read(state), clock.now(zone)), nl=False)
+        click.echo(answers.held(holds.read(state), clock.now(zone)), nl=False)
         return
     found = holds.read(state)
     if not found:

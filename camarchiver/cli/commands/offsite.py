@@ -209,7 +209,8 @@ def show_status(
     from camarchiver.offsite.rclone import backends
     from camarchiver.offsite.rclone.remote import RcloneSettings
     from camarchiver.offsite.status import status
-    from camarchiver.output import json_document, offsite_text
+    from camarchiver.output import offsite_text
+    from camarchiver.output.json import answers
     from camarchiver.pipeline import Pipeline
 
     backends.check(remote)
@@ -217,7 +218,7 @@ def show_status(
     pipeline = Pipeline(place.trees(), place.zone(), "offsite", conventions(context))
     found = status(pipeline, RcloneSettings(remote, rclone, bandwidth), with_space=space)
     if as_json:
-        write((json_document.offsite_status(found, pipeline.run.id),))
+        write((answers.offsite_status(found, pipeline.run.id),))
     else:
         show(offsite_text.status_lines(found, pipeline.zone))
 

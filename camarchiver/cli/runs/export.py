@@ -15,8 +15,8 @@ from camarchiver.errors import UsageError, signal_code
 from camarchiver.export.exporter import Exported, Exporter
 from camarchiver.export.h264_copies import playable_maker
 from camarchiver.export.held_files import HeldFiles
-from camarchiver.output import json_document
 from camarchiver.output import text as text_output
+from camarchiver.output.json import answers
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stop
@@ -73,7 +73,7 @@ def _finished(exported: Exported, options: ExportOptions, run: str, stop: Stop) 
         warnings.append("stopped; run the same command again to go on")
 
     def document(_: Mapping[str, Any]) -> Iterable[str]:
-        return (json_document.exported(exported, options.target.resolve(), run, code),)
+        return (answers.exported(exported, options.target.resolve(), run, code),)
 
     return RunResult(
         exported.status,

@@ -16,7 +16,7 @@ from camarchiver.cli.session import TreeOptions, show
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Status
 from camarchiver.errors import ExitCode, signal_code
-from camarchiver.output import json_document
+from camarchiver.output.json import answers
 from camarchiver.output.page.renderer import SiteRenderer
 from camarchiver.page.serving import ServeOptions, serve
 from camarchiver.page.site import DayOfCopies, SiteBuilder, SiteQuestion, SiteRefresh
@@ -73,7 +73,7 @@ def run_page(task: PageTask, serving: ServeOptions | None, *, as_json: bool, qui
         wants_bar = not (as_json or quiet) and sys.stderr.isatty()
         done, run = task.refresh(stop.event, draws_progress=wants_bar)
     if as_json:
-        click.echo(json_document.page_refreshed(done, run), nl=False)
+        click.echo(answers.page_refreshed(done, run), nl=False)
     elif not quiet:
         show(refresh_lines(done))
     if stop.signal is not None:
@@ -98,7 +98,7 @@ def _refreshed(task: PageTask, stop: Stopper) -> RunResult:
     return RunResult(
         Status.DONE,
         ExitCode.DONE,
-        lambda more: (json_document.page_refreshed(done, run),),
+        lambda more: (answers.page_refreshed(done, run),),
         lambda *, already_printed: refresh_lines(done),
         prints_unattended=False,
     )

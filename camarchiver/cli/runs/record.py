@@ -20,7 +20,7 @@ from camarchiver.errors import EncoderError, UsageError
 from camarchiver.motion.events import rules_for
 from camarchiver.naming import local_time
 from camarchiver.naming import patterns as name_patterns
-from camarchiver.output import json_document
+from camarchiver.output.json import answers, document
 from camarchiver.pipeline import run_id
 from camarchiver.record import schedule
 from camarchiver.runtime import clock, formatting
@@ -177,7 +177,7 @@ def run_record(cameras: Sequence[RecordOptions]) -> int:
     from camarchiver.monitoring.run_events import open_run_events
 
     own = {"camera": options.camera or ""} if len(cameras) == 1 else {}
-    with open_run_events(options.channels, "record", json_document.failure_document, **own) as events:
+    with open_run_events(options.channels, "record", document.failure_document, **own) as events:
         return _run_with_events(cameras, events)
 
 
@@ -187,8 +187,8 @@ def _run_with_events(cameras: Sequence[RecordOptions], events: RunEvents) -> int
     options = cameras[0]
     run = run_id(clock.now(clock.zone(options.timezone)))
     documents = RecordDocuments(
-        lambda judgement: json_document.recorded({"dry_run": False, "clips": []}, run, *judgement),
-        lambda facts, judgement: json_document.recorded(json_document.recorders(facts), run, *judgement),
+        lambda judgement: answers.recorded({"dry_run": False, "clips": []}, run, *judgement),
+        lambda facts, judgement: answers.recorded(answers.recorders(facts), run, *judgement),
     )
     named = {one.folders()[0]: one for one in cameras}
     begin = partial(_own_process, options) if len(named) == 1 else partial(_camera_processes, named, run)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from camarchiver.domain.report import Status
 from camarchiver.errors import ExitCode, Problem, StorageError, UsageError
-from camarchiver.output import json_document
+from camarchiver.output.json import answers
 from camarchiver.record.preview import motion_of
 from camarchiver.runtime import formatting
 
@@ -27,7 +27,7 @@ def preview(source: Camera, stream: DetectionStream, max_seconds: float | None, 
         status = Status.FAILED if error else Status.DONE if events else Status.NOTHING
         problems = [Problem("failed", f"{source.name}: {error}")] if error else []
         sys.stdout.write(
-            json_document.recorded({"dry_run": True, "events": found}, "", status, exit_code, problems)
+            answers.recorded({"dry_run": True, "events": found}, "", status, exit_code, problems)
         )
         return exit_code
     for one in events:

@@ -163,7 +163,8 @@ def ready_plan(
 
     def finished(report: Report) -> RunResult:
         from camarchiver.monitoring.run_events import RunPart
-        from camarchiver.output import json_document, nothing_text
+        from camarchiver.output import nothing_text
+        from camarchiver.output.json import document
 
         is_nothing = report.status is Status.NOTHING and not plan.steps
         mistakes = tuple(odd()) if is_nothing else ()
@@ -171,9 +172,9 @@ def ready_plan(
 
         promises = plan.promised(report)
 
-        def document(more: Mapping[str, Any]) -> Iterable[str]:
+        def pieces(more: Mapping[str, Any]) -> Iterable[str]:
             why = {"nothing": [line.strip() for line in nothing]} if nothing else {}
-            return json_document.document(report, plan, {**why, **more})
+            return document.document(report, plan, {**why, **more})
 
         def own_lines(*, already_printed: bool) -> Iterator[str]:
             yield from report_lines(report, already_printed=already_printed)
@@ -184,7 +185,7 @@ def ready_plan(
         return RunResult(
             report.status,
             report.exit_code,
-            document,
+            pieces,
             own_lines,
             always_reports or bool(report.outcomes or report.exit_code or mistakes or notes or promises),
             (RunPart(report, plan.totals, report.exit_code),),
@@ -210,9 +211,9 @@ def conduct(command: str, options: RunOptions, make: Callable[[], RunTask], **la
     if options.dry_run:
         return _preview(make(), options)
     from camarchiver.monitoring.run_events import open_run_events
-    from camarchiver.output import json_document
+    from camarchiver.output.json import document
 
-    with open_run_events(options.channels, command, json_document.failure_document, **labels) as events:
+    with open_run_events(options.channels, command, document.failure_document, **labels) as events:
         return _run_with_events(make(), options, events)
 
 
@@ -351,14 +352,14 @@ def _follow(following: Following, options: RunOptions, stop: Stop) -> RunResult:
 
 def _failed_before_plan(command: str, problem: Problem, exit_code: ExitCode) -> RunResult:
     from camarchiver.monitoring.run_events import RunPart
-    from camarchiver.output import json_document
+    from camarchiver.output.json import document
 
     now = clock.now(UTC)
     report = Report(command, "", now, now, problems=(problem,))
     return RunResult(
         report.status,
         exit_code,
-        lambda more: (json_document.failure_document(command, problem, exit_code),),
+        lambda more: (document.failure_document(command, problem, exit_code),),
         lambda *, already_printed: (),
         prints_unattended=False,
         parts=(RunPart(report, (), exit_code),),

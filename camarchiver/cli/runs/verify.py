@@ -31,8 +31,9 @@ from camarchiver.monitoring.channels import Channels
 from camarchiver.monitoring.run_events import RunEvents, RunPart, open_run_events
 from camarchiver.naming.patterns import Names
 from camarchiver.offsite.rclone import remote as remotes
-from camarchiver.output import checks_text, json_document
+from camarchiver.output import checks_text
 from camarchiver.output import text as text_output
+from camarchiver.output.json import answers, document
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy
 from camarchiver.queries.verify import Verified, Verifier, VerifyFinding, task_for
@@ -85,7 +86,7 @@ class _Done:
         more: dict[str, Any] = {}
         if self.plan is not None:
             more = {"dry_run": self.dry_run, "notes": list(self.plan.notes)}
-        return json_document.verified(self.found, self.result, self.plan, more)
+        return answers.verified(self.found, self.result, self.plan, more)
 
     def part(self) -> RunPart:
         return RunPart(self.result, self.plan.totals if self.plan else (), self.result.exit_code)
@@ -99,7 +100,7 @@ def verify_session(options: VerifyOptions, conventions: Conventions) -> int:
             done = _run(options, pipeline, conventions, stopping)
         return _print_document(options, done)
     with open_run_events(
-        options.channels, "verify", json_document.failure_document, source=str(options.place.trees().source)
+        options.channels, "verify", document.failure_document, source=str(options.place.trees().source)
     ) as events:
         pipeline = _pipeline(options, conventions)
         if options.repair:

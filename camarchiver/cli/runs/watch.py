@@ -19,8 +19,8 @@ from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.errors import UsageError, cause
 from camarchiver.monitoring.run_events import open_run_events
-from camarchiver.output import json_document
 from camarchiver.output import text as text_output
+from camarchiver.output.json import document
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import TRASH_AGE
 from camarchiver.runtime import clock
@@ -112,7 +112,7 @@ class WatchOptions:
 
     def _finish(self, last: Report, totals: WatchTotals) -> None:
         if self.archive.as_json:
-            write(json_document.document(last, None, {"results": dict(totals.results)}))
+            write(document.document(last, None, {"results": dict(totals.results)}))
         elif not self.archive.quiet:
             show(text_output.report_lines(last, already_printed=True))
 
@@ -126,9 +126,7 @@ def run_watch(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
         except click.ClickException as error:
             raise UsageError(error.format_message()) from error
 
-    documents = WatchDocuments(
-        lambda report: json_document.document(report, None), json_document.failure_document
-    )
+    documents = WatchDocuments(lambda report: document.document(report, None), document.failure_document)
     archive = options.archive
     source = str(archive.trees().source)
     with open_run_events(archive.channels, "watch", documents.of_failure, source=source):

@@ -104,7 +104,8 @@ def doctor(
 
     from camarchiver.doctor.checks import DoctorTarget, examine
     from camarchiver.doctor.findings import Severity
-    from camarchiver.output import checks_text, json_document
+    from camarchiver.output import checks_text
+    from camarchiver.output.json import answers
 
     # What other commands would log as a warning is a finding here.
     logging.getLogger("camarchiver").addHandler(logging.NullHandler())
@@ -127,7 +128,7 @@ def doctor(
         found = tuple(findings)
         is_wrong = any(each.verdict is Severity.BAD for each in found)
         exit_code = ExitCode.FAILED if is_wrong else ExitCode.DONE
-        click.echo(json_document.diagnosed(found, exit_code), nl=False)
+        click.echo(answers.diagnosed(found, exit_code), nl=False)
         return exit_code
     table = checks_text.Table(quiet=quiet)
     for finding in findings:

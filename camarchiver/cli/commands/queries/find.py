@@ -111,7 +111,7 @@ def find(
     Each line has the start, the camera, the length, the size, the trees that have a copy, and the path of
     one of them: of a tree that --state names, otherwise the best. Exit 1 if there is none.
     """
-    from camarchiver.output import json_document
+    from camarchiver.output.json import answers
     from camarchiver.output.lists import ClipLines
     from camarchiver.pipeline import Pipeline
     from camarchiver.queries.find import FindQuestion, FindState, find_clips
@@ -138,7 +138,7 @@ def find(
     found = chain((first,), clips) if first is not None else iter(())
     missing = [] if first is not None else list(not_found(pipeline, question))
     if as_json:
-        write(json_document.found(found, pipeline.run.id, missing))
+        write(answers.found(found, pipeline.run.id, missing))
     elif paths:
         _write_paths(found, "\0" if is_null else "\n")
     else:

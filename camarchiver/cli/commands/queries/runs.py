@@ -48,7 +48,7 @@ def runs(
     timezone: str,
 ) -> int:
     """List the last runs that changed something below DIRECTORY: id, command, outcome. The newest is last."""
-    from camarchiver.output import json_document
+    from camarchiver.output.json import answers
     from camarchiver.output.lists import run_lines
     from camarchiver.pipeline import Pipeline
     from camarchiver.state import run_history
@@ -58,7 +58,7 @@ def runs(
     pipeline = Pipeline(place.trees(), zone, "runs", conventions(click.get_current_context()))
     found = [*islice(run_history.newest_first(pipeline.trees.state), limit)][::-1]
     if as_json:
-        click.echo(json_document.runs(found, pipeline.run.id), nl=False)
+        click.echo(answers.runs(found, pipeline.run.id), nl=False)
         return ExitCode.DONE
     show(run_lines(found, zone))
     if not found:

@@ -59,7 +59,8 @@ def status(
     archive and trash, free space, and the days until the disk is full. It changes nothing.
     """
     from camarchiver.cli.commands.queries.why import archive_policy, trusts_names
-    from camarchiver.output import json_document, status_text
+    from camarchiver.output import status_text
+    from camarchiver.output.json import answers
     from camarchiver.pipeline import Pipeline
     from camarchiver.queries.status import StatusCounter, StatusQuestion
 
@@ -71,7 +72,7 @@ def status(
     question = StatusQuestion(policy, pipeline.started, gap)
     report = StatusCounter(pipeline, question).count()
     if as_json:
-        click.echo(json_document.status_report(report, pipeline.run.id), nl=False)
+        click.echo(answers.status_report(report, pipeline.run.id), nl=False)
     else:
         show(status_text.status_lines(report, pipeline.started, pipeline.zone))
     return ExitCode.DONE

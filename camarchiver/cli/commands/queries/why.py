@@ -87,8 +87,8 @@ def why(
     For a clip that still exists this also shows what the next runs of archive and cleanup would do with it,
     by config files and environment. Exit 1 if nothing is known.
     """
-    from camarchiver.output import json_document
     from camarchiver.output.history_text import story_lines
+    from camarchiver.output.json import answers
     from camarchiver.pipeline import Pipeline
     from camarchiver.queries.find import FindQuestion
     from camarchiver.queries.history import ClipHistory
@@ -118,7 +118,7 @@ def why(
     preview = _preview(pipeline, known, context, place)
     if as_json:
         found = known, missing
-        click.echo(json_document.stories(*found, preview, pipeline.run.id, pipeline.trees, zone), nl=False)
+        click.echo(answers.stories(*found, preview, pipeline.run.id, pipeline.trees, zone), nl=False)
     else:
         for story in known:
             show(story_lines(story, preview, zone))

@@ -1,33 +1,28 @@
-"""The JSON format: one document for each run, including a run that failed."""
+"""The JSON documents of commands that answer a question, or do more than carry out a plan."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camarchiver.domain.clip import Trees
-from camarchiver.domain.plan import Forecast, Plan
-from camarchiver.domain.report import DiskUse, Report, Status
-from camarchiver.domain.steps import Step
+from camarchiver.domain.plan import Plan
+from camarchiver.domain.report import Report, Status
 from camarchiver.errors import ExitCode, Problem, is_signal_code
-from camarchiver.output.json_fields import (
+from camarchiver.output.json.document import document, joined, without_steps
+from camarchiver.output.json.fields import (
     camera_fields,
+    clip_fields,
     copy_fields,
     correction_fields,
     damage_fields,
-    further_fields,
     outcome_fields,
     pass_fields,
     path_fields,
-    problem_fields,
     step_fields,
-    total_fields,
 )
-from camarchiver.output.reasons import REASON_WORDS, REMEDIES
 from camarchiver.runtime.formatting import shown
 
 if TYPE_CHECKING:
@@ -45,62 +40,6 @@ if TYPE_CHECKING:
     from camarchiver.record.supervision.facts import CameraFacts, RunFacts
     from camarchiver.record.supervision.results import Judgement
     from camarchiver.state.run_history import RunRecord
-
-FORMAT = 1
-"""Version of the JSON format; later ones only add keys."""
-
-
-def document(
-    report: Report, plan: Plan[Any, Any] | None, extra: Mapping[str, Any] | None = None
-) -> Iterator[str]:
-    """The one JSON document of a run, in pieces, so that a million steps need little memory."""
-    head = {
-        "format": FORMAT,
-        "command": report.command,
-        "run": report.run,
-        "status": report.status,
-        "exit_code": report.exit_code,
-        **(extra or {}),
-    }
-    yield json.dumps(head)[:-1]
-    yield ', "steps": ['
-    if plan is not None:
-        yield from _joined(step_fields(step, plan.trees) for step in _all_steps(plan))
-    yield '], "outcomes": ['
-    yield from _joined(outcome_fields(outcome) for outcome in report.outcomes)
-    if plan is not None and plan.forecast:
-        yield '], "forecast": ' + json.dumps([_forecast_fields(each) for each in plan.forecast])[:-1]
-    if plan is not None and (plan.notes or plan.promises or plan.forecast):
-        yield '], "notes": ' + json.dumps([*plan.notes, *plan.promised(report)])[:-1]
-    totals = [total_fields(total) for total in plan.totals] if plan else []
-    yield '], "totals": ' + json.dumps(totals)
-    if plan is not None:
-        yield f', "unread_folders": {plan.unread_folders}'
-        yield ', "left_alone": ' + json.dumps(_left_alone(plan))
-        if plan.further:
-            yield ', "further": ' + json.dumps([further_fields(step) for step in plan.further])
-    if report.disks:
-        yield ', "disks": ' + json.dumps([_disk_fields(disk) for disk in report.disks])
-    if unencoded := Counter(
-        reason for each in report.outcomes if each.encoding and (reason := each.encoding.unencoded)
-    ):
-        yield ', "unencoded": ' + json.dumps(dict(sorted(unencoded.items())))
-    yield ', "errors": ' + json.dumps([problem_fields(problem) for problem in report.problems]) + "}\n"
-
-
-def _left_alone(plan: Plan[Any, Any]) -> dict[str, Any]:
-    """By reason: how many files stay, their bytes, and what would change that."""
-    found: dict[str, Any] = {}
-    for total in plan.totals:
-        if total.group.action == "keep":
-            reason = total.group.reason
-            fields = found.setdefault(
-                reason,
-                {"clips": 0, "bytes": 0, "words": REASON_WORDS[reason], "remedy": REMEDIES.get(reason, "")},
-            )
-            fields["clips"] += total.clips
-            fields["bytes"] += total.size
-    return found
 
 
 def verified(
@@ -167,7 +106,7 @@ def status_report(found: StatusReport, run: str) -> str:
             {"remote": shown(remote), **copy_fields(counts)} for remote, counts in found.offsite.items()
         ],
     }
-    return _without_steps("status", run, Status.DONE, ExitCode.DONE, more)
+    return without_steps("status", run, Status.DONE, ExitCode.DONE, more)
 
 
 def offsite_status(found: OffsiteStatus, run: str) -> str:
@@ -184,7 +123,7 @@ def offsite_status(found: OffsiteStatus, run: str) -> str:
         "free": found.space.free if found.space else None,
         "total": found.space.total if found.space else None,
     }
-    return _without_steps("offsite", run, Status.DONE, ExitCode.DONE, more)
+    return without_steps("offsite", run, Status.DONE, ExitCode.DONE, more)
 
 
 def stories(
@@ -217,25 +156,23 @@ def stories(
     ]
     if not found:
         problems = [Problem("unknown", line.strip()) for line in missing]
-        return _without_steps("why", run, Status.FAILED, 1, {"stories": []}, problems)
+        return without_steps("why", run, Status.FAILED, 1, {"stories": []}, problems)
     more = {"stories": documents, "cleanup_stopped": preview.stopped}
-    return _without_steps("why", run, Status.DONE, ExitCode.DONE, more)
+    return without_steps("why", run, Status.DONE, ExitCode.DONE, more)
 
 
 def found(clips: Iterable[FoundClip], run: str, missing: Sequence[str]) -> Iterator[str]:
     """The document of `find`, in pieces; adds `clips`. `missing` says why there are none, if so."""
-    from camarchiver.output.lists import clip_fields
-
     status, exit_code = (Status.FAILED, ExitCode.FAILED) if missing else (Status.DONE, ExitCode.DONE)
     problems = [Problem("not-found", line.strip()) for line in missing]
-    yield _without_steps("find", run, status, exit_code, {}, problems).removesuffix("}\n") + ', "clips": ['
-    yield from _joined(clip_fields(clip) for clip in clips)
+    yield without_steps("find", run, status, exit_code, {}, problems).removesuffix("}\n") + ', "clips": ['
+    yield from joined(clip_fields(clip) for clip in clips)
     yield "]}\n"
 
 
 def runs(records: Iterable[RunRecord], run: str) -> str:
     """The document of `runs`; adds `runs`, oldest first."""
-    return _without_steps("runs", run, Status.DONE, ExitCode.DONE, {"runs": [r.fields() for r in records]})
+    return without_steps("runs", run, Status.DONE, ExitCode.DONE, {"runs": [r.fields() for r in records]})
 
 
 def held(found: Iterable[Hold], now: datetime, run: str = "") -> str:
@@ -252,13 +189,13 @@ def held(found: Iterable[Hold], now: datetime, run: str = "") -> str:
         }
         for each in found
     ]
-    return _without_steps("hold", run, Status.DONE, ExitCode.DONE, {"holds": listed})
+    return without_steps("hold", run, Status.DONE, ExitCode.DONE, {"holds": listed})
 
 
 def corrections(found: Iterable[ClockCorrection]) -> str:
     """The document of `clock list`; adds `corrections`."""
     listed = [correction_fields(each) for each in found]
-    return _without_steps("clock", "", Status.DONE, ExitCode.DONE, {"corrections": listed})
+    return without_steps("clock", "", Status.DONE, ExitCode.DONE, {"corrections": listed})
 
 
 def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
@@ -275,7 +212,7 @@ def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
         for each in found.copied
     ]
     status = Status.STOPPED if is_signal_code(exit_code) else found.status
-    return _without_steps("hold", run, status, exit_code, {"files": files}, found.problems)
+    return without_steps("hold", run, status, exit_code, {"files": files}, found.problems)
 
 
 def page_refreshed(done: SiteRefresh, run: str) -> str:
@@ -288,7 +225,7 @@ def page_refreshed(done: SiteRefresh, run: str) -> str:
         "cameras": done.cameras,
         "clips": done.clips,
     }
-    return _without_steps("page", run, Status.DONE, ExitCode.DONE, more)
+    return without_steps("page", run, Status.DONE, ExitCode.DONE, more)
 
 
 def diagnosed(found: Iterable[Finding], exit_code: int) -> str:
@@ -304,14 +241,14 @@ def diagnosed(found: Iterable[Finding], exit_code: int) -> str:
         for each in found
     ]
     status = Status.FAILED if exit_code else Status.DONE
-    return _without_steps("doctor", "", status, exit_code, {"findings": findings})
+    return without_steps("doctor", "", status, exit_code, {"findings": findings})
 
 
 def recorded(
     found: Mapping[str, Any], run: str, status: Status, exit_code: int, problems: Iterable[Problem]
 ) -> str:
     """The document of `record`; `found` adds `events` (of a dry run) or `clips` and more."""
-    return _without_steps("record", run, status, exit_code, found, problems)
+    return without_steps("record", run, status, exit_code, found, problems)
 
 
 def recorders(run: RunFacts) -> dict[str, Any]:
@@ -349,71 +286,3 @@ def _recorder(facts: CameraFacts) -> dict[str, Any]:
 def _judgement(judgement: Judgement) -> dict[str, Any]:
     status, exit_code, _ = judgement
     return {"status": status, "exit_code": exit_code}
-
-
-def _without_steps(
-    command: str,
-    run: str,
-    status: Status,
-    exit_code: int,
-    more: Mapping[str, Any],
-    problems: Iterable[Problem] = (),
-) -> str:
-    """The document of a command that has no plan."""
-    fields: dict[str, Any] = {
-        "format": FORMAT,
-        "command": command,
-        "run": run,
-        "status": status,
-        "exit_code": exit_code,
-        "steps": [],
-        "outcomes": [],
-        "totals": [],
-        "errors": [problem_fields(problem) for problem in problems],
-    }
-    return json.dumps({**fields, **more}) + "\n"
-
-
-def failure_document(command: str, problem: Problem, exit_code: int) -> str:
-    """The document of a run that failed before it had a plan."""
-    return failures_document(command, (problem,), exit_code)
-
-
-def failures_document(command: str, problems: Iterable[Problem], exit_code: int) -> str:
-    """The same for several problems."""
-    status = Status.STOPPED if is_signal_code(exit_code) else Status.FAILED
-    return _without_steps(command, "", status, exit_code, {}, problems)
-
-
-def _all_steps(plan: Plan[Any, Any]) -> Iterator[Step]:
-    yield from plan.steps
-    yield from plan.left
-
-
-def _joined(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    separator = ""
-    for item in items:
-        yield separator + json.dumps(item)
-        separator = ", "
-
-
-def _forecast_fields(disk: Forecast) -> dict[str, Any]:
-    return {
-        "path": shown(disk.path),
-        "free": disk.free,
-        "freed": disk.freed,
-        "after": disk.after,
-        "min_free": disk.floor,
-        "trashed": disk.trashed,
-        "trash_expires": disk.expires.isoformat() if disk.expires else None,
-    }
-
-
-def _disk_fields(disk: DiskUse) -> dict[str, Any]:
-    return {
-        "path": shown(disk.path),
-        "free_before": disk.free_before,
-        "free": disk.free,
-        "more": disk.more,
-        "trash_expires": disk.expires.isoformat() if disk.expires else None,
-    }

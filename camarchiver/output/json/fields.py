@@ -17,7 +17,9 @@ from camarchiver.runtime.formatting import is_text, shown
 
 if TYPE_CHECKING:
     from camarchiver.domain.damage import Damage
-    from camarchiver.offsite.counts import CopyCounts
+    from camarchiver.domain.motion import ClipMotion
+    from camarchiver.offsite.status import CopyCounts
+    from camarchiver.queries.find import FoundClip
     from camarchiver.queries.status_report import CameraStatus
     from camarchiver.state.findings import Pass
 
@@ -180,3 +182,28 @@ def correction_fields(each: ClockCorrection) -> dict[str, str]:
         "clock": each.word,
         "reason": each.reason,
     }
+
+
+def clip_fields(clip: FoundClip) -> dict[str, Any]:
+    """A clip as the JSON format lists it."""
+    return {
+        **path_fields(clip.source, "source"),
+        "camera": shown(clip.camera),
+        "start": clip.start.isoformat(),
+        "seconds": clip.seconds,
+        "motion": motion_fields(clip.motion),
+        "states": sorted(clip.states),
+        "files": [{**path_fields(each.path), "tree": each.tree, "bytes": each.size} for each in clip.files],
+        "copies": [
+            {"remote": shown(each.remote), "object": shown(each.name), "bytes": each.size}
+            for each in clip.copies
+        ],
+    }
+
+
+def motion_fields(motion: ClipMotion | None) -> dict[str, Any] | None:
+    """The motion in a clip as the JSON format lists it; None if nothing looked for it."""
+    if motion is None:
+        return None
+    spans = [{"start": each.start, "end": each.end, "zones": list(each.zones)} for each in motion.spans]
+    return {"seconds": round(motion.seconds(), 2), "spans": spans, "unsure": motion.unsure}
