@@ -78,7 +78,7 @@ EXAMPLE = """\
 # max_age_hard = 365               # nothing older is kept anywhere, for a legal maximum retention
 # clock = "mtime"                  # if its own clock is wrong; or "names", or a correction such as "+26y3d"
 # signed = "reencode"              # for archive and watch: this camera's rule unless the command line has one
-# mask = ["0,0 1,0 1,0.1", "front.png"]  # parts of the picture where motion in its clips is ignored
+# mask = ["0,0 1,0 1,0.1"]       # parts of the picture where motion in its clips is ignored; or a PNG
 # zone = ["gate=0.6,0.4 1,0.4 1,1 0.6,1"]  # named parts, for find --motion --zone gate
 # raw_rate = 12.5                  # frames per second of its .264 or .265 streams, which hold no times
 
