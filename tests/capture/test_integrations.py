@@ -637,6 +637,14 @@ class TestTimes:
         assert end > clip.seconds - 0.3
         assert caplog.text.count("its clock was set by") == 1
 
+    def test_a_clip_that_ends_where_the_clock_is_set_has_no_sound_beyond_its_pictures(
+        self, rec_of: Record, rec_make: Callable[..., Path]
+    ) -> None:
+        scene = rec_make((3, 4.5), d=8, options="-g 15 -bf 2")
+        clip = rec_of(Faults(jump=(5.5, 3600.0), reports=0), 9, scene)[0]
+        assert_plays(clip)
+        assert 0.3 > heard(clip)[1] - clip.seconds > -0.3
+
 
 class TestSessions:
     def test_a_camera_that_allows_one_session_takes_the_next_run_at_once(self, rec_simple: Path) -> None:

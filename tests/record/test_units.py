@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
-from itertools import pairwise
+from itertools import count, pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -537,6 +537,31 @@ class TestDecodingTimes:
             steps[place] = [orders[place] - orders[place - 1], orders[-1] - orders[0]]
         expected = [1 + step, len(steady) - 1 + step]
         assert steps == dict.fromkeys(steps, expected)
+
+    def test_the_sound_of_a_clock_that_is_set_waits_with_its_pictures(self) -> None:
+        sent = stepping()
+        assert completed(sent) == sent
+
+    def test_sound_does_not_wait_for_ever(self, mocker: MockerFixture) -> None:
+        mocker.patch.object(packet_times, "time", mocker.Mock(monotonic=mocker.Mock(side_effect=count())))
+        *before, picture = stepping()[:31]
+        sound = [rec_sound(54025 + number) for number in range(5)]
+        assert completed([*before, picture, *sound]) == [*before, *sound, picture]
+
+
+def stepping() -> list[Any]:
+    """Reordered pictures, from the 20th on each with a packet of sound; the clock is set at the 25th."""
+    sent = []
+    for number, at in enumerate([0, *(3 * group + place for group in range(17) for place in (3, 1, 2))]):
+        step = 54000 if number >= 25 else 0
+        sent += [rec_picture(at + step), rec_sound(number + step)][: 1 + (number >= 20)]
+    return sent
+
+
+def rec_sound(at: int) -> Any:
+    """A packet of sound that begins with a picture."""
+    times = {"pts": at * 100, "dts": at * 100, "duration": 100, "size": 9}
+    return SimpleNamespace(stream=SimpleNamespace(type="audio"), time_base=Fraction(1, 1500), **times)
 
 
 def completed(packets: list[Any], *, guessed: bool = True) -> list[Any]:

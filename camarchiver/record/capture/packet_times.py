@@ -12,6 +12,8 @@ from camarchiver.record.capture.feed import AnyPacket, timed
 
 REORDERED = 4
 """How far, in pictures, one may be sent ahead of those shown before it; cameras use two at most."""
+SOUND_WAIT = 3.0
+"""Seconds for which sound waits at most for pictures that are held back."""
 _WAIT = 1
 """Seconds of pictures that are held back at most."""
 _STEP_PICTURES = 15
@@ -27,6 +29,8 @@ def complete(packets: Iterable[AnyPacket], *, guessed: bool) -> Iterator[Arrived
     `guessed`: decoding times are not the source's but libavformat's, which errs while it does not know how
     pictures are reordered, and gives the first keyframe no time at all. Then they are made of the times of
     presentation, for which the first pictures of a clock are held back.
+
+    Sound waits with the pictures of a clock that was set: it belongs to them, not to a clip that ends there.
     """
     if not guessed:
         yield from ((packet, time.monotonic()) for packet in packets if timed(packet))
@@ -35,9 +39,15 @@ def complete(packets: Iterable[AnyPacket], *, guessed: bool) -> Iterator[Arrived
     order: _DecodingTimes | None = None
     for packet in packets:
         arrived = packet, time.monotonic()
-        if packet.stream.type != "video":
-            if timed(packet):
-                yield arrived
+        if not _is_picture(packet):
+            if not timed(packet):
+                continue
+            if order is not None and held and arrived[1] - held[0][1] <= SOUND_WAIT:
+                held.append(arrived)
+                continue
+            yield from (one for one in held if not _is_picture(one[0]))
+            held = [one for one in held if _is_picture(one[0])]
+            yield arrived
         elif not packet.size or (order is not None and not timed(packet)):
             continue
         elif order is not None and not held and not order.is_set_by(packet):
@@ -45,9 +55,7 @@ def complete(packets: Iterable[AnyPacket], *, guessed: bool) -> Iterator[Arrived
             yield arrived
         else:
             held.append(arrived)
-            pictures = [one for one, _ in held]
-            # whether a later one fills a hole among the first is known after twice as many
-            if len(held) > (REORDERED if order is None else 2 * REORDERED) or _last_long(pictures):
+            if _is_enough([one for one, _ in held if _is_picture(one)], order):
                 order = _held_back(held, order)
                 yield from (one for one in held if one[0].dts is not None)
                 held = []
@@ -56,13 +64,23 @@ def complete(packets: Iterable[AnyPacket], *, guessed: bool) -> Iterator[Arrived
         yield from (one for one in held if one[0].dts is not None)
 
 
+def _is_picture(packet: AnyPacket) -> bool:
+    return bool(packet.stream.type == "video")
+
+
 def _held_back(held: list[Arrived], order: _DecodingTimes | None) -> _DecodingTimes:
     """Give the pictures that were held back their decoding times."""
-    pictures = [packet for packet, _ in held]
+    pictures = [packet for packet, _ in held if _is_picture(packet)]
     if order is None:
         return _DecodingTimes(pictures)
     order.begin_anew(pictures)
     return order
+
+
+def _is_enough(pictures: list[AnyPacket], order: _DecodingTimes | None) -> bool:
+    """Whether the decoding times of pictures that are held back can be made."""
+    # whether a later one fills a hole among the first is known after twice as many
+    return len(pictures) > (REORDERED if order is None else 2 * REORDERED) or _last_long(pictures)
 
 
 def _last_long(held: list[AnyPacket]) -> bool:
