@@ -25,7 +25,7 @@ from camarchiver.journal.replay import file_of
 from camarchiver.naming.paths import numbered
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime import log_setup
-from camarchiver.state import work_in_progress
+from camarchiver.state import thumbnails, work_in_progress
 from camarchiver.state.work_in_progress import ClipWork, RemovalWork, WorkNote
 from camarchiver.storage import anchored, atomic, copying, removal
 from camarchiver.storage.removal import Place
@@ -140,7 +140,7 @@ class _Recovery:
         """Remove our own small files that a kill left half written; writing one takes only moments."""
         state = self._trees.state
         before = time.time() - ABANDONED_SECONDS
-        own = (state, state / "runs", *(state / name for name in work_in_progress.FOLDERS))
+        own = (state, *(state / name for name in ("runs", thumbnails.CACHE, *work_in_progress.FOLDERS)))
         for folder in (*own, self._trees.source / STATE_FOLDER):
             for path in folder.glob("*") if folder.is_dir() else ():
                 if atomic.staged_stem(path.name) is None:

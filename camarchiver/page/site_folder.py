@@ -56,14 +56,21 @@ class SiteFolder:
         """Keeps a second run from writing the same site. Raises AlreadyRunning or OSError."""
         atomic.make_folders(self.root)
         with run_lock.exclusive(self.root / _LOCK, what="page"):
+            self._sweep()
             yield
+
+    def _sweep(self) -> None:
+        """Remove what a run left that was killed: unfinished files are directly in the root."""
+        for path in self.root.iterdir():
+            if atomic.staged_stem(path.name) is not None:
+                path.unlink(missing_ok=True)
 
     def write(self, files: Mapping[str, str]) -> None:
         """Write files, by their paths below the root; each has its old content or its new one."""
         for name, text in files.items():
             target = self.root / name
             atomic.make_folders(target.parent)
-            atomic.write_text(target, text, mode=_MODE)
+            atomic.write_bytes(target, text.encode(), mode=_MODE, staging=self.root)
 
     def update(self, files: Mapping[str, str]) -> None:
         """Write those of these files that have another content."""
@@ -82,13 +89,28 @@ class SiteFolder:
             atomic.make_folders(place)
         for name, source in files.items():
             with contextlib.suppress(FileNotFoundError):
-                _link(source, self.root / name)
+                self._link(source, self.root / name)
         with contextlib.suppress(FileNotFoundError):
             for path in place.iterdir():
                 if f"{folder}/{path.name}" not in files:
                     path.unlink(missing_ok=True)
             if not files:
                 place.rmdir()
+
+    def _link(self, source: Path, target: Path) -> None:
+        """Give a file a second name, in place of whatever has it; a copy where that is not possible."""
+        with contextlib.suppress(FileNotFoundError):
+            here, there = target.stat(), source.stat()
+            is_same_copy = (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+            if is_same_copy:
+                return
+        with atomic.staged(self.root / target.name) as part:
+            part.path.unlink()
+            try:
+                os.link(source, part.path)
+            except OSError:
+                shutil.copy2(source, part.path)
+            part.path.replace(target)
 
     def remove(self, names: Collection[str]) -> None:
         """Remove files that are outdated; their folder goes when it becomes empty."""
@@ -97,22 +119,6 @@ class SiteFolder:
             path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
-
-
-def _link(source: Path, target: Path) -> None:
-    """Give a file a second name, in place of whatever has it; a copy where that is not possible."""
-    with contextlib.suppress(FileNotFoundError):
-        here, there = target.stat(), source.stat()
-        is_same_copy = (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
-        if is_same_copy:
-            return
-    with atomic.staged(target) as part:
-        part.path.unlink()
-        try:
-            os.link(source, part.path)
-        except OSError:
-            shutil.copy2(source, part.path)
-        part.path.replace(target)
 
 
 def _is_ours(name: str) -> bool:

@@ -19,7 +19,9 @@ from camarchiver.domain.untrusted import decode
 from camarchiver.journal.event import JournalEvent
 from camarchiver.storage import anchored, atomic
 
-FOLDER = "cache/thumbnails"
+CACHE = "cache"
+"""Below the state folder. Unfinished strips are directly in it, where the next start looks for them."""
+FOLDER = f"{CACHE}/thumbnails"
 """Below the state folder."""
 
 _READABLE = 0o644
@@ -68,7 +70,7 @@ def write(state: Path, key: StripKey, strip: ThumbnailStrip, jpeg: bytes) -> Pat
     """Put a strip into the cache, in the place of an older one. Raises OSError or StorageError."""
     target = path(state, key)
     anchored.make_folder(state, target.parent.relative_to(state).as_posix())
-    atomic.write_bytes(target, _with_comment(jpeg, strip), mode=_READABLE)
+    atomic.write_bytes(target, _with_comment(jpeg, strip), mode=_READABLE, staging=state / CACHE)
     return target
 
 

@@ -101,9 +101,12 @@ def write_text(path: Path, text: str, *, mode: int = 0o600) -> None:
     write_bytes(path, _encoded(text), mode=mode)
 
 
-def write_bytes(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Like `write_text`, for a file that is no text."""
-    with staged(path) as part:
+def write_bytes(path: Path, content: bytes, *, mode: int = 0o600, staging: Path | None = None) -> None:
+    """Like `write_text`, for a file that is no text.
+
+    `staging` is the folder of the unfinished file if it is not the file's own; it is on the same filesystem.
+    """
+    with staged((staging or path.parent) / path.name) as part:
         _fill(part.path, content, mode=mode)
         part.path.replace(path)
         fsync_folder(path.parent)

@@ -1143,10 +1143,12 @@ class TestArchiveUnderFaults:
         old = [
             state / ".volume.0123456789abcdef.staged",
             state / "claims" / ".a.0123456789abcdef.staged.json",
+            state / "cache" / ".a.0123456789abcdef.staged.jpg",
         ]
         young = [
             state / ".volume.fedcba9876543210.staged",
             state / "claims" / ".b.0123456789abcdef.staged.json",
+            state / "cache" / ".b.0123456789abcdef.staged.jpg",
         ]
         for path in old + young:
             path.write_text("{")

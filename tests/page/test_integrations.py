@@ -209,6 +209,13 @@ class TestIncrements:
         (site / "saved").replace(site / site_state.FILE)
         assert write_site(yard, site).days == 1
 
+    def test_what_a_killed_run_left_unfinished_goes(self, yard: Yard, site: Path) -> None:
+        write_site(yard, site)
+        left = site / ".index.0123456789abcdef.staged.html"
+        left.write_text("<")
+        write_site(yard, site)
+        assert not left.exists() and not list(site.rglob("*.staged*"))
+
     def test_the_trees_are_only_read(self, yard: Yard, site: Path) -> None:
         yard.standing(40)
         before = {path: path.lstat().st_mtime_ns for path in sorted(yard.trees.source.rglob("*"))}

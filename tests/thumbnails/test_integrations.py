@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import subprocess
 import threading
@@ -64,6 +65,20 @@ class TestCache:
         path = thumbnails.write(state, KEY, STRIP, jpeg())
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
         assert stat.S_IMODE((state / "cache").stat().st_mode) == 0o700
+
+    def test_an_unfinished_one_is_where_the_next_start_looks_for_it(
+        self, state: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def die(*_: object) -> None:
+            raise SystemExit
+
+        thumbnails.write(state, KEY, STRIP, jpeg())
+        monkeypatch.setattr(os, "fsync", die)
+        monkeypatch.setattr(Path, "unlink", die)
+        with pytest.raises(SystemExit):
+            thumbnails.write(state, KEY, STRIP, jpeg())
+        (left,) = state.rglob("*.staged*")
+        assert left.parent == state / thumbnails.CACHE
 
     def test_another_clip_of_the_same_name_has_another_strip(self, state: Path) -> None:
         thumbnails.write(state, KEY, STRIP, jpeg())
