@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from camarchiver.domain.clip import Archived, beside
 from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
 from camarchiver.journal.event import JournalEvent
@@ -149,7 +151,23 @@ def _restored(ledger: Ledger, event: JournalEvent) -> None:
     if event.trash is not None and (trashed := ledger.trashed.pop(event.trash, None)) is not None:
         ledger.restored[event.trash] = trashed
     if left_archive(event):
-        _is_there(ledger, event)
+        _is_there(ledger, _described(ledger, event))
+
+
+def _described(ledger: Ledger, event: JournalEvent) -> JournalEvent:
+    """The line with what the one says of the archive that was written when it was made."""
+    lines = reversed(ledger.made.get(event.archive or "", ()))
+    made = next((line for line in lines if clip_of(line) == clip_of(event)), None)
+    if made is None:
+        return event
+    return replace(
+        event,
+        duration=made.duration,
+        recorded=made.recorded,
+        archive_size=made.archive_size,
+        archive_mtime_ns=made.archive_mtime_ns,
+        archive_blake2b=made.archive_blake2b,
+    )
 
 
 def _purged(ledger: Ledger, event: JournalEvent) -> None:

@@ -45,6 +45,21 @@ class CopyVerdict:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What came of reading a copy once."""
+
+    flaw: CopyFlaw | None
+    count: int
+    """Bytes that arrived."""
+    detail: str = ""
+    cut: RemoteError | None = None
+    """Why it ended early, if it did."""
+
+    def verdict(self) -> CopyVerdict:
+        return CopyVerdict(self.flaw, "" if self.flaw else "read back", self.detail)
+
+
 class CopyVerifier:
     """Compares copies at one remote."""
 
@@ -100,19 +115,36 @@ class CopyVerifier:
         return own.hexdigest() if proof.hexdigest() == step.digest else None
 
     def _by_reading(self, step: Copy | CheckCopy) -> CopyVerdict:
-        """The verdict by the copy's bytes; if these differ it reads again: the line may be at fault."""
-        verdict = self._by_reading_once(step)
-        return self._by_reading_once(step) if verdict.flaw is CopyFlaw.DIFFERS else verdict
+        """The verdict by the copy's bytes; if these differ it reads again: the line may be at fault.
 
-    def _by_reading_once(self, step: Copy | CheckCopy) -> CopyVerdict:
-        proof = hashlib.blake2b()
+        A copy that ends twice at the same byte differs, too: what is encrypted can be read as far as it is
+        whole. Raises RemoteError if it ends elsewhere.
+        """
+        first = self._by_reading_once(step)
+        if first.flaw is not CopyFlaw.DIFFERS:
+            return first.verdict()
+        second = self._by_reading_once(step)
+        if second.cut is not None and second.count != first.count:
+            raise second.cut
+        return second.verdict()
+
+    def _by_reading_once(self, step: Copy | CheckCopy) -> _Reading:
+        proof, count = hashlib.blake2b(), 0
+
+        def take(block: bytes) -> None:
+            nonlocal count
+            proof.update(block)
+            count += len(block)
+
         try:
-            count = self._remote.read(step.name, proof.update)
+            self._remote.read(step.name, take)
         except RemoteError as error:
+            if error.trouble is Trouble.CUT:
+                return _Reading(CopyFlaw.DIFFERS, count, f"it can be read as far as byte {count}", error)
             if error.trouble is not Trouble.MISSING:
                 raise
-            return CopyVerdict(CopyFlaw.MISSING, detail="it is not there")
+            return _Reading(CopyFlaw.MISSING, count, "it is not there")
         if proof.hexdigest() == step.digest:
-            return CopyVerdict(how="read back")
+            return _Reading(None, count)
         detail = f"{count} bytes instead of {step.size}" if count != step.size else "its bytes differ"
-        return CopyVerdict(CopyFlaw.DIFFERS, detail=detail)
+        return _Reading(CopyFlaw.DIFFERS, count, detail)

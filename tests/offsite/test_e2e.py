@@ -189,6 +189,24 @@ class TestVerify:
         assert {each["reason"] for each in document["outcomes"]} == {"copy-lost"}
         assert told("offsite", "verify", archived, "--remote", elsewhere).returncode == 0
 
+    def test_an_encrypted_copy_that_is_damaged_counts_no_more_and_keeps_no_other_from_being_looked_at(
+        self, archived: Path, told: Command, elsewhere: Path, own_rclone_config: Path
+    ) -> None:
+        password = servers.obscured("correct horse")
+        own_rclone_config.write_text(f"[secret]\ntype = crypt\nremote = {elsewhere}\npassword = {password}\n")
+        assert told("offsite", "sync", archived, "--remote", "secret:").returncode == 0
+        encrypted = [path for path in elsewhere.rglob("*") if path.is_file()]
+        spoilt, emptied = sorted(encrypted, key=lambda path: path.stat().st_size)[-2:]
+        content = bytearray(spoilt.read_bytes())
+        content[-20] ^= 1
+        spoilt.write_bytes(content)
+        emptied.write_bytes(b"")
+        done = told("offsite", "verify", archived, "--remote", "secret:")
+        assert done.returncode == 3
+        assert "verified: 1 archive" in done.stdout
+        lost = [each["reason"] for each in journal(archived) if each["event"] == "copy-lost"]
+        assert lost == ["differs"]
+
     def test_samples_come_round_to_every_copy(self, archived: Path, elsewhere: Path, told: Command) -> None:
         told("offsite", "sync", archived, "--remote", elsewhere)
         seen = []
@@ -456,6 +474,19 @@ class TestRestore:
         assert (done.returncode, done.stderr) == (0, "")
         yard = f"{DAY}/REO_yard_20260301091500.mp4"
         assert bytes_of(copied) == {yard: before[yard]}
+
+    def test_what_came_back_is_copied_again_elsewhere(
+        self, copied: Path, config: Path, told: Command, tmp_path: Path
+    ) -> None:
+        (copied / "archived" / FRONT).unlink()
+        assert (
+            told("restore", "-C", copied, "--from-offsite", FRONT, "-y", "--config", config).returncode == 0
+        )
+        other = tmp_path / "another"
+        other.mkdir()
+        done = told("offsite", "sync", copied, "--remote", other)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(objects(other)) == len(bytes_of(copied))
 
     def test_what_a_run_removed_comes_back(self, copied: Path, config: Path, told: Command) -> None:
         done = told("cleanup", copied, "-y", *COUNTS, "--json", "--config", config)

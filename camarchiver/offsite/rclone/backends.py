@@ -61,7 +61,7 @@ def check(remote: str) -> None:
     if not remote:
         raise ConfigError(
             "there is no remote for off-site copies",
-            hint='write [offsite] remote = "NAME:PATH" into the config file, or give --remote',
+            hint='write [offsite] remote = "NAME:PATH" into the config file; `offsite` also takes --remote',
         )
     found = _CONNECTION.fullmatch(remote)
     if found is None and not remote.startswith("/"):

@@ -213,7 +213,7 @@ class Remote:
         """The error of an object that can't be read: rclone also says "not found" if the line broke."""
         if error.trouble is not Trouble.MISSING or self.stat(name) is None:
             return error
-        return RemoteError(Trouble.GONE, f"{self.label}: {name} is there and could not be read")
+        return RemoteError(Trouble.OTHER, f"{self.label}: {name} is there and could not be read")
 
     def delete(self, name: str) -> None:
         """Delete an object; it is no error if there is none."""
