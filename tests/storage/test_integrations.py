@@ -1189,8 +1189,7 @@ class TestNotes:
     def test_a_volume_marker_that_is_none_stops_with_its_name_and_the_remedy(self, tmp_path: Path) -> None:
         trees = Trees(tmp_path, tmp_path / "archived", tmp_path / ".deleted")
         volume_marker.mark(trees)
-        known = volume_marker.marker(trees.state)
-        (trees.state / "volume").write_text(f"{known}\n{known}")
+        (trees.state / "volume").write_text(f"{volume_marker.marker(trees.state)}\n" * 2)
         with pytest.raises(StorageError, match="volume can't be understood") as raised:
             volume_marker.check(trees)
         assert "delete it" in raised.value.hint
