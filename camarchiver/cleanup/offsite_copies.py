@@ -13,7 +13,7 @@ from camarchiver.errors import CamarchiverError, ConfigError
 from camarchiver.offsite.rclone import backends
 from camarchiver.offsite.rclone import remote as remotes
 from camarchiver.offsite.rclone.remote import RcloneSettings, Remote
-from camarchiver.offsite.rclone.trouble import RemoteError, Trouble
+from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
 from camarchiver.offsite.verification import CopyVerifier, VerifyMethod
 from camarchiver.pipeline import Pipeline
 
@@ -73,7 +73,7 @@ class OffsiteCopies:
         remote = self._remote(copy.remote)
         remote.delete(copy.name)
         if remote.stat(copy.name) is not None:
-            raise RemoteError(Trouble.REFUSED, f"{copy.path} is still there after it was deleted")
+            raise RemoteError(RemoteTrouble.REFUSED, f"{copy.path} is still there after it was deleted")
         line = self._pipeline.writer.copy_lost(_checked(step, copy), copy.remote, Reason.MAX_AGE_HARD)
         self._pipeline.journal.append(line)
 

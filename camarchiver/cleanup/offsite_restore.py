@@ -20,7 +20,7 @@ from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import Expected, Ledger, OffsiteCopy, left_archive
 from camarchiver.offsite.fetch import CopyDiffers, fetched, has_bytes
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import ENDS_RUN, RemoteError, Trouble
+from camarchiver.offsite.rclone.trouble import ENDS_RUN, RemoteError, RemoteTrouble
 from camarchiver.offsite.verification import CopyFlaw
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.formatting import shown
@@ -202,7 +202,7 @@ class OffsiteRestorer:
         except RemoteError as error:
             if error.trouble in ENDS_RUN:
                 self._ended_by = error
-            if error.trouble is Trouble.MISSING:
+            if error.trouble is RemoteTrouble.MISSING:
                 self._lost(step, CopyFlaw.MISSING, error)
             return removal.outcome_of(step, error)
         except CopyDiffers as error:

@@ -14,9 +14,9 @@ from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import (
     Archive,
     CheckCopy,
-    Copy,
     Discard,
     Keep,
+    MakeCopy,
     Remove,
     Restore,
     Salvage,
@@ -25,7 +25,7 @@ from camarchiver.domain.steps import (
 )
 from camarchiver.errors import ExitCode, Problem
 
-Change = Archive | Remove | Restore | Discard | Copy | CheckCopy | Tidy | Salvage
+Change = Archive | Remove | Restore | Discard | MakeCopy | CheckCopy | Tidy | Salvage
 """Every step but `Keep`."""
 
 
@@ -123,7 +123,7 @@ def action_of(step: Step) -> str:
             return "delete"
         case Restore():
             return "restore"
-        case Copy():
+        case MakeCopy():
             return "copy"
         case CheckCopy():
             return "check"

@@ -173,7 +173,7 @@ class _CopyFields(NamedTuple):
     """The copy's name below the remote."""
 
 
-class Copy(_CopyFields, _OfClip):
+class MakeCopy(_CopyFields, _OfClip):
     """Step of `offsite sync`: an archive gets a verified off-site copy, or a copy of it is verified."""
 
     __slots__ = ()
@@ -253,7 +253,7 @@ class Salvage:
         return Tree.SPOOL
 
 
-Step = Archive | Remove | Restore | Discard | Copy | CheckCopy | Tidy | Salvage | Keep
+Step = Archive | Remove | Restore | Discard | MakeCopy | CheckCopy | Tidy | Salvage | Keep
 
 
 DAMAGED = "damaged"

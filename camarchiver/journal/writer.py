@@ -13,11 +13,11 @@ from camarchiver.domain.clip import Archived, Clip, Tree
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import EncodeResult
-from camarchiver.domain.steps import CheckCopy, Copy, Discard, Restore
+from camarchiver.domain.steps import CheckCopy, Discard, MakeCopy, Restore
 from camarchiver.domain.untrusted import TreeName
 from camarchiver.journal.event import EventKind, JournalEvent
 
-CopyStep = Copy | CheckCopy
+CopyStep = MakeCopy | CheckCopy
 """The steps about an off-site copy."""
 
 

@@ -10,10 +10,10 @@ from threading import Event
 
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
-from camarchiver.domain.steps import DAMAGED, CheckCopy, Copy
+from camarchiver.domain.steps import DAMAGED, CheckCopy, MakeCopy
 from camarchiver.errors import CamarchiverError
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import PASSING, RemoteError, Trouble
+from camarchiver.offsite.rclone.trouble import PASSING, RemoteError, RemoteTrouble
 from camarchiver.offsite.rclone.uploads import StagedUploads
 from camarchiver.offsite.verification import CopyVerdict, CopyVerifier
 from camarchiver.pipeline import Pipeline
@@ -46,7 +46,7 @@ class ArchiveCopier:
         self._verifier = verifier
         self._stopped = stopped
 
-    def copy(self, step: Copy) -> Outcome:
+    def copy(self, step: MakeCopy) -> Outcome:
         """Copy and verify one archive. Raises OSError or CamarchiverError."""
         ledger = self._pipeline.journal.day(step.start.date()).ledger
         if ledger.digest(step.relative) != step.digest:
@@ -61,7 +61,7 @@ class ArchiveCopier:
                 raise anchored.Stale("it has changed since it was journalled")
             return self._tried(step, stream)
 
-    def _tried(self, step: Copy, stream: BufferedReader) -> Outcome:
+    def _tried(self, step: MakeCopy, stream: BufferedReader) -> Outcome:
         for pause in (*PAUSES, None):
             try:
                 return self._copied(step, stream)
@@ -70,7 +70,7 @@ class ArchiveCopier:
                     raise
         raise AssertionError("unreachable")
 
-    def _copied(self, step: Copy, stream: BufferedReader) -> Outcome:
+    def _copied(self, step: MakeCopy, stream: BufferedReader) -> Outcome:
         began = time.monotonic()
         self._uploads.upload(stream, step.name)
         seconds = time.monotonic() - began
@@ -83,7 +83,7 @@ class ArchiveCopier:
         journal.append(writer.copy_verified(step, self._remote.label, verdict.how))
         return self._done(step, verdict.how)
 
-    def _is_there(self, step: Copy) -> bool:
+    def _is_there(self, step: MakeCopy) -> bool:
         """Whether the copy that an earlier run made, and did not verify, is as it should be."""
         verdict = self._verifier.verify(step, self._pipeline.trees.archive)
         if verdict.flaw is not None:
@@ -92,7 +92,7 @@ class ArchiveCopier:
         self._pipeline.journal.append(line)
         return True
 
-    def _refuse(self, step: Copy, stream: BufferedReader, verdict: CopyVerdict) -> None:
+    def _refuse(self, step: MakeCopy, stream: BufferedReader, verdict: CopyVerdict) -> None:
         """Raise the error for a copy that differs; it is the archive itself that may be damaged."""
         stream.seek(0)
         if hashlib.file_digest(stream, "blake2b").hexdigest() != step.digest:
@@ -101,9 +101,9 @@ class ArchiveCopier:
                 "its bytes are not the journalled ones, so it was not copied",
                 hint="camarchiver verify --repair mends it",
             )
-        raise RemoteError(Trouble.CUT, f"{self._remote.label}: {step.name}: {verdict.detail}")
+        raise RemoteError(RemoteTrouble.CUT, f"{self._remote.label}: {step.name}: {verdict.detail}")
 
-    def _done(self, step: Copy, how: str) -> Outcome:
+    def _done(self, step: MakeCopy, how: str) -> Outcome:
         return Outcome(step, Result.DONE, step.reason, f"{self._remote.label}, {how}")
 
 

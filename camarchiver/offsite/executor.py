@@ -13,7 +13,7 @@ from typing import Any
 from camarchiver.domain.plan import Plan
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
-from camarchiver.domain.steps import Copy
+from camarchiver.domain.steps import MakeCopy
 from camarchiver.errors import CamarchiverError, Problem, failure, sentence
 from camarchiver.offsite.copier import ArchiveCopier, CopyChecker
 from camarchiver.offsite.manifest_writer import ManifestWriter
@@ -185,7 +185,7 @@ class _SyncRun:
             self._write_manifests()
         self._failures.flush()
 
-    def _begin(self, step: Copy) -> None:
+    def _begin(self, step: MakeCopy) -> None:
         self._manifests.due_after(step.start)
 
     def _write_manifests(self) -> None:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from camarchiver.offsite import manifest
 from camarchiver.offsite.names import manifest_name
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import RemoteError, Trouble
+from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
 from camarchiver.offsite.rclone.uploads import StagedUploads
 from camarchiver.pipeline import Pipeline
 from camarchiver.state import offsite_state
@@ -51,4 +51,4 @@ class ManifestWriter:
         arrived = hashlib.blake2b()
         self._remote.read(name, arrived.update)
         if arrived.digest() != hashlib.blake2b(text).digest():
-            raise RemoteError(Trouble.CUT, f"{self._remote.label}: {name} differs from what was sent")
+            raise RemoteError(RemoteTrouble.CUT, f"{self._remote.label}: {name} differs from what was sent")

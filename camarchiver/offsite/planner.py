@@ -9,7 +9,7 @@ from typing import NamedTuple
 from camarchiver.domain.clip import Archived, Clip, Fingerprint
 from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import CheckCopy, Copy, Keep
+from camarchiver.domain.steps import CheckCopy, Keep, MakeCopy
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import Ledger
 from camarchiver.offsite.names import object_name
@@ -33,7 +33,7 @@ def plan_sync(pipeline: Pipeline, policy: OffsitePolicy, *, list_all: bool = Fal
     holds, archives = pipeline.holds(), pipeline.archives
     failures = offsite_state.failures(pipeline.trees.state).known()
 
-    def due() -> Iterator[Copy]:
+    def due() -> Iterator[MakeCopy]:
         for known, entry in known_archives(pipeline, policy.remote):
             decided = offsite_rules.decide(
                 known,
@@ -44,7 +44,7 @@ def plan_sync(pipeline: Pipeline, policy: OffsitePolicy, *, list_all: bool = Fal
                 pipeline.started,
             )
             tally.add(decided)
-            if isinstance(decided, Copy):
+            if isinstance(decided, MakeCopy):
                 yield decided
             elif list_all:
                 left.append(decided)

@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 from camarchiver.journal.ledger import Ledger
 from camarchiver.offsite.rclone.backends import label
-from camarchiver.offsite.rclone.remote import RcloneSettings, Space
+from camarchiver.offsite.rclone.remote import RcloneSettings, RemoteSpace
 from camarchiver.pipeline import Pipeline
 from camarchiver.state import offsite_state
 
@@ -115,7 +115,7 @@ class OffsiteStatus:
     """Days of footage whose newest copies no manifest names yet."""
     last_sync: datetime | None
     """When the last sync of all archives ended."""
-    space: Space | None = None
+    space: RemoteSpace | None = None
     """None if the remote was not asked, or does not say."""
 
 

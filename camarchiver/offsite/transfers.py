@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from camarchiver.domain.report import Outcome, Result
-from camarchiver.domain.steps import CheckCopy, Copy
+from camarchiver.domain.steps import CheckCopy, MakeCopy
 from camarchiver.errors import CamarchiverError
 from camarchiver.offsite.rclone.remote import Remote
 from camarchiver.offsite.rclone.trouble import ENDS_RUN, RemoteError
@@ -22,7 +22,7 @@ AT_ONCE = 4
 
 POLL_SECONDS = 0.5
 
-StepT = TypeVar("StepT", Copy, CheckCopy)
+StepT = TypeVar("StepT", MakeCopy, CheckCopy)
 
 
 class Transfers:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from camarchiver.domain.steps import CheckCopy, Copy
+from camarchiver.domain.steps import CheckCopy, MakeCopy
 from camarchiver.errors import ConfigError
 from camarchiver.offsite.rclone import backends as backends_of
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import RemoteError, Trouble
+from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
 from camarchiver.storage import anchored
 
 _BLOCK = 1 << 18
@@ -73,7 +73,7 @@ class CopyVerifier:
         self._remote = remote
         self._method = method
 
-    def verify(self, step: Copy | CheckCopy, archive: Path | None) -> CopyVerdict:
+    def verify(self, step: MakeCopy | CheckCopy, archive: Path | None) -> CopyVerdict:
         """Compare one copy; `archive` is the root below which its archive is, None if it is gone.
 
         The remote's own hash needs the archive's bytes, of which the journal only has the BLAKE2b.
@@ -90,7 +90,7 @@ class CopyVerifier:
             return False
         return not backends_of.is_in_parts(self._remote.backends, size)
 
-    def _by_hash(self, step: Copy | CheckCopy, archive: Path) -> CopyVerdict | None:
+    def _by_hash(self, step: MakeCopy | CheckCopy, archive: Path) -> CopyVerdict | None:
         """The verdict by the remote's own hash; None if it proves nothing, and only reading can tell."""
         kind = self._remote.own_hash
         found = self._remote.stat(step.name, kind)
@@ -101,7 +101,7 @@ class CopyVerifier:
             return None
         return CopyVerdict(how=f"{kind} of the remote")
 
-    def _local_hash(self, step: Copy | CheckCopy, archive: Path, kind: str) -> str | None:
+    def _local_hash(self, step: MakeCopy | CheckCopy, archive: Path, kind: str) -> str | None:
         """The archive's hash of this kind, if its BLAKE2b is the journal's."""
         own, proof = hashlib.new(kind), hashlib.blake2b()
         try:
@@ -114,7 +114,7 @@ class CopyVerifier:
             return None
         return own.hexdigest() if proof.hexdigest() == step.digest else None
 
-    def _by_reading(self, step: Copy | CheckCopy) -> CopyVerdict:
+    def _by_reading(self, step: MakeCopy | CheckCopy) -> CopyVerdict:
         """The verdict by the copy's bytes; if these differ it reads again: the line may be at fault.
 
         A copy that ends twice at the same byte differs, too: what is encrypted can be read as far as it is
@@ -128,7 +128,7 @@ class CopyVerifier:
             raise second.cut
         return second.verdict()
 
-    def _by_reading_once(self, step: Copy | CheckCopy) -> _Reading:
+    def _by_reading_once(self, step: MakeCopy | CheckCopy) -> _Reading:
         proof, count = hashlib.blake2b(), 0
 
         def take(block: bytes) -> None:
@@ -139,9 +139,9 @@ class CopyVerifier:
         try:
             self._remote.read(step.name, take)
         except RemoteError as error:
-            if error.trouble is Trouble.CUT:
+            if error.trouble is RemoteTrouble.CUT:
                 return _Reading(CopyFlaw.DIFFERS, count, f"it can be read as far as byte {count}", error)
-            if error.trouble is not Trouble.MISSING:
+            if error.trouble is not RemoteTrouble.MISSING:
                 raise
             return _Reading(CopyFlaw.MISSING, count, "it is not there")
         if proof.hexdigest() == step.digest:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from camarchiver.domain.plan import Plan, Total, action_of
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Encoding, Outcome, Report, Result
-from camarchiver.domain.steps import Archive, CheckCopy, Copy, Discard, Restore, Salvage, Tidy
+from camarchiver.domain.steps import Archive, CheckCopy, Discard, MakeCopy, Restore, Salvage, Tidy
 from camarchiver.errors import Problem
 from camarchiver.export import exporter
 from camarchiver.output.reasons import REASON_WORDS, REMEDIES
@@ -226,8 +226,8 @@ def outcome_words(outcome: Outcome) -> str:
         )
     if isinstance(outcome.step, Restore):
         return f"restored{detail}"
-    if isinstance(outcome.step, Copy | CheckCopy):
-        return f"{'copied' if isinstance(outcome.step, Copy) else 'sound'}{detail}"
+    if isinstance(outcome.step, MakeCopy | CheckCopy):
+        return f"{'copied' if isinstance(outcome.step, MakeCopy) else 'sound'}{detail}"
     if isinstance(outcome.step, Salvage):
         return f"salvaged to {shown(outcome.target)}" if outcome.target else f"removed{detail}"
     if isinstance(outcome.step, Discard | Tidy):

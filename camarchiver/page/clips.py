@@ -18,7 +18,7 @@ from camarchiver.journal.ledger import Ledger
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import Copy
 from camarchiver.policy.removal_forecast import ForecastRemoval, RemovalForecast
-from camarchiver.queries.find import ClipFinder, FindQuestion, FindState, FoundClip, FoundFile
+from camarchiver.queries.find import ClipFile, ClipFinder, FindQuestion, FindState, FoundClip
 from camarchiver.state import thumbnails
 from camarchiver.state.thumbnails import StripKey
 
@@ -55,7 +55,7 @@ class PageClip:
     """When it was recorded, as far as the owner said which clock is right; in the cameras' zone."""
     seconds: float | None
     states: frozenset[FindState]
-    files: tuple[FoundFile, ...]
+    files: tuple[ClipFile, ...]
     """Its copies, the one to look at first."""
     identity: tuple[int, int]
     """Bytes and mtime_ns of its source."""
@@ -81,7 +81,7 @@ class PageClip:
     """Its pictures, if there are any."""
 
     @property
-    def file(self) -> FoundFile:
+    def file(self) -> ClipFile:
         """The copy to look at: a sound archive, which browsers can play, before the source and the trash."""
         return self.files[0]
 
@@ -169,7 +169,7 @@ class DayGatherer:
                 return damage.words(self._pipeline.zone)
         return ""
 
-    def _below(self, file: FoundFile) -> str:
+    def _below(self, file: ClipFile) -> str:
         """The path of a file below the root of its tree."""
         return file.path.removeprefix(f"{_roots(self._pipeline)[file.tree]}/")
 
@@ -185,7 +185,7 @@ class DayGatherer:
             if copy is not None and (removal := self._forecast.of(copy)) is not None:
                 yield PlannedRemoval(file.tree, removal)
 
-    def _copy(self, file: FoundFile) -> Copy | None:
+    def _copy(self, file: ClipFile) -> Copy | None:
         try:
             status = os.lstat(file.path)
         except OSError:

@@ -13,7 +13,7 @@ from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import Failure
 from camarchiver.domain.plan import Plan
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import CheckCopy, Copy, Keep
+from camarchiver.domain.steps import CheckCopy, Keep, MakeCopy
 from camarchiver.policy.archive_rules import is_selected, retry_wait
 
 
@@ -81,7 +81,7 @@ class CheckPolicy:
     limit: int | None = None
 
 
-OffsitePlan = Plan[Copy, OffsitePolicy]
+OffsitePlan = Plan[MakeCopy, OffsitePolicy]
 CheckPlan = Plan[CheckCopy, CheckPolicy]
 
 _REASONS = {
@@ -98,7 +98,7 @@ def decide(
     failure: Failure | None,
     is_valid: Callable[[], bool],
     now: datetime,
-) -> Copy | Keep:
+) -> MakeCopy | Keep:
     """Copy an archive, or leave it alone, and why; `is_valid` says whether the archive counts as one."""
     what = policy.cameras_own.get(known.clip.camera, policy.what)
     if what is WhatToCopy.NONE or not _is_selected(known, policy):
@@ -113,10 +113,10 @@ def decide(
     if failure is not None and not policy.retry_failed and (wait := retry_wait(failure, known.clip, now)):
         return _keep(known, Reason.FAILED_BEFORE, detail=wait)
     reason = Reason.HELD if held is not None else _REASONS[known.state]
-    return Copy(known.clip, reason, known.source, known.identity, known.digest, known.name)
+    return MakeCopy(known.clip, reason, known.source, known.identity, known.digest, known.name)
 
 
-def order_key(step: Copy) -> tuple[bool, float, str]:
+def order_key(step: MakeCopy) -> tuple[bool, float, str]:
     """Held clips first, then the newest: it is the newest that a burglar takes with the recorder."""
     return step.reason is not Reason.HELD, -step.clip.recorded.timestamp(), step.relative
 

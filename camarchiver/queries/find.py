@@ -83,7 +83,7 @@ class FindQuestion:
         return min((each.date() + _DAY for each in ends if each is not None), default=date.max)
 
 
-class FoundFile(NamedTuple):
+class ClipFile(NamedTuple):
     """One copy of a clip."""
 
     path: str
@@ -113,7 +113,7 @@ class FoundClip:
     start: datetime
     seconds: float | None
     """Its length, if it is known without opening a file."""
-    files: tuple[FoundFile, ...]
+    files: tuple[ClipFile, ...]
     """Its copies; those in a tree that was asked for come first. Empty if the clip is gone."""
     states: frozenset[FindState]
     identity: tuple[int, int] = (0, 0)
@@ -142,7 +142,7 @@ class _Clip:
 
     def __init__(self, camera: str, start: datetime, seconds: float | None) -> None:
         self.camera, self.start, self.seconds = camera, start, seconds
-        self.files: list[FoundFile] = []
+        self.files: list[ClipFile] = []
         self.copies: list[FoundCopy] = []
         self.is_damaged = False
         self.motion: ClipMotion | None = None
@@ -207,7 +207,7 @@ class ClipFinder:
             identity = clip.relative, print_of.size, print_of.mtime_ns
             found = clips[identity] = _Clip(clip.camera, clip.start, clip.duration)
             path = f"{self._trees.source}/{clip.relative}"
-            found.files.append(FoundFile(path, Tree.SOURCE, print_of.size))
+            found.files.append(ClipFile(path, Tree.SOURCE, print_of.size))
 
     def _add_journalled(self, clips: dict[_Identity, _Clip], day: date) -> None:
         ledger = self._journal.day(day).ledger
@@ -255,7 +255,7 @@ class ClipFinder:
         except OSError:
             size = 0 if is_listed else -1
         if size >= 0:
-            clip.files.append(FoundFile(path, tree, size))
+            clip.files.append(ClipFile(path, tree, size))
 
     def _found(self, identity: _Identity, clip: _Clip) -> FoundClip | None:
         """The clip, if it has copies and is one of those that are looked for."""

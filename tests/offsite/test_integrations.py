@@ -177,7 +177,7 @@ class TestAdapter:
             remote.delete("x/y.mp4")
             with pytest.raises(RemoteError) as missing:
                 remote.read("x/y.mp4", print)
-            assert missing.value.trouble is trouble.Trouble.MISSING
+            assert missing.value.trouble is trouble.RemoteTrouble.MISSING
 
     def test_the_file_that_was_opened_is_sent_whatever_its_path_leads_to_now(
         self, rclone: Path, elsewhere: Path, source: Path
@@ -229,10 +229,13 @@ with opened(RcloneSettings({str(elsewhere)!r}, Path({str(rclone)!r}))) as remote
 
     @pytest.mark.parametrize(
         ("remote", "kind"),
-        [("nosuch:x", trouble.Trouble.NOT_CONFIGURED), ("/nonexistent/folder", trouble.Trouble.NO_BUCKET)],
+        [
+            ("nosuch:x", trouble.RemoteTrouble.NOT_CONFIGURED),
+            ("/nonexistent/folder", trouble.RemoteTrouble.NO_BUCKET),
+        ],
     )
     def test_a_remote_that_is_not_there_is_refused_with_a_remedy(
-        self, each_rclone: Path, remote: str, kind: trouble.Trouble
+        self, each_rclone: Path, remote: str, kind: trouble.RemoteTrouble
     ) -> None:
         with pytest.raises(RemoteError) as refused, opened(RcloneSettings(remote, each_rclone)):
             pass
@@ -289,8 +292,8 @@ class TestBrokenLine:
             remote.read("a.mp4", arrived.extend)
             with pytest.raises(RemoteError) as missing:
                 remote.read("b.mp4", lambda block: None)
-        assert trouble.Trouble.MISSING not in said
-        assert missing.value.trouble is trouble.Trouble.MISSING
+        assert trouble.RemoteTrouble.MISSING not in said
+        assert missing.value.trouble is trouble.RemoteTrouble.MISSING
         assert arrived == DATA
 
 
@@ -336,15 +339,15 @@ class TestTroubles:
                 assert found is not None
                 assert found.hashes[remote.own_hash] == hashlib.new(remote.own_hash, CONTENT).hexdigest()
         missing = server.path("r", "no/such") if not kind.bucket else "r:nobucket"
-        assert self.refused(missing).trouble is trouble.Trouble.NO_BUCKET
+        assert self.refused(missing).trouble is trouble.RemoteTrouble.NO_BUCKET
         wrong = {"secret_access_key": "x"} if kind.bucket else {"pass": servers.obscured("x"), "key_file": ""}
         self.configured(own_rclone_config, settings, **wrong)
         error = self.refused(server.path("r"))
-        assert (error.trouble, error.exit_code) == (trouble.Trouble.PASSWORD, ExitCode.CONFIG)
+        assert (error.trouble, error.exit_code) == (trouble.RemoteTrouble.PASSWORD, ExitCode.CONFIG)
         self.configured(own_rclone_config, settings)
         server.kill()
         error = self.refused(server.path("r"))
-        assert (error.trouble, error.exit_code) == (trouble.Trouble.GONE, ExitCode.STORAGE)
+        assert (error.trouble, error.exit_code) == (trouble.RemoteTrouble.GONE, ExitCode.STORAGE)
 
     def test_a_host_key_is_checked_also_where_rclone_was_not_told_to(
         self, serve: Serve, own_rclone_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -357,7 +360,7 @@ class TestTroubles:
         known.touch()
         self.configured(own_rclone_config, settings, known_hosts_file="")
         error = self.refused(server.path("r"))
-        assert (error.trouble, error.exit_code) == (trouble.Trouble.HOST_KEY, ExitCode.CONFIG)
+        assert (error.trouble, error.exit_code) == (trouble.RemoteTrouble.HOST_KEY, ExitCode.CONFIG)
         assert "ssh-keyscan" in error.hint
         known.write_text(Path(settings["known_hosts_file"]).read_text())
         with opened(RcloneSettings(server.path("r"))) as remote:
@@ -371,7 +374,7 @@ class TestTroubles:
         self.configured(own_rclone_config, server.settings(proxy.port))
         proxy.fail(ProxyFault(Trouble.STALL, 0, times=-1))
         error = self.refused(server.path("r"))
-        assert (error.trouble, error.exit_code) == (trouble.Trouble.SLOW, ExitCode.STORAGE)
+        assert (error.trouble, error.exit_code) == (trouble.RemoteTrouble.SLOW, ExitCode.STORAGE)
 
 
 class TestInterrupted:

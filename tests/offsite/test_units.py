@@ -14,7 +14,7 @@ from pytest_mock import MockerFixture
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.memory import Failure
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Copy, Keep
+from camarchiver.domain.steps import Keep, MakeCopy
 from camarchiver.errors import ConfigError, ExitCode
 from camarchiver.journal import event as journal_event
 from camarchiver.journal.ledger import Ledger
@@ -22,7 +22,7 @@ from camarchiver.journal.store import Day
 from camarchiver.offsite import manifest, names
 from camarchiver.offsite.progress import TransferProgress
 from camarchiver.offsite.rclone import backends, trouble
-from camarchiver.offsite.rclone.trouble import Trouble
+from camarchiver.offsite.rclone.trouble import RemoteTrouble
 from camarchiver.policy import offsite_rules
 from camarchiver.policy.offsite_rules import CopyState, KnownArchive, OffsitePolicy, WhatToCopy
 from tests.values import NOW, a_clip, line_of
@@ -94,48 +94,54 @@ class TestTrouble:
     @pytest.mark.parametrize(
         ("message", "kind", "code"),
         [
-            ("didn't find section in config file", Trouble.NOT_CONFIGURED, ExitCode.CONFIG),
+            ("didn't find section in config file", RemoteTrouble.NOT_CONFIGURED, ExitCode.CONFIG),
             (
                 "NewFs: couldn't connect SSH: ssh: handshake failed: knownhosts: key is unknown",
-                Trouble.HOST_KEY,
+                RemoteTrouble.HOST_KEY,
                 ExitCode.CONFIG,
             ),
             (
                 "NewFs: couldn't connect SSH: ssh: handshake failed: knownhosts: key mismatch",
-                Trouble.HOST_KEY,
+                RemoteTrouble.HOST_KEY,
                 ExitCode.CONFIG,
             ),
             (
                 "NewFs: couldn't connect SSH: ssh: handshake failed: ssh: unable to authenticate, attempted"
                 " methods [none password], no supported methods remain",
-                Trouble.PASSWORD,
+                RemoteTrouble.PASSWORD,
                 ExitCode.CONFIG,
             ),
-            ("read metadata failed: 401 Unauthorized: 401 Unauthorized", Trouble.PASSWORD, ExitCode.CONFIG),
+            (
+                "read metadata failed: 401 Unauthorized: 401 Unauthorized",
+                RemoteTrouble.PASSWORD,
+                ExitCode.CONFIG,
+            ),
             (
                 "operation error S3: HeadObject, https response error StatusCode: 403, RequestID: ,"
                 " HostID: , api error Forbidden: Forbidden",
-                Trouble.PASSWORD,
+                RemoteTrouble.PASSWORD,
                 ExitCode.CONFIG,
             ),
             (
                 "NewFs: couldn't connect SSH: dial tcp 127.0.0.1:7099: connect: connection refused",
-                Trouble.GONE,
+                RemoteTrouble.GONE,
                 ExitCode.STORAGE,
             ),
-            ("write /mnt/x: no space left on device", Trouble.FULL, ExitCode.STORAGE),
-            ("507 Insufficient Storage", Trouble.FULL, ExitCode.STORAGE),
-            ("read tcp 1.2.3.4:5->6.7.8.9:443: i/o timeout", Trouble.SLOW, ExitCode.STORAGE),
-            ("object not found", Trouble.MISSING, ExitCode.FAILED),
-            ("api error AccessDenied: Access Denied.", Trouble.REFUSED, ExitCode.FAILED),
-            ("open /x: file name too long", Trouble.NAME, ExitCode.FAILED),
-            ("something new", Trouble.OTHER, ExitCode.FAILED),
+            ("write /mnt/x: no space left on device", RemoteTrouble.FULL, ExitCode.STORAGE),
+            ("507 Insufficient Storage", RemoteTrouble.FULL, ExitCode.STORAGE),
+            ("read tcp 1.2.3.4:5->6.7.8.9:443: i/o timeout", RemoteTrouble.SLOW, ExitCode.STORAGE),
+            ("object not found", RemoteTrouble.MISSING, ExitCode.FAILED),
+            ("api error AccessDenied: Access Denied.", RemoteTrouble.REFUSED, ExitCode.FAILED),
+            ("open /x: file name too long", RemoteTrouble.NAME, ExitCode.FAILED),
+            ("something new", RemoteTrouble.OTHER, ExitCode.FAILED),
         ],
     )
-    def test_each_has_a_kind_and_an_exit_code(self, message: str, kind: Trouble, code: ExitCode) -> None:
+    def test_each_has_a_kind_and_an_exit_code(
+        self, message: str, kind: RemoteTrouble, code: ExitCode
+    ) -> None:
         error = trouble.remote_error("nas:", message)
         assert (error.trouble, error.exit_code) == (kind, code)
-        assert error.hint or kind in (Trouble.MISSING, Trouble.OTHER)
+        assert error.hint or kind in (RemoteTrouble.MISSING, RemoteTrouble.OTHER)
         assert "nas:" in error.message
 
     def test_a_page_of_a_server_becomes_one_short_line(self) -> None:
@@ -299,7 +305,7 @@ class TestRules:
         failure: Failure | None = None,
         *,
         valid: bool = True,
-    ) -> Copy | Keep:
+    ) -> MakeCopy | Keep:
         return offsite_rules.decide(known, policy, holds, failure, lambda: valid, NOW)
 
     HOLD = Hold("h", datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))
@@ -314,7 +320,7 @@ class TestRules:
     )
     def test_what_has_no_verified_copy_is_copied(self, state: CopyState, reason: Reason) -> None:
         decided = self.decide(self.known(state))
-        assert isinstance(decided, Copy)
+        assert isinstance(decided, MakeCopy)
         assert decided.reason is reason
 
     def test_what_is_left_alone(self) -> None:
@@ -336,14 +342,14 @@ class TestRules:
 
     def test_a_camera_may_differ(self) -> None:
         own = OffsitePolicy(REMOTE, WhatToCopy.HELD, {"front": WhatToCopy.ARCHIVES, "yard": WhatToCopy.NONE})
-        assert isinstance(self.decide(self.known(), own), Copy)
+        assert isinstance(self.decide(self.known(), own), MakeCopy)
         assert isinstance(self.decide(self.known(camera="yard"), own, (self.HOLD,)), Keep)
-        assert isinstance(self.decide(self.known(camera="other"), own, (self.HOLD,)), Copy)
+        assert isinstance(self.decide(self.known(camera="other"), own, (self.HOLD,)), MakeCopy)
 
     def test_a_failure_is_tried_again_when_its_time_has_come(self) -> None:
         at = NOW - timedelta(hours=2)
         failed = Failure(1000, a_clip().fingerprint.mtime_ns, 1, at, Reason.FAILED, "name too long")
-        assert isinstance(self.decide(self.known(), failure=failed), Copy)
+        assert isinstance(self.decide(self.known(), failure=failed), MakeCopy)
 
     def test_held_clips_go_first_then_the_newest(self) -> None:
         starts = [datetime(2026, 3, day, 8, 15, tzinfo=UTC) for day in (1, 5, 3)]
@@ -351,7 +357,7 @@ class TestRules:
             self.decide(self.known(start=start, name=f"{start.day}.mp4"), holds=(self.HOLD,))
             for start in starts
         ]
-        copies = sorted((each for each in steps if isinstance(each, Copy)), key=offsite_rules.order_key)
+        copies = sorted((each for each in steps if isinstance(each, MakeCopy)), key=offsite_rules.order_key)
         assert [each.start.day for each in copies] == [1, 5, 3]
         assert copies[0].reason is Reason.HELD
 

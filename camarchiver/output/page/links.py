@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from camarchiver.domain.clip import Tree, Trees
-from camarchiver.queries.find import FoundFile
+from camarchiver.queries.find import ClipFile
 
 _CAMERA_PAGES = "cameras/NAME"
 """Where, below the site, the pages are that link to clips."""
@@ -24,7 +24,7 @@ class ClipLinks:
             tree: address(os.path.relpath(root, site / _CAMERA_PAGES)) + "/" for tree, root in roots.items()
         }
 
-    def of(self, file: FoundFile) -> str:
+    def of(self, file: ClipFile) -> str:
         """The address of a file. It begins with a relative path, so that no name can be a scheme."""
         return self._bases[file.tree] + address(file.path.removeprefix(self._roots[file.tree]))
 
