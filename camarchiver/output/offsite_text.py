@@ -11,7 +11,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Report, Result
 from camarchiver.offsite.status import OffsiteStatus
 from camarchiver.output.reasons import REASON_WORDS
-from camarchiver.output.text import ROWS, left_alone, not_done, outcome_line, problem_line
+from camarchiver.output.text import left_alone, not_done_lines, problem_line
 from camarchiver.policy.offsite_rules import CheckPlan, OffsitePlan
 from camarchiver.runtime.formatting import cells, count_of, padded, shown, size, span
 
@@ -60,13 +60,7 @@ def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
         elapsed = span((report.ended - report.started).total_seconds())
         total = size(sum(outcome.step.size for outcome in done))
         yield f"{_DONE[action_of(done[0].step)]}: {count_of(len(done), 'archive')}, {total}, in {elapsed}"
-    for reason, outcomes in not_done(report.outcomes):
-        yield f"not done: {count_of(len(outcomes), 'archive')}, {REASON_WORDS[reason]}"
-        if already_printed:
-            continue
-        yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
-        if len(outcomes) > ROWS:
-            yield f"  and {len(outcomes) - ROWS:,} more (--json lists all)"
+    yield from not_done_lines(report.outcomes, "not done", "archive", already_printed=already_printed)
     if report.remaining:
         yield f"left for the next run: {count_of(report.remaining, 'archive')}"
     for problem in report.problems:

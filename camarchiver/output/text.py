@@ -260,13 +260,7 @@ def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
         yield f"restored: {count_of(restored, 'clip')}"
     if removed := len(done) - restored:
         yield f"removed or taken over: {count_of(removed, 'source')} archived before"
-    for reason, outcomes in not_done(report.outcomes):
-        yield f"kept: {count_of(len(outcomes), 'clip')}, {REASON_WORDS[reason]}"
-        if already_printed:
-            continue
-        yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
-        if len(outcomes) > ROWS:
-            yield f"  and {len(outcomes) - ROWS:,} more (--json lists all)"
+    yield from not_done_lines(report.outcomes, "kept", "clip", already_printed=already_printed)
     if report.remaining:
         yield f"left for the next run: {count_of(report.remaining, 'clip')}"
     for problem in report.problems:
@@ -305,6 +299,19 @@ def _unencoded(encodings: Sequence[Encoding]) -> Iterator[str]:
     for reason, group in sorted(by_reason.items()):
         total = size(sum(encoding.bytes_after for encoding in group))
         yield f"  not encoded: {count_of(len(group), 'clip')}, {total}, {REASON_WORDS[reason]} ({reason})"
+
+
+def not_done_lines(
+    outcomes: Iterable[Outcome], words: str, unit: str, *, already_printed: bool
+) -> Iterator[str]:
+    """What was not done, by reason; each outcome only if it was not printed when it came."""
+    for reason, group in not_done(outcomes):
+        yield f"{words}: {count_of(len(group), unit)}, {REASON_WORDS[reason]}"
+        if already_printed:
+            continue
+        yield from (f"  {outcome_line(outcome)}" for outcome in group[:ROWS])
+        if len(group) > ROWS:
+            yield f"  and {len(group) - ROWS:,} more (--json lists all)"
 
 
 def not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
