@@ -603,11 +603,21 @@ class TestAbility:
     ) -> None:
         mocker.patch.object(recorder, "READY_SECONDS", 1.5)
         manager = mocker.Mock(beat_seconds=10.0)
-        faults = Faults(keyframes_late=60, parameters_in_sdp=False, hang_up=7)
+        complained = threading.Event()
+        faults = Faults(keyframes_late=60, parameters_in_sdp=False, until=complained, hang_up=60)
         with RtspServer(rec_simple, faults) as server:
             made = rec_recorder(Once(camera(server.url)), manager=manager)
+
+            def listen() -> None:
+                wait_until(lambda: "no clip can be begun" in caplog.text, "a complaint", 50)
+                # long enough for a second one
+                time.sleep(2)
+                complained.set()
+
+            listener = threading.Thread(target=listen)
+            listener.start()
             assert made.run() == []
-        assert made.recorder.frames > 20
+            listener.join()
         assert caplog.text.count("no clip can be begun") == 1
         assert manager.beat.call_count < made.recorder.frames
 

@@ -35,6 +35,8 @@ class Faults:
 
     hang_up: float | None = None
     """Closes the connection."""
+    until: threading.Event | None = None
+    """Closes the connection once this is set, however long a busy machine takes until then."""
     stall: float | None = None
     """Sends nothing more, and keeps the connection."""
     parameters_in_sdp: bool = True
@@ -520,6 +522,8 @@ class Player:
                 return
             passed = time.monotonic() - self._began
             if faults.hang_up is not None and passed > faults.hang_up:
+                return
+            if faults.until is not None and faults.until.is_set():
                 return
             if faults.stall is not None and passed > faults.stall:
                 self._over.wait()
