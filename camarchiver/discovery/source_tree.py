@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -35,6 +35,9 @@ from camarchiver.storage.walk import Listing, TreeWalk
 
 WRITTEN_LATELY = timedelta(days=1)
 """While planning, only clips changed within this are checked for an open writer; at execution all are."""
+IsKnown = Callable[[str, Listing], bool]
+"""Whether the facts of a folder, relative to the source root, are known already; by its entries."""
+
 _TOO_LATE = "its modification time lies after the year 2262: set it with touch"
 
 
@@ -69,16 +72,18 @@ class Discovery:
         self.passed_over: dict[str, tuple[int, Path]] = {}
         """By what they hold instead of clips: how many folders were not entered, and one of them."""
 
-    def folders(self, cutoff: date, *, earliest: date = date.min) -> Iterator[FolderFacts]:
+    def folders(
+        self, cutoff: date, *, earliest: date = date.min, is_known: IsKnown | None = None
+    ) -> Iterator[FolderFacts]:
         """Facts of every folder that may hold clips of `cutoff` or older, in the order of their names.
 
         A later date folder is counted but not read, unless it is dated in the future: that camera's clock is
-        wrong. One before `earliest` is skipped.
+        wrong. One before `earliest` is skipped, and so is one that `is_known`, once it was listed.
         """
         for folder, listing in self._walk(cutoff, earliest):
             if isinstance(listing, OSError):
                 yield self._unreadable(folder, listing)
-            else:
+            elif is_known is None or not is_known(folder, listing):
                 yield self._facts(folder, listing)
 
     def folder(self, folder: str) -> FolderFacts:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from camarchiver.domain.motion import ClipMotion
-from camarchiver.domain.reason import Reason
+from camarchiver.domain.reason import REASONS, Reason
 
 
 class Fingerprint(NamedTuple):
@@ -162,7 +162,7 @@ class Archived(NamedTuple):
         """Why it is a lossless copy; None if it is not."""
         if not self.remuxed:
             return None
-        return Reason(self.unencoded) if self.unencoded in set(Reason) else Reason.NOT_SMALLER
+        return Reason(self.unencoded) if self.unencoded in REASONS else Reason.NOT_SMALLER
 
 
 class RemoteCopy(NamedTuple):

@@ -80,6 +80,9 @@ class Reason(StrEnum):
     VERIFY_AGAIN = "verify-again"
 
 
+REASONS: frozenset[str] = frozenset(Reason)
+"""To find out whether a text is the value of a reason."""
+
 MAY_REMOVE_LAST_COPY = frozenset(
     {
         Reason.UNARCHIVED,

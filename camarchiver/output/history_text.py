@@ -11,7 +11,7 @@ from camarchiver.domain.clip import Tree
 from camarchiver.domain.clocks import DOUBTFUL
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.plan import action_of
-from camarchiver.domain.reason import Reason
+from camarchiver.domain.reason import REASONS, Reason
 from camarchiver.domain.steps import Keep, Step
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import REPLACED
@@ -22,13 +22,11 @@ from camarchiver.runtime.formatting import shown, size
 
 _COPIES = {Tree.SOURCE: "the source", Tree.ARCHIVE: "the archive", Tree.TRASH: "the copy in the trash"}
 
-_BY_ARCHIVE = frozenset(
-    {
-        *(Reason.NOT_ARCHIVED, Reason.ALREADY_ARCHIVED, Reason.REPEAT_ASKED, Reason.SAME_FILE),
-        *(Reason.PERHAPS_ARCHIVED, Reason.SAME_CONTENT, Reason.SECOND_GENERATION),
-    }
-)
-"""The reasons for which `archive` handles a clip; they are no rules that remove anything."""
+_RULES = REASONS - {
+    *(Reason.NOT_ARCHIVED, Reason.ALREADY_ARCHIVED, Reason.REPEAT_ASKED, Reason.SAME_FILE),
+    *(Reason.PERHAPS_ARCHIVED, Reason.SAME_CONTENT, Reason.SECOND_GENERATION),
+}
+"""The reasons that name a rule; not those for which `archive` handles a clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +123,9 @@ def _why(step: Step) -> str:
 
 def _without_settled_intents(events: Sequence[JournalEvent]) -> Iterator[JournalEvent]:
     """The events without intents whose outcome follows."""
+    if not any(event.event in ("intended", "copying") for event in events):
+        yield from events
+        return
     ledger = fold(events, {})
     is_open = {id(event) for event in (*ledger.intended.values(), *ledger.copying.values())}
     for event in events:
@@ -137,7 +138,7 @@ def _event_words(event: JournalEvent, damaged: Mapping[str, Damage], zone: tzinf
     match event.event:
         case "archived":
             how = f"archived as {where}"
-            if event.unencoded in set(Reason):
+            if event.unencoded in REASONS:
                 how += f", not encoded: {REASON_WORDS[Reason(event.unencoded)]} ({event.unencoded})"
             if event.encoder:
                 sizes = f"{_size(event.source_size)} -> {_size(event.archive_size)}"
@@ -169,7 +170,7 @@ def _event_words(event: JournalEvent, damaged: Mapping[str, Damage], zone: tzinf
             if event.remote is not None:
                 return f"{what}restored from its off-site copy at {shown(event.remote)}"
             return f"{what}restored from the trash, {shown(event.trash or '?')}"
-        case "kept" if event.reason in set(Reason):
+        case "kept" if event.reason in REASONS:
             return f"source kept: {REASON_WORDS[Reason(event.reason)]} ({event.reason})"
         case "kept":
             return "source kept, as asked"
@@ -208,7 +209,7 @@ def _removal_words(event: JournalEvent) -> str:
     copy = {Tree.ARCHIVE: f"its archive {where}", Tree.TRASH: f"the copy in the trash, {place},"}.get(
         tree, "source"
     )
-    is_rule = reason in set(Reason) - _BY_ARCHIVE
+    is_rule = reason in _RULES
     rule = f", by the rule {reason} ({REASON_WORDS[Reason(reason)]})" if is_rule else ""
     match event.event:
         case "trashed" if reason == REPLACED:

@@ -102,6 +102,7 @@ class DayGatherer:
         """The clips whose names are of this day; `sources` are those in the source tree."""
         ledger = self._pipeline.journal.day(day).ledger
         events = _by_clip(ledger.lines)
+        self._has_strip = thumbnails.existing(self._pipeline.trees.state, day)
         in_source = {copy.source: copy for copy in sources}
         for found in self._finder.of_day(day, (copy.clip for copy in sources)):
             copy = in_source.get(found.source)
@@ -138,7 +139,7 @@ class DayGatherer:
 
     def _strip(self, key: StripKey) -> PictureStrip | None:
         state = self._pipeline.trees.state
-        found = thumbnails.read(state, key)
+        found = thumbnails.read(state, key) if self._has_strip(key) else None
         if found is None:
             return None
         return PictureStrip(thumbnails.path(state, key), found.width, found.height, found.times)

@@ -10,14 +10,13 @@ from heapq import merge
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
 from camarchiver.discovery import walks
-from camarchiver.page import held_copies, site_state
+from camarchiver.page import site_state
 from camarchiver.page.clips import DayGatherer, PageClip
-from camarchiver.page.held_copies import HeldCopies
 from camarchiver.page.overview import overview, recent_days
 from camarchiver.page.pages import (
     DayPage,
@@ -32,6 +31,7 @@ from camarchiver.page.pictures import PictureMaker
 from camarchiver.page.site_folder import SiteFolder, folder_of
 from camarchiver.page.site_marks import SiteMarks, settings_digest
 from camarchiver.page.site_state import SiteState, summary_of
+from camarchiver.page.source_marks import SourceMarks
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy
@@ -40,6 +40,10 @@ from camarchiver.queries.status import StatusCounter, StatusQuestion
 from camarchiver.queries.status_report import StatusReport
 from camarchiver.runtime.external_sort import SealedSequence
 from camarchiver.runtime.signals import Stopper
+
+if TYPE_CHECKING:
+    # Imported where it is used: most sites have no copies, and the encoders take a tenth of a refresh.
+    from camarchiver.page.held_copies import HeldCopies
 
 SAVED_EACH = 200
 """Days after which the state is saved, so that a build that was interrupted can go on."""
@@ -83,7 +87,7 @@ class SiteRefresh:
     """On the whole site, as the cameras."""
 
 
-class _Source(NamedTuple):
+class _SourceCopy(NamedTuple):
     day: date
     instant: float
     """Seconds since 1970."""
@@ -124,7 +128,7 @@ class SiteBuilder:
         )
         found = site_state.read(folder.root)
         self._is_new = question.rebuild or found.settings != settings
-        self._held_copies = HeldCopies(folder.root, pipeline.trees, stop)
+        self._held_copies = self._opened_copies() if question.playable else None
         self._copies_before = {
             (camera, day): set(summary.copies)
             for camera, days in found.cameras.items()
@@ -133,6 +137,7 @@ class SiteBuilder:
         }
         self._former = {camera: set(days) for camera, days in found.cameras.items()}
         self._state = SiteState(settings=settings) if self._is_new else found
+        self._source = SourceMarks(pipeline, self._memory, self._copies, self._state.folders)
         self._months: set[tuple[str, date]] = set()
         """Cameras and months whose pages are outdated."""
         self._again: set[date] = set()
@@ -145,9 +150,10 @@ class SiteBuilder:
         """Write what is outdated, the first page last. Raises OSError or StorageError."""
         counter = StatusCounter(self._pipeline, StatusQuestion(self._question.archive, self._now, None))
         sources = SealedSequence(self._sources(counter), key=lambda each: (*each[:2], each.copy.source))
+        self._state.folders = self._source.marks
         self._folder.update(self._renderer.assets())
         gatherer = self._gatherer()
-        known = sorted({*self._pipeline.journal.days(), *self._state.journals})
+        known = sorted({*self._pipeline.journal.days(), *self._state.journals, *self._source.days})
         days = progress(_by_day(sources, known), len(known))
         for count, (day, copies) in enumerate(days, 1):
             if self._stop.is_set():
@@ -162,9 +168,15 @@ class SiteBuilder:
         self._finish(report)
         if self._add_pictures(gatherer, sources):
             self._finish(report)
-        self._held_copies.close()
+        if self._held_copies is not None:
+            self._held_copies.close()
         clips = sum(each.clips for days_of in self._state.cameras.values() for each in days_of.values())
         return SiteRefresh(self._folder.root, self._written, self._removed, len(self._state.cameras), clips)
+
+    def _opened_copies(self) -> HeldCopies:
+        from camarchiver.page.held_copies import HeldCopies
+
+        return HeldCopies(self._folder.root, self._pipeline.trees, self._stop)
 
     def _finish(self, report: StatusReport) -> None:
         """Write the months and the first page, then the state."""
@@ -173,17 +185,19 @@ class SiteBuilder:
         self._folder.write(self._renderer.index(page))
         site_state.write(self._folder.root, self._state)
 
-    def _sources(self, counter: StatusCounter) -> Iterator[_Source]:
-        for facts in counter.folders():
+    def _sources(self, counter: StatusCounter) -> Iterator[_SourceCopy]:
+        for facts in self._source.walk(counter):
             for clip in facts.clips:
                 copy = self._copies.in_source(clip, facts)
                 self._note_newest(clip.camera, clip.recorded)
-                yield _Source(clip.start.date(), clip.start.timestamp(), copy)
+                yield _SourceCopy(clip.start.date(), clip.start.timestamp(), copy)
 
     def _note_newest(self, camera: str, recorded: datetime) -> None:
         self._newest[camera] = max(self._newest.get(camera, recorded), recorded)
 
     def _gatherer(self) -> DayGatherer:
+        for camera, newest in self._source.newest():
+            self._note_newest(camera, newest)
         for camera, days in self._state.cameras.items():
             for day in days.values():
                 if day.newest is not None:
@@ -193,36 +207,43 @@ class SiteBuilder:
 
     # --- pictures ----------------------------------------------------------------------------------
 
-    def _add_pictures(self, gatherer: DayGatherer, sources: Iterable[_Source]) -> bool:
-        """Make pictures of clips that have none, and write their days again; whether there were any."""
+    def _add_pictures(self, gatherer: DayGatherer, sources: Iterable[_SourceCopy]) -> bool:
+        """Make pictures of clips that have none, and write their days again; whether any was looked at."""
         maker = PictureMaker(self._pipeline, self._question.picture_seconds, self._stop)
         waiting = [day for day, mark in sorted(self._state.journals.items(), reverse=True) if mark.unseen]
+        was_any = bool(waiting) and not maker.is_over
         for first in range(0, len(waiting), DAYS_AT_ONCE):
             if maker.is_over:
                 break
             batch = waiting[first : first + DAYS_AT_ONCE]
             copies = _copies_of(set(batch), sources)
             for day in (each for each in batch if not maker.is_over):
-                left = maker.make(clip for clip in gatherer.day(day, copies[day]) if self._shows(clip))
+                here = [*copies[day], *self._source.left_out(day)]
+                left = maker.make(clip for clip in gatherer.day(day, here) if self._shows(clip))
                 self._refresh_day(gatherer, day, copies[day])
                 self._state.journals[day] = replace(self._state.journals[day], unseen=left)
         self._refresh_strays(gatherer, sources)
-        return bool(waiting)
+        return was_any
 
     # --- one day -----------------------------------------------------------------------------------
 
     def _refresh_day(self, gatherer: DayGatherer, day: date, sources: Sequence[Copy]) -> None:
-        """Gather the clips whose names are of this day, if anything about them has changed."""
+        """Gather the clips whose names are of this day, if anything about them has changed.
+
+        `sources` are those of folders that were examined.
+        """
         known = self._state.journals.get(day)
         if day + _DAY < self._question.since and not self._pipeline.conventions.clocks:
             self._state.journals.pop(day, None)
             self._write_day(day, ())
             return
-        if self._marks.is_current(day, sources, known):
+        here = self._source.digests(day)
+        if self._marks.is_current(day, here, known):
             return
-        clips = [clip for clip in gatherer.day(day, sources) if self._shows(clip)]
+        found = gatherer.day(day, [*sources, *self._source.left_out(day)])
+        clips = [clip for clip in found if self._shows(clip)]
         strays = {clip.start.date() for clip in clips} - {day}
-        self._state.journals[day] = self._marks.make(day, sources, clips, strays)
+        self._state.journals[day] = self._marks.make(day, here, clips, strays)
         self._again |= strays | set(known.strays if known else ())
         if self._contributors(day):
             self._again.add(day)
@@ -237,13 +258,16 @@ class SiteBuilder:
         """Other days by whose names clips of this day are journalled."""
         return {other for other, mark in self._state.journals.items() if day in mark.strays}
 
-    def _refresh_strays(self, gatherer: DayGatherer, sources: Iterable[_Source]) -> None:
+    def _refresh_strays(self, gatherer: DayGatherer, sources: Iterable[_SourceCopy]) -> None:
         """Write the days on which clips were recorded whose names are of another day."""
         if not self._again:
             return
         from_days = {day: self._contributors(day) | {day} for day in self._again}
         self._again.clear()
-        copies = _copies_of(set().union(*from_days.values()), sources)
+        wanted = set().union(*from_days.values())
+        copies = _copies_of(wanted, sources)
+        for day in wanted:
+            copies[day] += self._source.left_out(day)
         for day, others in sorted(from_days.items()):
             clips = [clip for other in sorted(others) for clip in gatherer.day(other, copies[other])]
             self._write_day(day, [clip for clip in clips if clip.start.date() == day and self._shows(clip)])
@@ -255,7 +279,7 @@ class SiteBuilder:
             by_camera[clip.camera].append(clip)
         for camera, found in by_camera.items():
             found.sort(key=lambda clip: (clip.start, clip.source))
-            copies = self._held_copies.of(found) if self._question.playable else {}
+            copies = self._held_copies.of(found) if self._held_copies is not None else {}
             self._remove_copies(camera, day, kept=copies.values())
             summary = replace(summary_of(found), copies=tuple(copies.values()))
             self._state.cameras.setdefault(camera, {})[day] = summary
@@ -275,7 +299,10 @@ class SiteBuilder:
         before = self._copies_before.pop((camera, day), set())
         if (summary := self._state.cameras.get(camera, {}).get(day)) is not None:
             before |= set(summary.copies)
-        held_copies.remove(self._folder.root, before - set(kept))
+        if outdated := before - set(kept):
+            from camarchiver.page import held_copies
+
+            held_copies.remove(self._folder.root, outdated)
 
     def _remove_day(self, camera: str, day: date) -> None:
         if (camera, day) in self._gone:
@@ -317,6 +344,7 @@ class SiteBuilder:
                 self._now,
             )
             self._folder.write(self._renderer.month(page))
+        self._months.clear()
 
     def _with_neighbours(self) -> set[tuple[str, date]]:
         """The outdated months, and those beside a month that is new or gone."""
@@ -335,8 +363,8 @@ class SiteBuilder:
         return max(before, default=None), min(after, default=None)
 
 
-def _copies_of(days: set[date], sources: Iterable[_Source]) -> dict[date, list[Copy]]:
-    """The clips of these days in the source."""
+def _copies_of(days: set[date], sources: Iterable[_SourceCopy]) -> dict[date, list[Copy]]:
+    """The clips of these days, in folders of the source that were examined."""
     found: dict[date, list[Copy]] = defaultdict(list)
     for day, _, copy in sources:
         if day in days:
@@ -344,7 +372,7 @@ def _copies_of(days: set[date], sources: Iterable[_Source]) -> dict[date, list[C
     return found
 
 
-def _by_day(sources: Iterable[_Source], others: Iterable[date]) -> Iterator[DayOfCopies]:
+def _by_day(sources: Iterable[_SourceCopy], others: Iterable[date]) -> Iterator[DayOfCopies]:
     """Every day, with its clips in the source; `others` are days that may have none."""
     found = ((day, [each.copy for each in group]) for day, group in groupby(sources, key=itemgetter(0)))
     empty = ((day, list[Copy]()) for day in others)

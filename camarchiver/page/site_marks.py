@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 from camarchiver import __version__
-from camarchiver.domain.clip import Tree
 from camarchiver.domain.clocks import DOUBTFUL
 from camarchiver.domain.hold import LONGEST
 from camarchiver.domain.memory import Memory
+from camarchiver.journal.ledger import Ledger
 from camarchiver.page.clips import PageClip
 from camarchiver.page.site_state import VERSION, JournalMark
 from camarchiver.pipeline import Pipeline
-from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy
+from camarchiver.policy.cleanup_rules import CleanupPolicy
 from camarchiver.queries.growth import growth_by_day
 from camarchiver.state import thumbnails
 from camarchiver.state.thumbnails import StripKey
@@ -33,10 +33,12 @@ class SiteMarks:
         self._journal = pipeline.journal
         self._memory = memory
         self._zone = pipeline.zone
+        self._now = pipeline.started
+        self._archive, self._trash = pipeline.trees.archive, pipeline.trees.trash
         self._state = pipeline.trees.state
 
-    def is_current(self, day: date, sources: Sequence[Copy], known: JournalMark | None) -> bool:
-        """Whether nothing has changed since the mark was made."""
+    def is_current(self, day: date, sources: Mapping[str, str], known: JournalMark | None) -> bool:
+        """Whether nothing has changed since the mark was made; `sources` are digests by folder."""
         return (
             known is not None
             and known.digest == self._digest(day, sources, is_odd=known.is_odd)
@@ -44,15 +46,15 @@ class SiteMarks:
         )
 
     def make(
-        self, day: date, sources: Sequence[Copy], clips: Sequence[PageClip], strays: Iterable[date]
+        self, day: date, sources: Mapping[str, str], clips: Sequence[PageClip], strays: Iterable[date]
     ) -> JournalMark:
         """The mark of a day that was just gathered."""
-        grown = growth_by_day(self._journal.day(day).events, self._zone)
-        folders, is_odd = {self._pictures(day)}, False
+        known = self._journal.day(day)
+        grown = growth_by_day(known.events, self._zone)
+        folders, is_odd = {self._pictures(day), *self._folders(known.ledger)}, False
         for clip in clips:
             written = datetime.fromtimestamp(clip.identity[1] / 1e9, UTC)
             is_odd |= abs(written - clip.start) > DOUBTFUL
-            folders |= {file.path.rpartition("/")[0] for file in clip.files if file.tree is not Tree.SOURCE}
         return JournalMark(
             self._digest(day, sources, is_odd=is_odd),
             {folder: _changed_at(folder) for folder in sorted(folders)},
@@ -62,23 +64,27 @@ class SiteMarks:
             is_odd,
         )
 
+    def _folders(self, ledger: Ledger) -> set[str]:
+        """The folders of all copies that the journal knows, also of those that are missing at the moment."""
+        archives = {f"{self._archive}/{place}".rpartition("/")[0] for place in ledger.archives}
+        return archives | {f"{self._trash}/{place}".rpartition("/")[0] for place in ledger.trashed}
+
     def _pictures(self, day: date) -> str:
         """The folder of the cache with the pictures of a day's clips."""
         key = StripKey(day, "clip.mp4", 0, 0)
         return str(thumbnails.path(self._state, key).parent)
 
-    def _digest(self, day: date, sources: Sequence[Copy], *, is_odd: bool) -> str:
+    def _digest(self, day: date, sources: Mapping[str, str], *, is_odd: bool) -> str:
         digest = hashlib.blake2b(digest_size=12)
         digest.update(repr(self._state_of_journal(day)).encode())
-        for copy in sources:
-            failure = self._memory.failures.get(copy.source)
-            archive = copy.archived.archive if copy.archived else ""
-            found = (copy.source, copy.identity, archive, failure.count if failure else 0)
-            digest.update(repr(found).encode("utf-8", "surrogateescape"))
+        digest.update(repr(sorted(sources.items())).encode("utf-8", "surrogateescape"))
+        damaged = sorted(item for item in self._memory.damaged.items() if item[1].day == day)
+        digest.update(repr(damaged).encode("utf-8", "surrogateescape"))
         midnight = datetime.combine(day, time(), UTC)
         for hold in self._memory.holds:
             if is_odd or hold.start - _NEAR <= midnight <= hold.end + _NEAR:
-                digest.update(repr(hold).encode("utf-8", "surrogateescape"))
+                has_lapsed = hold.until is not None and hold.until <= self._now
+                digest.update(repr((hold, has_lapsed)).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
     def _state_of_journal(self, day: date) -> tuple[int, int]:
@@ -99,6 +105,8 @@ def settings_digest(
         str(pipeline.zone),
         pipeline.trees,
         pipeline.conventions.clocks,
+        [(each.regex.pattern, each.regex.flags) for each in pipeline.conventions.patterns],
+        pipeline.conventions.passed_over,
         replace(policy, cameras=frozenset()),
         sorted(policy.cameras),
         sorted(cameras),

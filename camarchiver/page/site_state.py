@@ -19,7 +19,7 @@ from camarchiver.storage import atomic
 FILE = ".camarchiver-page.json"
 """In the site's folder. A site without it is made as a whole."""
 
-VERSION = 3
+VERSION = 4
 """Another number makes every page again."""
 
 
@@ -33,7 +33,7 @@ class JournalMark(msgspec.Struct, frozen=True, gc=False):
     digest: str
     """Of the journal's state, the files in the source and the holds."""
     folders: dict[str, int] = {}
-    """mtime_ns of the folders in archive and trash that its clips lie in; by path."""
+    """mtime_ns of the folders in archive and trash that copies of its clips lie in, or did; by path."""
     strays: tuple[date, ...] = ()
     """Days on which some of these clips were really recorded."""
     grown: dict[date, dict[Tree, int]] = {}
@@ -42,6 +42,31 @@ class JournalMark(msgspec.Struct, frozen=True, gc=False):
     """Clips without pictures that were not tried yet."""
     is_odd: bool = False
     """Whether the file of one of them was written on another day: any hold may then cover it."""
+
+
+class CameraClips(msgspec.Struct, frozen=True, gc=False):
+    """One camera's clips of one folder of the source."""
+
+    size: int
+    """Bytes of all of them."""
+    first: int
+    """When the oldest one was recorded, in seconds since 1970."""
+    pauses: tuple[int, ...] = ()
+    """Seconds from the start of each to that of the next one."""
+    seconds: tuple[float | None, ...] = ()
+    """Their lengths, as far as they are known; empty if none is."""
+    doubtful: int = 0
+    """Clips whose clock is doubtful."""
+
+
+class FolderMark(msgspec.Struct, frozen=True, gc=False):
+    """What one folder of the source held when it was examined last."""
+
+    digest: str
+    """Of the names, sizes, times and rights of its clips."""
+    days: dict[date, str]
+    """By the day of their names: a digest of its clips of that day."""
+    cameras: dict[str, CameraClips]
 
 
 class TreeTotal(msgspec.Struct, frozen=True, gc=False):
@@ -81,6 +106,8 @@ class SiteState(msgspec.Struct):
     """A digest of everything that all pages depend on."""
     journals: dict[date, JournalMark] = {}
     cameras: dict[str, dict[date, DaySummary]] = {}
+    folders: dict[str, FolderMark] = {}
+    """Folders of the source, relative to its root; not those that must be examined in each run."""
 
 
 def read(site: Path) -> SiteState:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Counts
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import repeat
 from pathlib import Path
 
 from camarchiver.discovery import walks
+from camarchiver.discovery.source_tree import IsKnown
 from camarchiver.domain.clip import Archived, Clip, Tree
 from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.hold import held_by
@@ -60,6 +62,21 @@ class RecentDays:
     """Bytes that the events of all other days added to each tree within `RATE`."""
 
 
+@dataclass(frozen=True, slots=True)
+class KnownClips:
+    """One camera's clips of one folder of the source, as an earlier run counted them."""
+
+    camera: str
+    starts: Sequence[float]
+    """When they were recorded, in seconds since 1970, the oldest first; there is at least one."""
+    seconds: Sequence[float | None]
+    """The length of each, as far as it is known; empty if none is."""
+    size: int
+    """Bytes of all of them."""
+    doubtful: int
+    """Clips whose clock is doubtful."""
+
+
 class _ClipTotals:
     """One tree's clips of one camera, while they are counted."""
 
@@ -85,6 +102,15 @@ class _ClipTotals:
             self.oldest = start
         if self.newest is None or start > self.newest:
             self.newest = start
+
+    def add_known(self, known: KnownClips, oldest: datetime, newest: datetime) -> None:
+        """Add clips that were counted before; no file of them is opened to find out how long they are."""
+        self.clips += len(known.starts)
+        self.size += known.size
+        self.seconds += sum(each or 0.0 for each in known.seconds)
+        self.unknown += known.size if not known.seconds or None in known.seconds else 0
+        self.oldest = min(self.oldest or oldest, oldest)
+        self.newest = max(self.newest or newest, newest)
 
     def footage(self, prober: Prober | None) -> CameraFootage:
         """The totals; lengths that are not known are estimated if files may be opened."""
@@ -139,15 +165,44 @@ class StatusCounter:
         self._unnamed = self._other_formats = self._rateless = 0
         self._copies = CopyCounter()
 
-    def folders(self) -> Iterator[FolderFacts]:
-        """Walk the source and count it; each folder's facts can be used for other purposes at once."""
+    def folders(self, is_known: IsKnown | None = None) -> Iterator[FolderFacts]:
+        """Walk the source and count it; each folder's facts can be used for other purposes at once.
+
+        Folders that `is_known` are left out; what they hold is added by `add_known`.
+        """
         question = self._question
-        for facts in self._discovery.folders(date.max):
+        for facts in self._discovery.folders(date.max, is_known=is_known):
             for clip in facts.clips:
                 self._source(clip, facts)
             for step in decide_archive(facts, question.policy, self._memory, question.now):
                 self._attention(step)
             yield facts
+
+    def can_add(self, known: KnownClips) -> bool:
+        """Whether totals are enough to count these clips: `RATE` began before or after all of them."""
+        begin, now = (self._question.now - RATE).timestamp(), self._question.now.timestamp()
+        return known.starts[-1] <= now and not known.starts[0] < begin <= known.starts[-1]
+
+    def add_known(self, known: KnownClips, device: int) -> None:
+        """Count clips of a folder that was left out, but for those that wait or are held.
+
+        `device` is the filesystem that they lie on.
+        """
+        totals, now = self._totals(known.camera), self._question.now
+        oldest, newest = (datetime.fromtimestamp(known.starts[each], now.tzinfo) for each in (0, -1))
+        totals.source.add_known(known, oldest, newest)
+        totals.clock_doubtful += known.doubtful
+        self._note_arrival(newest, known.size, device)
+        if self._is_recent(newest):
+            self._first = min(self._first or oldest, oldest)
+        week = (now - WEEK).timestamp()
+        lengths = known.seconds or repeat(None)
+        for start, seconds in zip(known.starts, lengths, strict=False):
+            totals.starts.add(start)
+            # Of those before the week the last one is enough: its end is where a gap may begin.
+            if start >= week or start == known.starts[-1]:
+                moment = datetime.fromtimestamp(start, now.tzinfo)
+                totals.coverage.add(moment, seconds, "", since=now - WEEK)
 
     def count(self) -> StatusReport:
         """Count everything."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -59,11 +60,28 @@ class StripKey(NamedTuple):
 
 def path(state: Path, key: StripKey) -> Path:
     """Where the strip of a clip is, or would be; a JPEG file that everybody may read and link to."""
+    return _folder(state, key.day) / _name(key)
+
+
+def existing(state: Path, day: date) -> Callable[[StripKey], bool]:
+    """Whether a clip of this day has a strip at this moment, without a look at the disk for each of them."""
+    try:
+        names = frozenset(os.listdir(_folder(state, day)))  # noqa: PTH208  # names are all that is needed
+    except OSError:
+        names = frozenset()
+    return lambda key: bool(names) and _name(key) in names
+
+
+def _folder(state: Path, day: date) -> Path:
+    return state / FOLDER / f"{day:%Y/%m/%d}"
+
+
+def _name(key: StripKey) -> str:
     stem, _, _ = key.source.rpartition("/")[2].rpartition(".")
     digest = hashlib.blake2b(
         f"{key.source}\0{key.size}\0{key.mtime_ns}".encode("utf-8", "surrogateescape"), digest_size=8
     ).hexdigest()
-    return state / FOLDER / f"{key.day:%Y/%m/%d}" / atomic.truncate_name(stem, f"-{digest}.jpg")
+    return atomic.truncate_name(stem, f"-{digest}.jpg")
 
 
 def write(state: Path, key: StripKey, strip: ThumbnailStrip, jpeg: bytes) -> Path:

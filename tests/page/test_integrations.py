@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from camarchiver.discovery.source_tree import Discovery
 from camarchiver.domain.clip import Clip
 from camarchiver.domain.clocks import Clocks, parse_clock
+from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.motion import ClipMotion, MotionSpan
+from camarchiver.domain.reason import Reason
 from camarchiver.errors import AlreadyRunning, UsageError
 from camarchiver.page import site_state
 from camarchiver.page.site_folder import SiteFolder
@@ -29,6 +34,12 @@ def site(tmp_path: Path) -> Path:
 
 def page_of(site: Path, camera: str, day: datetime) -> PageReader:
     return PageReader((site / f"cameras/{camera}/{day:%Y-%m-%d}.html").read_text())
+
+
+def first_page(site: Path) -> str:
+    """Without the free space, which other processes change."""
+    text = (site / "index.html").read_text()
+    return re.sub(r"free at .*? of |full in about [\d,]+ days|<svg class=.disk.*?</svg>", "", text)
 
 
 class TestContent:
@@ -222,6 +233,86 @@ class TestIncrements:
         write_site(yard, site)
         after = {path: path.lstat().st_mtime_ns for path in sorted(yard.trees.source.rglob("*"))}
         assert before == after
+
+
+class TestKnownFolders:
+    """Of a folder of the source that is as it was only the entries are read."""
+
+    @pytest.fixture
+    def examined(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        folders: list[str] = []
+        examine = Discovery._facts
+
+        def noted(self: Discovery, folder: str, *args: Any) -> FolderFacts:
+            folders.append(folder)
+            return examine(self, folder, *args)
+
+        monkeypatch.setattr(Discovery, "_facts", noted)
+        return folders
+
+    def test_they_are_not_examined_again(self, yard: Yard, site: Path, examined: list[str]) -> None:
+        clips = [yard.record(days) for days in (3, 20, 40)]
+        write_site(yard, site)
+        examined.clear()
+        write_site(yard, site)
+        assert examined == []
+        clips[1].path.write_bytes(b"another clip, in place")
+        assert write_site(yard, site).days == 1
+        assert examined == [clips[1].folder]
+        assert "22 B" in page_of(site, "front", clips[1].start).text
+        examined.clear()
+        # A line in the journal concerns the day, whose clips are then read again.
+        yard.archive(clips[2])
+        assert write_site(yard, site).days == 1
+        assert examined == [clips[2].folder]
+
+    def test_the_first_page_is_what_a_rebuild_makes(self, yard: Yard, site: Path) -> None:
+        for days in (0.01, 0.1, 1, 3, 5, 9, 13.5, 13.9, 14.1, 20, 30):
+            yard.record(days)
+        for days in range(40, 60):
+            yard.record(days, "stopped")
+        wrong = yard.record(25)
+        os.utime(wrong.path, (yard.now.timestamp() - 3600,) * 2)
+        (yard.trees.source / "no time.mp4").write_bytes(b"x")
+        write_site(yard, site, yard.now - timedelta(hours=30))
+        for minutes in (0, 7, 13 * 60, 12 * 24 * 60):
+            now = yard.now + timedelta(minutes=minutes)
+            write_site(yard, site, now)
+            refreshed = first_page(site)
+            assert "stopped: no new clip, although one usually comes every" in refreshed
+            assert "1 clip whose clock is doubtful" in refreshed
+            write_site(yard, site, now, rebuild=True)
+            assert first_page(site) == refreshed, minutes
+
+    def test_a_day_that_an_interrupted_run_left_out_is_written(self, yard: Yard, site: Path) -> None:
+        clip = yard.record(40)
+        write_site(yard, site)
+        state = site_state.read(site)
+        state.journals.clear()
+        state.cameras.clear()
+        site_state.write(site, state)
+        shutil.rmtree(site / "cameras")
+        assert write_site(yard, site).days == 1
+        assert days_of(site, "front") == [f"{clip.start:%Y-%m-%d}"]
+
+    def test_a_failure_of_a_clip_is_shown(self, yard: Yard, site: Path) -> None:
+        clip = yard.record(40)
+        write_site(yard, site)
+        failures = yard.pipeline().failures
+        failures.note(clip, Reason.DAMAGED, "x", yard.now)
+        failures.flush()
+        assert write_site(yard, site).days == 1
+        assert "failed" in page_of(site, "front", clip.start).text
+
+    def test_a_hold_that_lapses_is_not_shown_any_more(self, yard: Yard, site: Path) -> None:
+        clip = yard.record(40)
+        until = yard.now + timedelta(days=1)
+        end = clip.start + timedelta(minutes=1)
+        holds.add(yard.trees.state, clip.start, end, camera="", reason="x", until=until)
+        write_site(yard, site)
+        is_held = page_of(site, "front", clip.start).text.count("held")
+        assert write_site(yard, site, until + timedelta(minutes=1)).days == 1
+        assert page_of(site, "front", clip.start).text.count("held") == is_held - 1
 
 
 class TestFolder:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from camarchiver.cli.runs.template import Ready, RunResult, RunTask
 from camarchiver.cli.session import TreeOptions, show
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Status
@@ -28,6 +28,10 @@ from camarchiver.runtime import signals
 from camarchiver.runtime.formatting import count_of, shown
 from camarchiver.runtime.progress import counted
 from camarchiver.runtime.signals import Stop, Stopper
+
+if TYPE_CHECKING:
+    # Imported where it is used, because a refresh of its own does not need it.
+    from camarchiver.cli.runs.template import Ready, RunResult, RunTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ def run_page(task: PageTask, serving: ServeOptions | None, *, as_json: bool, qui
 
 def run_task(task: PageTask) -> RunTask:
     """The refresh as a run that follows another one."""
+    from camarchiver.cli.runs.template import Ready, RunTask
 
     @contextmanager
     def planned(_: Stop) -> Iterator[Ready]:
@@ -94,6 +99,8 @@ def run_task(task: PageTask) -> RunTask:
 
 
 def _refreshed(task: PageTask, stop: Stopper) -> RunResult:
+    from camarchiver.cli.runs.template import RunResult
+
     done, run = task.refresh(stop, draws_progress=False)
     return RunResult(
         Status.DONE,

@@ -9,7 +9,7 @@ from typing import Any
 
 from camarchiver.domain.clip import Disposal, Tree
 from camarchiver.domain.motion import MotionSpan
-from camarchiver.domain.reason import Reason
+from camarchiver.domain.reason import REASONS, Reason
 from camarchiver.output.history_text import event_lines
 from camarchiver.output.page.links import address
 from camarchiver.output.reasons import REASON_WORDS
@@ -97,7 +97,7 @@ def notes_of(clip: PageClip, now: datetime) -> list[str]:
     if clip.damage:
         notes.append(f"its archive does not count: {shown(clip.damage)}")
     if clip.failure:
-        words = REASON_WORDS[Reason(clip.failure)] if clip.failure in set(Reason) else shown(clip.failure)
+        words = REASON_WORDS[Reason(clip.failure)] if clip.failure in REASONS else shown(clip.failure)
         notes.append(f"could not be archived: {words}")
     if clip.line is not None and clip.archived is not None:
         why = clip.archived.why_unencoded

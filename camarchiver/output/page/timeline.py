@@ -54,9 +54,9 @@ def gap_paths(
     first = min(days)
     coverage, start = Coverage(), _midnight(first.replace(day=1), zone)
     if before is not None:
-        _cover(coverage, start - _DAY, before, start)
+        _cover(coverage, start - _DAY, before, start, outage)
     for day, summary in days.items():
-        _cover(coverage, _midnight(day, zone), summary, start)
+        _cover(coverage, _midnight(day, zone), summary, start, outage)
     end = min(now, _midnight((first.replace(day=28) + timedelta(days=4)).replace(day=1), zone))
     found: dict[date, list[int]] = {}
     for begin, stop in gaps(coverage, outage, since=start, now=end, length=lambda _: None):
@@ -65,10 +65,26 @@ def gap_paths(
     return {day: path_of(runs) for day, runs in found.items()}
 
 
-def _cover(coverage: Coverage, midnight: datetime, summary: DaySummary, since: datetime) -> None:
-    for kind in FOOTAGE:
-        for begin, length in _pairs(summary.minutes.get(kind, ())):
-            coverage.add(midnight + timedelta(minutes=begin), length * 60.0, "", since=since)
+def _cover(
+    coverage: Coverage, midnight: datetime, summary: DaySummary, since: datetime, outage: timedelta
+) -> None:
+    """Add a day's footage; a day may have thousands of runs, so those without a gap between them are one."""
+    runs = sorted(run for kind in FOOTAGE for run in _pairs(summary.minutes.get(kind, ())))
+    for begin, end in _without_pauses(runs, outage / timedelta(minutes=1)):
+        coverage.add(midnight + timedelta(minutes=begin), (end - begin) * 60.0, "", since=since)
+
+
+def _without_pauses(runs: Iterable[tuple[int, int]], longest: float) -> Iterator[tuple[int, int]]:
+    """First and last minute of runs that follow each other within `longest` minutes."""
+    begin = end = -1
+    for first, length in runs:
+        if begin < 0 or first - end > longest:
+            if begin >= 0:
+                yield begin, end
+            begin = end = first
+        end = max(end, first + length)
+    if begin >= 0:
+        yield begin, end
 
 
 def _split(begin: datetime, end: datetime) -> Iterator[tuple[date, tuple[int, int]]]:
