@@ -122,11 +122,6 @@ def _parse(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: is not valid TOML: {error}", hint="mend that line") from error
 
 
-def check_keys(config: Config, valid: Mapping[str, Iterable[str]]) -> None:
-    """Refuse sections and keys that no command knows. Raises ConfigError with all of them."""
-    raise_all(key_errors(config, valid))
-
-
 def key_errors(config: Config, valid: Mapping[str, Iterable[str]]) -> Iterator[ConfigError]:
     """An error for each unknown section and key; it names file, key and the nearest valid one."""
     common = set(valid[""])

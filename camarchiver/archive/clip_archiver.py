@@ -154,8 +154,7 @@ class ClipArchiver:
         if encoder.has_wanted_codec(original):
             return ArchiveFound(former, step.reason, f"its archive is {original.media.video.codec} already")
         archived, made = self._make(work, step, original, encoder)
-        if not archives.is_valid(archived):
-            raise anchored.Stale("its new archive no longer exists")
+        archives.check_valid(archived)
         refuse_held(self._context, step.source_clip)
         self._context.remover.replace_archive(step.source_clip, former.archive)
         self._context.failures.forget(step.source_clip)
@@ -240,8 +239,7 @@ class ClipArchiver:
         try:
             if not work.lock.still_mine():
                 raise anchored.Stale("the clip's lock was lost")
-            if not context.archives.is_valid(archived):
-                raise anchored.Stale("its archive no longer exists or no longer counts")
+            context.archives.check_valid(archived)
             if step.reason is Reason.REPAIR or step.clip.place:
                 return Outcome(step, Result.DONE, found.reason, detail, where, found.encoding)
             is_doubtful = isinstance(step, Archive) and step.keeps_source

@@ -25,9 +25,10 @@ from camarchiver.storage.removal import Followed, Place, Removed
 _log = logging.getLogger(__name__)
 
 UNUSED_SECONDS = 3600.0
-
+"""A folder that changed within this stays: a camera may be about to fill it."""
 
 STAYS = "its source stays: its camera's clock is doubtful"
+"""The detail of an outcome whose source would have gone if its clock were trusted."""
 
 
 def disposal_of(step: Archive | Remove, usual: Disposal) -> Disposal:
@@ -53,7 +54,13 @@ class SidecarPolicy(StrEnum):
 
 
 class SourceRemover:
-    """Removes what the caller has proved archived, under the clip's lock."""
+    """Removes archived sources: the only place that takes one out of its tree.
+
+    Whoever calls `remove` holds the clip's lock (`storage/locking.py`) and has checked under it that no hold
+    covers the clip (`discovery/clip_ends.py:current_hold`) and that the archive exists and counts
+    (`ArchiveLookup.check_valid`). That it shows what the source shows was proved before it got its name
+    (`media/verification/rules.py:verify`).
+    """
 
     def __init__(self, trees: Trees, writer: JournalWriter, sidecars: SidecarPolicy) -> None:
         self._trees = trees

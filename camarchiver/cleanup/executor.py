@@ -204,8 +204,8 @@ class CleanupExecutor:
         spared = step.reason is not Reason.MAX_AGE_HARD and step.tree is not Tree.TRASH
         if spared and restored_lately(step.source, step.identity, memory, now):
             return Outcome(step, Result.SKIPPED, Reason.RESTORED), None
-        if step.archived is not None and not self._archives.is_valid(step.archived):
-            raise anchored.Stale("its archive no longer exists or no longer counts")
+        if step.archived is not None:
+            self._archives.check_valid(step.archived)
         if step.reason in _QUIET and not self._archives.is_quiet(step.source, step.start, step.identity):
             raise anchored.Stale("it is no longer sure that nothing moves in it")
         if step.offsite is not None:

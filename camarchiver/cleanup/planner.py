@@ -40,7 +40,7 @@ from camarchiver.policy.further_steps import FurtherSteps
 from camarchiver.policy.safety_brakes import clock_is_far
 from camarchiver.policy.size_goals import RECORD_BYTES, Freed, Goal, SizeGoalSolver, loses, order_key
 from camarchiver.runtime.external_sort import SealedSequence
-from camarchiver.runtime.formatting import shown, size
+from camarchiver.runtime.formatting import count_of, shown, size
 from camarchiver.storage import filesystems
 
 _DAY = timedelta(days=1)
@@ -95,7 +95,7 @@ def plan(
     gone = pipeline.failures.of_missing_files(pipeline.trees.source)
     if not gone:
         return made
-    note = f"{len(gone):,} remembered failure(s) of files that are gone will be forgotten"
+    note = f"{count_of(len(gone), 'remembered failure')} of files that are gone will be forgotten"
     return replace(made, notes=(*made.notes, note))
 
 

@@ -112,14 +112,19 @@ def agreed(question: str, stopping: Stop) -> bool:
 
 
 def show(lines: Iterable[str], *, err: bool = False) -> None:
-    """Print lines for a person, in colour where that is wanted, and flush them."""
+    """Print lines for a person, in colour where that is wanted, and flush them.
+
+    Whatever a line quotes (a file's name, a camera's, an error's text) may hold control characters of
+    whoever wrote it: here they are escaped, so that no line can move the cursor or hide another one.
+    """
     from camarchiver.output import color
+    from camarchiver.runtime.formatting import shown
 
     stream = sys.stderr if err else sys.stdout
     context = click.get_current_context(silent=True)
     choice = context.meta.get(COLOR, "auto") if context is not None else "auto"
     is_colored = color.is_wanted(stream, choice)
-    for line in lines:
+    for line in map(shown, lines):
         stream.write((color.colored(line) if is_colored else line) + "\n")
     stream.flush()
 

@@ -22,7 +22,7 @@ from camarchiver.errors import CamarchiverError, cause, sentence, user_name
 from camarchiver.journal.store import Journal
 from camarchiver.naming import recorder_names
 from camarchiver.naming.system_folders import KNOWN, PassedOver
-from camarchiver.runtime.formatting import shown, size
+from camarchiver.runtime.formatting import count_of, shown, size
 from camarchiver.state import findings, holds, volume_marker
 from camarchiver.state import restored as restored_clips
 from camarchiver.state.failures import Failures
@@ -137,7 +137,8 @@ def recorder(spool: Path, outbox: Path) -> Iterator[Finding]:
         )
     old = [path for path in _unfinished(spool) if time.time() - path.stat().st_mtime > LEFT_SECONDS]
     if old:
-        message = f"{len(old)} clip(s) were left unfinished, the oldest {shown(min(old, key=_mtime))}"
+        count = count_of(len(old), "unfinished clip")
+        message = f"{count} in the spool, the oldest {shown(min(old, key=_mtime))}"
         yield remark("spool", message, "the next start of record for that camera salvages them")
 
 
@@ -262,15 +263,14 @@ _ATTEMPTS: tuple[tuple[str, Attempt], ...] = (
 def _days(found: Journal, folder: Path) -> Iterator[Finding]:
     unreadable = [path for path in _files(folder) if not os.access(path, os.R_OK | os.W_OK)]
     if unreadable:
-        message = (
-            f"{len(unreadable)} file(s) of the journal can't be read and written, as {shown(unreadable[0])}"
-        )
+        count = count_of(len(unreadable), "file")
+        message = f"{count} of the journal can't be read and written, as {shown(unreadable[0])}"
         yield trouble("journal", message, f"chown -R USER {shown(folder)}, with the user that archives")
         return
     days = found.days()
     torn = {day: count for day in days[-DAYS_READ:] if (count := _torn(found, day))}
     for day, count in torn.items():
-        message = f"{count} line(s) of {shown(found.path(day))} can't be read"
+        message = f"{count_of(count, 'line')} of {shown(found.path(day))} can't be read"
         if count == 1:
             yield remark("journal", f"{message}: a crash tore one, which is harmless")
         else:

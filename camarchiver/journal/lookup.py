@@ -16,6 +16,7 @@ from camarchiver.journal.store import Journal, LabelledArchive
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.paths import numbered, unnumbered
 from camarchiver.naming.patterns import Names
+from camarchiver.storage.anchored import Stale
 
 _DAY = timedelta(days=1)
 
@@ -102,6 +103,11 @@ class ArchiveLookup:
         except OSError:
             return False
         return stat.S_ISREG(status.st_mode) and status.st_size == entry.archive_size
+
+    def check_valid(self, entry: Archived) -> None:
+        """Raise Stale unless the archive counts at this moment: what is removed because of it stays then."""
+        if not self.is_valid(entry):
+            raise Stale("its archive no longer exists or no longer counts")
 
     def is_damaged(self, archive: str) -> bool:
         """Whether an archive was found damaged, and neither found sound nor repaired since."""

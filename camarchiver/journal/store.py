@@ -19,6 +19,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.journal.event import JournalEvent, read
 from camarchiver.journal.ledger import MADE, ClipKey, Entries, Ledger, clip_of
 from camarchiver.journal.replay import entries_of, fold
+from camarchiver.runtime.formatting import count_of
 from camarchiver.storage import anchored, atomic, run_lock
 from camarchiver.storage.walk import TreeWalk, readable
 
@@ -209,5 +210,5 @@ def parse(text: bytes, path: Path) -> Day:
     """One day's file; a line that can't be read is counted and reported, never fatal."""
     events, torn = read(text)
     if torn:
-        _log.warning("%s: %d line(s) can't be read and were passed over", path, torn)
+        _log.warning("%s: %s can't be read: passed over", path, count_of(torn, "line"))
     return Day(tuple(events), torn)

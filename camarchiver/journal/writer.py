@@ -187,15 +187,7 @@ class JournalWriter:
         copy = step.offsite
         self._journal.append(
             JournalEvent(
-                event=EventKind.RESTORED,
-                at=self.now(),
-                run=self.run.id,
-                host=self.run.host,
-                source=step.source,
-                start=step.start,
-                camera=step.camera,
-                source_size=step.identity[0],
-                source_mtime_ns=step.identity[1],
+                **self._head(EventKind.RESTORED, step.source, step.start, step.camera, step.identity),
                 archive=step.relative if step.tree is Tree.ARCHIVE else None,
                 tree=_name(Tree.ARCHIVE) if step.tree is Tree.ARCHIVE else None,
                 trash=step.trash or None,
@@ -237,15 +229,7 @@ class JournalWriter:
 
     def _of_archive(self, what: EventKind, archived: JournalEvent, **fields: str) -> JournalEvent:
         return JournalEvent(
-            event=what,
-            at=self.now(),
-            run=self.run.id,
-            host=self.run.host,
-            source=archived.source,
-            start=archived.start,
-            camera=archived.camera,
-            source_size=archived.source_size,
-            source_mtime_ns=archived.source_mtime_ns,
+            **self._head(what, archived.source, archived.start, archived.camera, archived.identity),
             archive=archived.archive,
             archive_size=archived.archive_size,
             **fields,  # type: ignore[arg-type]  # `reason` and `detail`, by name
@@ -265,15 +249,7 @@ class JournalWriter:
 
     def _of_copy(self, what: EventKind, step: CopyStep, remote: str, **fields: object) -> JournalEvent:
         return JournalEvent(
-            event=what,
-            at=self.now(),
-            run=self.run.id,
-            host=self.run.host,
-            source=step.source,
-            start=step.start,
-            camera=step.camera,
-            source_size=step.identity[0],
-            source_mtime_ns=step.identity[1],
+            **self._head(what, step.source, step.start, step.camera, step.identity),
             archive=step.relative,
             archive_size=step.size,
             archive_blake2b=step.digest,
@@ -302,16 +278,8 @@ class JournalWriter:
     ) -> JournalEvent:
         in_archive = step.tree is Tree.ARCHIVE
         return JournalEvent(
-            event=what,
-            at=self.now(),
-            run=self.run.id,
-            host=self.run.host,
-            source=step.source,
-            start=step.start,
-            camera=step.camera,
+            **self._head(what, step.source, step.start, step.camera, step.identity),
             duration=step.clip.duration,
-            source_size=step.identity[0],
-            source_mtime_ns=step.identity[1],
             archive=step.relative if in_archive else None,
             archive_size=step.clip.fingerprint.size if in_archive else None,
             archive_mtime_ns=step.clip.fingerprint.mtime_ns if in_archive else None,
@@ -338,19 +306,34 @@ class JournalWriter:
                 "unencoded": archived.unencoded or None,
                 "motion": archived.motion,
             }
+        identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
         return JournalEvent(
-            event=what,
-            at=self.now(),
-            run=self.run.id,
-            host=self.run.host,
-            source=clip.relative,
-            start=clip.start,
-            camera=clip.camera,
-            source_size=clip.fingerprint.size,
-            source_mtime_ns=clip.fingerprint.mtime_ns,
+            **self._head(what, clip.relative, clip.start, clip.camera, identity),
             recorded=clip.corrected if clip.corrected != clip.start else None,
-            **fields,  # type: ignore[arg-type]  # the fields of Event, by name
+            **fields,  # type: ignore[arg-type]  # the fields of the event, by name
         )
+
+    def _head(
+        self,
+        what: EventKind,
+        source: str,
+        start: datetime,
+        camera: str,
+        identity: tuple[int | None, int | None],
+    ) -> dict[str, Any]:
+        """The fields that every line has: what was done when, by which run, to which clip."""
+        size, mtime_ns = identity
+        return {
+            "event": what,
+            "at": self.now(),
+            "run": self.run.id,
+            "host": self.run.host,
+            "source": source,
+            "start": start,
+            "camera": camera,
+            "source_size": size,
+            "source_mtime_ns": mtime_ns,
+        }
 
 
 def _name(tree: Tree) -> TreeName:

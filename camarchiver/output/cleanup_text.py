@@ -14,8 +14,7 @@ from camarchiver.domain.plan import Total, action_of
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Salvage, Tidy
 from camarchiver.errors import Problem
-from camarchiver.output.reasons import REASON_WORDS
-from camarchiver.output.text import ROWS, forecast_lines, left_alone, not_done, outcome_line
+from camarchiver.output.text import changes_of, forecast_lines, not_done_lines, steps_lines
 from camarchiver.runtime.formatting import cells, count_of, padded, shown, size, span
 
 if TYPE_CHECKING:
@@ -37,22 +36,8 @@ def spool_lines(plan: SpoolPlan, *, verbose: bool) -> Iterator[str]:
 
 
 def _content(plan: CleanupPlan | SpoolPlan, *, verbose: bool) -> Iterator[str]:
-    changes = [total for total in plan.totals if total.group.action != "keep"]
-    if changes:
-        yield ""
-        yield from _table(changes)
-    left = [total for total in plan.totals if total.group.action == "keep"]
-    if left:
-        yield ""
-        yield "left alone:"
-        yield from left_alone(left)
-    if verbose:
-        yield ""
-        for step in plan.steps:
-            yield f"  {action_of(step):8} {step.tree:8} {step.reason:16} {shown(step.relative)}"
-        for kept in plan.left:
-            detail = f"  ({shown(kept.detail)})" if kept.detail else ""
-            yield f"  keep              {kept.reason:16} {shown(kept.path)}{detail}"
+    changes = changes_of(plan)
+    yield from steps_lines(plan, _table(changes), lambda step: shown(step.path), verbose=verbose)
     yield ""
     yield from _forecast(plan, changes)
     for note in (*plan.notes, *plan.promises):
@@ -112,10 +97,7 @@ def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
     freed = sum(outcome.freed for outcome in report.outcomes)
     if report.outcomes:
         yield f"freed: {size(freed)}"
-    for reason, outcomes in not_done(report.outcomes):
-        yield f"left: {count_of(len(outcomes), 'file')}, {REASON_WORDS[reason]}"
-        if not already_printed:
-            yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
+    yield from not_done_lines(report.outcomes, "left", "file", already_printed=already_printed)
     yield from _problem_lines(report.problems)
 
 

@@ -7,8 +7,6 @@ import re
 from collections.abc import Mapping
 from typing import IO
 
-CHOICES = ("auto", "always", "never")
-
 _RED, _YELLOW, _GREEN, _BOLD = "31", "33", "32", "1"
 
 _FLAWS = "missing|wrong-size|wrong-hash|unreadable|damaged|torn-journal|unfinished"

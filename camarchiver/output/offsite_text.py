@@ -11,7 +11,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Report, Result
 from camarchiver.offsite.status import OffsiteStatus
 from camarchiver.output.reasons import REASON_WORDS
-from camarchiver.output.text import left_alone, not_done_lines, problem_line
+from camarchiver.output.text import changes_of, not_done_lines, problem_line, steps_lines
 from camarchiver.policy.offsite_rules import CheckPlan, OffsitePlan
 from camarchiver.runtime.formatting import cells, count_of, padded, shown, size, span
 
@@ -29,22 +29,8 @@ def check_lines(plan: CheckPlan, *, verbose: bool) -> Iterator[str]:
 
 
 def _lines(plan: OffsitePlan | CheckPlan, what: str, *, verbose: bool) -> Iterator[str]:
-    changes = [total for total in plan.totals if total.group.action != "keep"]
-    if changes:
-        yield ""
-        yield from _by_reason(changes)
-    left = [total for total in plan.totals if total.group.action == "keep"]
-    if left:
-        yield ""
-        yield "left alone:"
-        yield from left_alone(left)
-    if verbose:
-        yield ""
-        for step in plan.steps:
-            yield f"  {action_of(step):8} {step.reason:18} {shown(step.relative)}"
-        for kept in plan.left:
-            detail = f"  ({shown(kept.detail)})" if kept.detail else ""
-            yield f"  keep     {kept.reason:18} {shown(kept.relative)}{detail}"
+    changes = changes_of(plan)
+    yield from steps_lines(plan, _by_reason(changes), verbose=verbose)
     if changes:
         clips, count = sum(total.clips for total in changes), sum(total.size for total in changes)
         yield ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -45,10 +45,38 @@ class Estimate:
 def plan_lines(plan: Plan[Any, Any], estimate: Estimate, *, verbose: bool) -> Iterator[str]:
     """The plan as text for a person."""
     yield from (f"  encoder: {note}" for note in plan.notes)
-    changes = [total for total in plan.totals if total.group.action != "keep"]
+    changes = changes_of(plan)
+    yield from steps_lines(plan, _table(changes, estimate), verbose=verbose)
+    if plan.problems:
+        yield ""
+        yield from map(problem_line, plan.problems)
     if changes:
         yield ""
-        yield from _table(changes, estimate)
+        yield _summary(changes, estimate)
+    yield from _perhaps_archived(changes)
+    yield from _second_generation(changes)
+    yield from forecast_lines(plan)
+
+
+def changes_of(plan: Plan[Any, Any]) -> list[Total]:
+    """The totals of what a plan changes."""
+    return [total for total in plan.totals if total.group.action != "keep"]
+
+
+def steps_lines(
+    plan: Plan[Any, Any],
+    table: Iterable[str],
+    place: Callable[[Any], str] = lambda step: shown(step.relative),
+    *,
+    verbose: bool,
+) -> Iterator[str]:
+    """What a plan changes, as `table` sums it up, and what it leaves alone and why.
+
+    With `verbose` there is also a line for each file, in which `place` names the file of a step.
+    """
+    if changes_of(plan):
+        yield ""
+        yield from table
     left = [total for total in plan.totals if total.group.action == "keep"]
     if left or plan.unread_folders:
         yield ""
@@ -59,19 +87,10 @@ def plan_lines(plan: Plan[Any, Any], estimate: Estimate, *, verbose: bool) -> It
     if verbose:
         yield ""
         for step in plan.steps:
-            yield f"  {action_of(step):8} {step.reason:18} {shown(step.relative)}"
+            yield f"  {action_of(step):8} {step.reason:18} {place(step)}"
         for kept in plan.left:
             detail = f"  ({shown(kept.detail)})" if kept.detail else ""
-            yield f"  keep     {kept.reason:18} {shown(kept.relative)}{detail}"
-    if plan.problems:
-        yield ""
-        yield from map(problem_line, plan.problems)
-    if changes:
-        yield ""
-        yield _summary(changes, estimate)
-    yield from _perhaps_archived(changes)
-    yield from _second_generation(changes)
-    yield from forecast_lines(plan)
+            yield f"  keep     {kept.reason:18} {place(kept)}{detail}"
 
 
 def forecast_lines(plan: Plan[Any, Any]) -> Iterator[str]:
@@ -305,22 +324,17 @@ def not_done_lines(
     outcomes: Iterable[Outcome], words: str, unit: str, *, already_printed: bool
 ) -> Iterator[str]:
     """What was not done, by reason; each outcome only if it was not printed when it came."""
-    for reason, group in not_done(outcomes):
+    groups: dict[Reason, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.result is not Result.DONE:
+            groups[outcome.reason].append(outcome)
+    for reason, group in sorted(groups.items()):
         yield f"{words}: {count_of(len(group), unit)}, {REASON_WORDS[reason]}"
         if already_printed:
             continue
         yield from (f"  {outcome_line(outcome)}" for outcome in group[:ROWS])
         if len(group) > ROWS:
             yield f"  and {len(group) - ROWS:,} more (--json lists all)"
-
-
-def not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
-    """The clips that were kept, by reason."""
-    groups: dict[Reason, list[Outcome]] = defaultdict(list)
-    for outcome in outcomes:
-        if outcome.result is not Result.DONE:
-            groups[outcome.reason].append(outcome)
-    return sorted(groups.items())
 
 
 # --- export -----------------------------------------------------------------------------------------

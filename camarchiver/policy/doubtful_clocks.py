@@ -51,7 +51,7 @@ class DoubtfulClips:
             for camera, count in self._clips.most_common(_NAMED)
         ]
         others = len(self._clips) - _NAMED
-        more = f" and of {others} other camera(s)" if others > 0 else ""
+        more = f" and of {others} other camera{'s' * (others > 1)}" if others > 0 else ""
         words = (
             f"files whose camera's clock is doubtful stay, {', '.join(named)}{more}: their names and their"
             f" times differ by more than a day, or are in the future, as {shown(self._example.path)}"

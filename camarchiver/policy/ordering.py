@@ -7,14 +7,11 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from fractions import Fraction
 from itertools import islice
-from typing import TypeVar
 
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Remove
 
 Change = Archive | Remove
-OneT = TypeVar("OneT")
-ManyT = TypeVar("ManyT")
 
 _REMOVE, _ENCODE, _SECOND_NAME = range(3)
 

@@ -31,7 +31,8 @@ def brake(totals_of: Mapping[str, CameraTotals], policy: CleanupPolicy) -> str:
     most = [camera for camera, totals in sorted(totals_of.items()) if totals.lost_clips and totals.loses_most]
     if most:
         totals = totals_of[most[0]]
-        also = f" (and of {len(most) - 1} other camera(s))" if len(most) > 1 else ""
+        others = len(most) - 1
+        also = f" (and of {others} other camera{'s' * (others > 1)})" if others else ""
         return (
             f"the plan would remove {totals.lost_clips:,} of {totals.clips:,} clips of {most[0]}{also} for"
             " good: more than half of its clips or bytes"

@@ -22,6 +22,7 @@ from camarchiver.journal.replay import file_of
 from camarchiver.journal.store import Journal
 from camarchiver.media import ffmpeg_args, transcoder
 from camarchiver.media.verification.rules import is_headless
+from camarchiver.runtime.formatting import count_of
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stopper
 from camarchiver.state import verify_checkpoint, work_in_progress
@@ -260,7 +261,7 @@ class Verifier:
                 yield VerifyFinding(str(self._journal.path(day)), RecordFlaw.UNREADABLE, words)
                 continue
             if torn:
-                words = f"{torn} line(s) can't be read"
+                words = f"{count_of(torn, 'line')} can't be read"
                 yield VerifyFinding(str(self._journal.path(day)), RecordFlaw.TORN_JOURNAL, words)
             for event in self._journal.day(day).ledger.intended.values():
                 if event.run not in live_runs:

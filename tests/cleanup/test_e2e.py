@@ -377,6 +377,15 @@ class TestCleanup:
         assert told(*options, "--allow-large").returncode == 0
         assert len(clips_of(yard.trees.source)) == 1
 
+    def test_no_name_writes_control_characters_to_the_terminal(self, yard: Yard, told: Command) -> None:
+        for days in (1, 40, 41, 42):
+            yard.record(days, "fr\x1b[2Kont")
+        refused = told("cleanup", yard.trees.source, "-y", "--unarchived")
+        assert "of fr\\x1b[2Kont for good" in refused.stdout + refused.stderr
+        for options in ((), ("--dry-run",), ("--dry-run", "-v")):
+            shown = told("cleanup", yard.trees.source, "-y", "--unarchived", *options)
+            assert "\x1b" not in shown.stdout + shown.stderr
+
     @pytest.mark.parametrize("option", ["--free", "--max-size", "--min-free"])
     def test_a_size_without_a_meaning_is_refused(self, yard: Yard, told: Command, option: str) -> None:
         for value in ("0", "-1", "many"):

@@ -300,7 +300,7 @@ class TestDoctor:
         assert "can't be read and written by user nobody -> chown -R" in as_nobody(code, place)
         trees.state.chmod(0o777)
         said = as_nobody(code, place)
-        assert "journal bad 3 file(s) of the journal can't be read and written" in said
+        assert "journal bad 3 files of the journal can't be read and written" in said
         assert bad(storage_checks.journal(trees)) == {}
 
     @pytest.mark.edge
@@ -311,7 +311,7 @@ class TestDoctor:
         day.write_text('{"event": "arch')
         assert "a crash tore one" in notes(storage_checks.journal(trees))
         day.write_bytes(b"\0\n" * 3)
-        assert f"3 line(s) of {day} can't be read" in bad(storage_checks.journal(trees))["journal"]
+        assert f"3 lines of {day} can't be read" in bad(storage_checks.journal(trees))["journal"]
 
     @pytest.mark.edge
     def test_state_that_can_not_be_understood(self, tmp_path: Path) -> None:
@@ -426,7 +426,7 @@ class TestDoctor:
         make_older(left, 90_000)
         found = list(storage_checks.recorder(spool, outbox))
         assert bad(found) == {}
-        assert f"1 clip(s) were left unfinished, the oldest {left}" in notes(found)
+        assert f"1 unfinished clip in the spool, the oldest {left}" in notes(found)
         assert "another filesystem than the spool" in notes(storage_checks.recorder(spool, disk_of_3_mib))
         code = "found = storage.recorder(place, Path(sys.argv[2]))"
         said = as_nobody(code, spool, outbox)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from camarchiver.domain.report import Encoding, Outcome, Report, Result, Status
 from camarchiver.domain.steps import Archive, Keep
 from camarchiver.errors import Problem
 from camarchiver.journal.event import JournalEvent
-from camarchiver.output import color, history_text, nothing_text
+from camarchiver.output import cleanup_text, color, history_text, nothing_text, offsite_text
 from camarchiver.output import text as text_output
 from camarchiver.output.json import document, fields
 from camarchiver.output.reasons import REASON_WORDS, REMEDIES
@@ -134,6 +135,18 @@ class TestReport:
             "error: the first is odd (look at it)",
             "error: so is the second",
         ]
+
+    @pytest.mark.parametrize(
+        "lines_of", [text_output.report_lines, cleanup_text.report_lines, offsite_text.report_lines]
+    )
+    def test_a_long_list_of_what_was_not_done_says_how_many_more_there_are(
+        self, lines_of: Callable[..., Iterator[str]]
+    ) -> None:
+        report = self.a_report(*[self.an_outcome(Result.FAILED, Reason.FAILED)] * 42)
+        lines = list(lines_of(report, already_printed=False))
+        assert sum("REO_front" in line for line in lines) == 40
+        assert "  and 2 more (--json lists all)" in lines
+        assert not any("REO_front" in line for line in lines_of(report, already_printed=True))
 
     def test_a_long_table_is_drawn_together(self) -> None:
         tally = domain_plan.Tally()

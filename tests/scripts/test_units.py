@@ -24,6 +24,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from camarchiver.cli import cli
+from camarchiver.errors import ExitCode
 from tests import dates, programs
 
 
@@ -237,6 +238,14 @@ class TestArchitecture:
             contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
         diagram = page.partition("```mermaid\n")[2].partition("```")[0]
         assert re.findall(r'\["(.+?)"\]', diagram) == contracts[0]["layers"]
+
+    @pytest.mark.parametrize("name", ["docs/architecture.md", "docs/interface.md"])
+    def test_its_table_has_every_exit_code(self, name: str) -> None:
+        path = self.ROOT / name
+        if not path.exists():
+            pytest.skip("docs is not beside the tests")
+        table = re.findall(r"^\| (\d+) \|", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert [*map(int, table)][-len(ExitCode) :] == [*map(int, ExitCode)]
 
     def exists(self, path: Path, name: str) -> bool:
         """A test may be named without its class."""

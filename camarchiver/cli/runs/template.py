@@ -230,10 +230,7 @@ def _preview(task: RunTask, options: RunOptions) -> int:
                 assert earlier.preview is not None
                 result = _with_following(result, earlier.preview(), first)
                 if not options.as_json:
-                    write(
-                        f"{line}\n"
-                        for line in ("first, because room is short:", *earlier.lines(), "", "then:")
-                    )
+                    show(("first, because room is short:", *earlier.lines(), "", "then:"))
         with ExitStack() as plans:
             shown_too = [each for each in task.following if each.has_preview]
             later = [plans.enter_context(each.make().planned(Stop())) for each in shown_too]
@@ -250,7 +247,7 @@ def _show(result: RunResult, options: RunOptions, ready: Ready, later: Sequence[
         return
     show(ready.lines())
     for each in later:
-        print("\nafterwards, planned for the trees as they are now:")
+        show(("", "afterwards, planned for the trees as they are now:"))
         show(each.lines())
 
 
@@ -321,8 +318,7 @@ def _carry_out(task: RunTask, options: RunOptions, stop: Stop) -> RunResult:
     for promise in finished.promises:
         _log.info("note: %s", promise)
     if not options.as_json:
-        for warning in finished.warnings:
-            print(warning, file=sys.stderr, flush=True)
+        show(finished.warnings, err=True)
         if not options.quiet and (on_terminal or finished.prints_unattended):
             show(finished.lines(already_printed=not on_terminal))
     return finished
@@ -346,7 +342,7 @@ def _follow(following: Following, options: RunOptions, stop: Stop) -> RunResult:
     except (CamarchiverError, OSError) as error:
         problem, exit_code = failure(error)
         if not options.as_json:
-            print(f"camarchiver: {following.command}: {problem.message}\n  {problem.hint}", file=sys.stderr)
+            show((f"camarchiver: {following.command}: {problem.message}", f"  {problem.hint}"), err=True)
         return _failed_before_plan(following.command, problem, exit_code)
 
 

@@ -34,8 +34,6 @@ class FrameTimes:
         """Frames without a presentation time."""
         self.overtaken = 0
         """The highest number of frames that were decoded after one that is shown later."""
-        self.is_reordered = False
-        """Whether any frame is decoded after one that is shown later."""
         self._sorted = array("q")
         self._waiting: list[int] = []
         self._is_wild = False
@@ -63,7 +61,6 @@ class FrameTimes:
             self._latest = pts
             self._passed = 0
         elif pts < self._latest:
-            self.is_reordered = True
             self._passed += 1
             self.overtaken = max(self.overtaken, self._passed)
         if dts is not None:
