@@ -132,7 +132,7 @@ def _files_of(error: BaseException) -> str:
 
 
 def _missing_access(path: Path) -> str:
-    """Which right this user lacks to work with a file, and who has it; empty if that can't be told."""
+    """Which right this user lacks to work with a file, and who has it; empty if that is unknown."""
     if not path.is_absolute():
         return ""
     rights = (

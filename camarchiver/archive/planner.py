@@ -109,7 +109,7 @@ def decide_some(
 
 
 def free_floor(pipeline: Pipeline, policy: ArchivePolicy) -> int:
-    """Bytes that archiving leaves free on the archive's disk. Raises StorageError if that can't be told."""
+    """Bytes that archiving leaves free on the archive's disk. Raises StorageError if that is unknown."""
     trees, disks = pipeline.trees, _tree_disks(pipeline)
     total = filesystems.space(trees.archive).total
     if disks.frees(policy.disposal):

@@ -45,8 +45,8 @@ def notes(plan: ArchivePlan) -> Iterator[str]:
     for camera, looked in sorted(found.items()):
         for mark, count in sorted(looked.signed.items()):
             encodes = plan.policy.signed.encodes(camera)
-            fate = "encoded as asked, which loses the proof" if encodes else "kept byte for byte (--signed)"
-            yield f"{shown(camera)}: {count} of {looked.clips} clips looked into are signed ({mark}): {fate}"
+            effect = "encoded as asked, which loses the proof" if encodes else "kept byte for byte (--signed)"
+            yield f"{shown(camera)}: {count} of {looked.clips} clips looked into are signed ({mark}): {effect}"
 
 
 def _mark_in(clip: Clip) -> str:

@@ -152,7 +152,7 @@ class RunEvents:
                 report(end)
             except Exception as error:
                 # For example a broken package: the run itself is over and did its work.
-                _log.warning("not everybody could be told of this run: %s", described(error))
+                _log.warning("not every channel could be informed of this run: %s", described(error))
 
     def _write_last(self, end: End) -> None:
         if self._file is not None:

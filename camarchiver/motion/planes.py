@@ -108,7 +108,7 @@ def grown(cells: Cells) -> Cells:
 
 
 def blobs(cells: Cells, *, least: int = 1) -> Sequence[Blob]:
-    """The connected groups of at least so many cells, the largest first."""
+    """The connected groups with a minimum number of cells, the largest first."""
     count, labels, stats, centres = cv2.connectedComponentsWithStats(cells.astype(np.uint8), connectivity=8)
     order = [number for number in range(1, count) if stats[number, cv2.CC_STAT_AREA] >= least]
     order.sort(key=lambda number: -int(stats[number, cv2.CC_STAT_AREA]))

@@ -34,6 +34,6 @@ def _own_zone() -> tzinfo:
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         named = f" (TZ is {os.environ['TZ']!r})" if "TZ" in os.environ else ""
         raise ConfigError(
-            f"this machine's time zone can't be told{named}",
+            f"this machine's time zone can't be determined{named}",
             hint="set TZ, or timezone in the config file, to a name such as Europe/Berlin or UTC",
         ) from error

@@ -83,7 +83,7 @@ def space(folder: Path) -> Space:
         status = os.statvfs(_nearest(folder))
     except OSError as error:
         raise StorageError(
-            f"the free space at {folder} can't be told: {cause(error)}", hint="check that it is mounted"
+            f"the free space at {folder} can't be determined: {cause(error)}", hint="check that it is mounted"
         ) from error
     return Space(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize)
 

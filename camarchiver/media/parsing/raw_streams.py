@@ -29,5 +29,5 @@ def ticks_of(tick: Fraction, rate: Fraction) -> Fraction:
 
 
 def shown(frames: int, ticks: Fraction) -> Shown:
-    """The times of so many frames at a constant rate."""
+    """The times of a number of frames at a constant rate."""
     return Shown(0, array("q", (round(number * ticks) for number in range(frames))), round(ticks))

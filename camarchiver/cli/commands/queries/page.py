@@ -38,7 +38,7 @@ page_options = options(
         help="Only this camera (repeatable).",
     ),
     option("--since", type=When(), help="Only days from this one on."),
-    option("--days", type=click.IntRange(min=1), help="Only so many days, today included."),
+    option("--days", type=click.IntRange(min=1), help="Only this many days, today included."),
     option("--rebuild", is_flag=True, envvar=None, help="Write every page again."),
     option(
         "--picture-time",
