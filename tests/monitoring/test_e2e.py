@@ -140,7 +140,7 @@ class TestChannels:
         (shadow / "prometheus_client.py").write_text("raise ImportError('no such symbol')")
         words = ("cleanup", tree, "-y", "--metrics", tmp_path / "a.prom")
         done = installed(*words, PYTHONPATH=str(shadow))
-        assert (done.returncode, "not everybody could be told" in done.stderr) == (0, True)
+        assert (done.returncode, "not every channel could be informed" in done.stderr) == (0, True)
         (shadow / "filelock.py").write_text("raise ImportError('no such symbol')")
         broken = installed(*words, PYTHONPATH=str(shadow))
         assert broken.returncode == 1
