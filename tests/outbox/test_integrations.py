@@ -117,6 +117,20 @@ class TestSpool:
         take.close()
         assert spool.read(take.path).frames == frames
 
+    def test_a_spool_may_have_a_name_that_ffmpeg_reads_as_a_protocol(
+        self, rec_twice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        folders = Folders(Path("concat:spool"), Path("concat:outbox"))
+        folders.make()
+        opened, entries = rec_items(rec_twice)
+        video = [entry for entry in entries if entry.video][:8]
+        take = ClipWriter(folders, ClipStart(REC_START, video[0], 0.0, 0.0), opened.video, None)
+        for entry in video:
+            take.write(entry)
+        take.close()
+        assert spool.read(take.path).frames == 8
+
     def test_published_clips_never_replace(self, rec_take: ClipWriter, rec_folders: Folders) -> None:
         rec_take.close()
         second = Path(shutil.copy(rec_take.path, rec_take.path.with_name("second.mp4")))

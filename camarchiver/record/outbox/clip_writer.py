@@ -107,7 +107,7 @@ class ClipWriter:
         self._strip: BitStreamFilterContext | None = None
         """Removes the headers that AAC has in transport streams but not in mp4."""
         options = _OPTIONS if clip_start.kind is Kind.MOTION else _EACH_FRAME
-        self._output = av.open(str(self.path), "w", format=suffix, options=options)
+        self._output = av.open(f"file:{self.path}", "w", format=suffix, options=options)
         if clip_start.unsynced:
             self._output.metadata["comment"] = UNSYNCED
         try:
