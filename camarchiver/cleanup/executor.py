@@ -219,7 +219,7 @@ class CleanupExecutor:
         return Outcome(step, result, reason, gone.problem, gone.target, freed=gone.freed), gone
 
     def _remove_copy(self, step: Discard) -> Outcome:
-        """Remove an off-site copy. It needs no intent: the remote shows the next run whether it is still there."""
+        """Remove an off-site copy. It needs no intent: the next run looks whether the remote has it."""
         with removal.locked(self._trees, step.source):
             if hold := current_hold(step.clip, self._memory().holds, self._writer.now(), ()):
                 raise removal.Held(hold)

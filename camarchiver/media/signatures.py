@@ -46,7 +46,7 @@ def notes(plan: ArchivePlan) -> Iterator[str]:
         for mark, count in sorted(looked.signed.items()):
             encodes = plan.policy.signed.encodes(camera)
             effect = "encoded as asked, which loses the proof" if encodes else "kept byte for byte (--signed)"
-            yield f"{shown(camera)}: {count} of {looked.clips} clips looked into are signed ({mark}): {effect}"
+            yield f"{shown(camera)}: {count} of {looked.clips} examined clips are signed ({mark}): {effect}"
 
 
 def _mark_in(clip: Clip) -> str:

@@ -68,7 +68,7 @@ class Service:
         except OSError as error:
             if not self._unreachable:
                 self._unreachable = True
-                _log.warning("the state of the run can't be reported to the service manager: %s", cause(error))
+                _log.warning("the service manager can't be informed of the run: %s", cause(error))
 
 
 def is_managed(environment: Mapping[str, str] = os.environ) -> bool:

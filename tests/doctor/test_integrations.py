@@ -365,7 +365,8 @@ class TestDoctor:
         environment = {**os.environ, "TZ": "Mars/Olympus"}
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-        assert done.stdout.startswith("bad this machine's time zone can't be determined (TZ is 'Mars/Olympus')")
+        words = "bad this machine's time zone can't be determined (TZ is 'Mars/Olympus')"
+        assert done.stdout.startswith(words)
 
     # --- recorder ----------------------------------------------------------------------------------
 

@@ -350,7 +350,7 @@ class TestUnencoded:
         for hour in ("08", "09", "10", "11"):
             put(f"{DAY}/REO_front_20260301{hour}1500{suffix}", self.SIGNED)
         put(f"{DAY}/REO_back_20260301081500.mp4")
-        said = "front: 3 of 3 clips looked into are signed (Axis signed video): "
+        said = "front: 3 of 3 examined clips are signed (Axis signed video): "
         assert said + "kept byte for byte" in archive(tree, "--dry-run").stdout
         notes = document(tree, "--dry-run", "--signed", "reencode")["notes"]
         assert [note for note in notes if "signed" in note] == [
