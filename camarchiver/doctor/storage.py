@@ -263,8 +263,8 @@ _ATTEMPTS: tuple[tuple[str, Attempt], ...] = (
 def _days(found: Journal, folder: Path) -> Iterator[Finding]:
     unreadable = [path for path in _files(folder) if not os.access(path, os.R_OK | os.W_OK)]
     if unreadable:
-        count = count_of(len(unreadable), "file")
-        message = f"{count} of the journal can't be read and written, as {shown(unreadable[0])}"
+        files = count_of(len(unreadable), "file")
+        message = f"{files} of the journal can't be read and written, as {shown(unreadable[0])}"
         yield trouble("journal", message, f"chown -R USER {shown(folder)}, with the user that archives")
         return
     days = found.days()
