@@ -10,7 +10,8 @@ from camarchiver.config import nearest
 from camarchiver.domain.plan import Plan
 from camarchiver.domain.reason import Reason
 from camarchiver.output.text import left_alone, unread_line
-from camarchiver.runtime.formatting import shown
+from camarchiver.queries.find import MotionCounts
+from camarchiver.runtime.formatting import count_of, shown
 
 CAMERAS = 10
 """Cameras that are named if the one that was asked for is unknown."""
@@ -42,14 +43,29 @@ def wrong_folder(source: Path) -> str:
     return f"there is no clip below {shown(source)}: name the cameras' folder as DIRECTORY"
 
 
-def without_motion(zone: str, known: Collection[str]) -> Iterator[str]:
-    """No clip with motion was found, in a zone or anywhere."""
+def without_motion(zone: str, known: Collection[str], counts: MotionCounts) -> Iterator[str]:
+    """No clip with motion was found, in a zone or anywhere; `counts` are those of the other conditions."""
     if zone and zone not in known:
         listed = ", ".join(map(shown, known)) if known else "none"
         yield f"no camera has a zone {shown(zone)} (zones in the config: {listed}){nearest(zone, known)}"
         return
     yield f"no clip with motion{f' in {shown(zone)}' if zone else ''} was found"
-    yield "  clips that were archived without OpenCV, or by an older version, are not known to have any"
+    if not counts.clips:
+        yield "  there is no clip at all with the other conditions"
+    if counts.elsewhere:
+        yield f"  {count_of(counts.elsewhere, 'clip')}: motion in other parts of the picture"
+    if counts.quiet:
+        yield f"  {count_of(counts.quiet, 'clip')}: nothing moves"
+    if counts.unsure:
+        yield (
+            f"  {count_of(counts.unsure, 'clip')}: it is not certain whether anything moves;"
+            " look at them (camarchiver page), or leave out --motion to list them"
+        )
+    if counts.unscored:
+        yield (
+            f"  {count_of(counts.unscored, 'clip')}: nothing looked for motion: not archived yet, or archived"
+            " without OpenCV or by an older version (camarchiver page makes up for it)"
+        )
 
 
 def unknown_camera(camera: str, known: Collection[str]) -> str:

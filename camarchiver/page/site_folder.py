@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from camarchiver.domain.clip import Trees
-from camarchiver.errors import StorageError, UsageError, explained
+from camarchiver.errors import StorageError, UsageError, explained, user_name
 from camarchiver.page import site_state
 from camarchiver.storage import atomic, run_lock
 
@@ -23,11 +23,17 @@ _MODE = 0o644
 """A web server reads these files as another user."""
 
 
+_OTHER = "name another folder (--to, or to below [page] in the config file)"
+
+
 class SiteFolder:
     """One site on disk."""
 
     def __init__(self, root: Path, trees: Trees) -> None:
-        """Raises UsageError for a folder that lies in one of the trees, or that holds anything else."""
+        """Raises UsageError for a folder that lies in one of the trees, or that holds anything else.
+
+        Raises StorageError if it can't be written. Nothing is created.
+        """
         self.root = root
         for tree in (trees.source, trees.archive, trees.trash):
             if root.is_relative_to(tree) or tree.is_relative_to(root):
@@ -35,11 +41,21 @@ class SiteFolder:
                     f"{root} and {tree} lie within each other: a page is not written among clips",
                     hint=f"name a folder beside the trees, such as {trees.source.parent / 'camera-page'}",
                 )
+        self._check_writable()
         if self._holds_other_files():
             raise UsageError(
                 f"{root} is not empty, and no page was written there before",
                 hint="name a folder that is empty or does not exist yet",
             )
+
+    def _check_writable(self) -> None:
+        place = next(path for path in (self.root, *self.root.parents) if os.path.lexists(path))
+        if not place.is_dir():
+            raise UsageError(f"no page can be written to {self.root}: {place} is no folder", hint=_OTHER)
+        if not os.access(place, os.W_OK | os.X_OK):
+            is_read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+            why = "is read-only" if is_read_only else f"can't be written by user {user_name()}"
+            raise StorageError(f"no page can be written to {self.root}: {place} {why}", hint=_OTHER)
 
     def _holds_other_files(self) -> bool:
         if (self.root / site_state.FILE).exists():
@@ -49,7 +65,7 @@ class SiteFolder:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise StorageError(f"{self.root}: {explained(error)}", hint="name another folder") from error
+            raise StorageError(f"{self.root}: {explained(error)}", hint=_OTHER) from error
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -324,6 +325,38 @@ def _ordered(clips: Iterator[FoundClip], question: FindQuestion) -> Iterator[Fou
         return -seconds, clip.start, clip.source
 
     return iter(SealedSequence(clips, key=longest_first))
+
+
+@dataclass(frozen=True, slots=True)
+class MotionCounts:
+    """What is known of the motion in clips of which none has motion where it is looked for."""
+
+    elsewhere: int = 0
+    """Clips with motion outside the zone."""
+    quiet: int = 0
+    """Clips in which nothing moves."""
+    unsure: int = 0
+    """Clips of which the detector was not sure."""
+    unscored: int = 0
+    """Clips in which nothing looked for motion."""
+
+    @property
+    def clips(self) -> int:
+        """All of them."""
+        return self.elsewhere + self.quiet + self.unsure + self.unscored
+
+
+def count_motion(pipeline: Pipeline, question: FindQuestion) -> MotionCounts:
+    """Counts the clips that a question selects apart from its motion."""
+    counts = Counter[str]()
+    for clip in find_clips(pipeline, replace(question, in_motion=False, zone="")):
+        if clip.motion is None:
+            counts["unscored"] += 1
+        elif clip.motion.unsure:
+            counts["unsure"] += 1
+        else:
+            counts["elsewhere" if clip.motion.spans else "quiet"] += 1
+    return MotionCounts(**counts)
 
 
 WINDOWS = (timedelta(days=2), timedelta(days=60), None)

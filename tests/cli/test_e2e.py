@@ -181,7 +181,7 @@ class TestConfig:
         assert installed("config", "init", file).returncode == 0
         assert installed("config", "check", "--config", file).returncode == 0
         text = re.sub(r"(?m)^# (?=\w+ = |\[)", "", file.read_text())
-        for key in ("encoder", "quality", "jobs", "trash_root", "trash_age"):
+        for key in ("encoder", "quality", "jobs", "trash_root", "trash_age", "to"):
             assert re.search(rf"(?m)^{key} = ", text), key
         assert "camarchiver cleanup /camera -y" in text
         file.write_text(text)

@@ -387,12 +387,27 @@ class TestCommand:
         assert (done.returncode, found["status"], found["page"]["clips"]) == (0, "done", 1)
         assert found["page"]["index"] == str(site / "index.html")
         assert list(site.glob("cameras/front/*.html"))
-        (site / "index.html").unlink()
-        site.rename(tmp_path / "moved")
-        site.write_text("no folder")
-        done = installed(*words)
-        assert done.returncode != 0
-        assert json.loads(done.stdout)["page"]["errors"]
+
+    @pytest.mark.parametrize("command", ["archive", "watch"])
+    def test_where_no_page_can_be_written_nothing_is_archived(
+        self, camera_tree: Path, tmp_path: Path, read_only: Path, command: str
+    ) -> None:
+        file, config = tmp_path / "file", tmp_path / "config.toml"
+        file.write_text("no folder")
+        others = tmp_path / "others"
+        others.mkdir()
+        (others / "index.html").write_text("somebody's")
+        for site, words, code in (
+            (file, "is no folder", 2),
+            (file / "below", "is no folder", 2),
+            (camera_tree / "page", "within each other", 2),
+            (others, "no page was written there before", 2),
+            (read_only / "page", f"{read_only} is read-only", 13),
+        ):
+            config.write_text(f'[page]\nto = "{site}"\n')
+            done = installed(command, camera_tree, "--age", "1", "--page", "--config", config)
+            assert (done.returncode, words in done.stderr) == (code, True), done
+            assert not (camera_tree / "archived").exists()
 
     def test_watch_keeps_them_up_to_date(self, camera_tree: Path, tmp_path: Path) -> None:
         config, site = tmp_path / "config.toml", tmp_path / "site"

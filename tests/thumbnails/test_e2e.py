@@ -394,6 +394,28 @@ class TestFinding:
         )
         assert self.found(told, yard, "--camera", "yard") == []
 
+    def test_it_says_what_is_known_of_the_others(
+        self, yard: Yard, clips: dict[str, Clip], told: Command, tmp_path: Path
+    ) -> None:
+        config = tmp_path / "config.toml"
+        config.write_text('[camera.front]\nzone = "garage=0,0 1,0 1,1"\n')
+
+        def of(name: str, *more: object) -> str:
+            first = clips[name].start
+            times = [f"{first + timedelta(minutes=each):%Y-%m-%d %H:%M}" for each in (-1, 1)]
+            words = ("--motion", "--since", times[0], "--until", times[1], "--config", config)
+            said = told("find", yard.trees.source, *words, *more)
+            assert said.returncode == 1
+            return said.stderr
+
+        assert "1 clip: it is not certain whether anything moves" in of("unsure")
+        assert "OpenCV" not in of("unsure") + of("quiet")
+        assert "1 clip: nothing moves" in of("quiet")
+        assert "1 clip: nothing looked for motion: " in of("unknown")
+        assert "1 clip: motion in other parts of the picture" in of("much", "--zone", "garage")
+        nothing = told("find", yard.trees.source, "--motion", "--since", f"{yard.now:%Y-%m-%d}")
+        assert "there is no clip at all" in nothing.stderr
+
     def test_without_motion_all_are_listed_with_what_is_known(
         self, yard: Yard, clips: dict[str, Clip], told: Command
     ) -> None:

@@ -284,7 +284,8 @@ def archive(**chosen: Any) -> int:
 def page_afterwards(context: click.Context, chosen: dict[str, Any]) -> PageTask | None:
     """The pages that `--page` asks for; takes the option out of the command's parameters.
 
-    Raises UsageError if the config file does not say where they are.
+    Raises UsageError if the config file does not say where they are, and UsageError or StorageError if they
+    can't be written there: before any clip is archived.
     """
     if not chosen.pop("page"):
         return None
@@ -304,6 +305,7 @@ def page_afterwards(context: click.Context, chosen: dict[str, Any]) -> PageTask 
             command.invoke(own)
         finally:
             del own.meta[PAGE_TASK]
+    found[0].check()
     return found[0]
 
 

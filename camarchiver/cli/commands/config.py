@@ -52,6 +52,7 @@ EXAMPLE = """\
 # max_runtime = "6h"
 # exclude = ["*/test/*"]
 # same_content = "camera"          # "any": equal bytes of several cameras share one archive, too
+# page = true                      # write the pages of [page] afterwards; also in [watch]
 # signed = "keep"                  # "reencode" also shrinks clips that the camera signed, and loses the proof
 
 [watch]
@@ -87,6 +88,11 @@ EXAMPLE = """\
 # what = "archives"                # or "held"; offsite = "none" in [camera.NAME] leaves a camera out
 # bandwidth = "2M"                 # bytes per second, or "08:00,512K 23:00,off"
 # verify = "read-back"             # default: by the remote's own hash where that proves a copy
+
+[page]
+# to = "/srv/camera-page"          # where pages that show the footage are written, outside the trees
+# days = 60                        # only so many days; default: all
+# playable = true                  # H.264 copies of held clips that browsers can't play
 
 [record]
 # min_free = "4GB"

@@ -50,6 +50,10 @@ class PageTask:
     picture_time: timedelta
     playable: bool
 
+    def check(self) -> None:
+        """Raises UsageError or StorageError for a folder that no site can be written to."""
+        SiteFolder(self.site, self.place.trees())
+
     def refresh(self, stop: Stopper, *, draws_progress: bool) -> tuple[SiteRefresh, str]:
         """Write what is outdated; also gives the id of the run. Raises CamarchiverError or OSError."""
         pipeline = Pipeline(self.place.trees(), self.place.zone(), "page", self.conventions)

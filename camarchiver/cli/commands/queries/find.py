@@ -162,13 +162,14 @@ def not_found(pipeline: Pipeline, question: FindQuestion) -> Iterator[str]:
     from camarchiver.output import nothing_text
     from camarchiver.output.lists import nearest_lines
     from camarchiver.queries import cameras
-    from camarchiver.queries.find import nearest
+    from camarchiver.queries.find import count_motion, nearest
 
     unknown, known = cameras.unknown(pipeline, question.cameras)
     if unknown:
         yield from (nothing_text.unknown_camera(camera, known) for camera in sorted(unknown))
     elif question.in_motion:
-        yield from nothing_text.without_motion(question.zone, pipeline.conventions.views.zones)
+        zones, counts = pipeline.conventions.views.zones, count_motion(pipeline, question)
+        yield from nothing_text.without_motion(question.zone, zones, counts)
     elif question.covering is not None:
         yield from nearest_lines(*nearest(pipeline, question, question.covering[0]))
     elif not cameras.known(pipeline):
