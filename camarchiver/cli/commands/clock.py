@@ -36,7 +36,7 @@ _confirm_option = option("-y", "--no-confirm", is_flag=True, envvar=None, help="
     codes=ASKS,
 )
 def clock() -> None:
-    """Say when the clips of a camera were recorded whose clock was wrong for some time.
+    """Correct the times of clips that a camera recorded while its clock was wrong.
 
     For a clock that is always wrong, set clock in [camera.NAME] of the config file.
     """

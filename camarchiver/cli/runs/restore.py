@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,14 +32,14 @@ def run_restore(
     selection: Selection, place: TreeOptions, options: RunOptions, conventions: Conventions
 ) -> int:
     """Run `restore` and return its exit code."""
-    return conduct("restore", options, lambda: _task(selection, place, options, conventions))
+    return conduct("restore", options, lambda: _trash_task(selection, place, options, conventions))
 
 
-def _task(selection: Selection, place: TreeOptions, options: RunOptions, conventions: Conventions) -> RunTask:
+def _trash_task(
+    selection: Selection, place: TreeOptions, options: RunOptions, conventions: Conventions
+) -> RunTask:
     pipeline = Pipeline(place.trees(), place.zone(), "restore", conventions)
-    paths = tuple(in_trees(path, pipeline.trees) for path in selection.paths)
-    run = restore_misses.whole_run_id(pipeline, selection.run) if selection.run else ""
-    selection = replace(selection, paths=paths, run=run)
+    selection = _resolved(selection, pipeline)
 
     @contextmanager
     def planned(_: Stop) -> Iterator[Ready]:
@@ -56,14 +56,7 @@ def _task(selection: Selection, place: TreeOptions, options: RunOptions, convent
             always_reports=True,
         )
 
-    return RunTask(
-        "restore",
-        pipeline.run.id,
-        planned,
-        lock=partial(run_locked, pipeline),
-        log_file=log_of(pipeline.trees),
-        consent="restore",
-    )
+    return _restore_task(pipeline, planned)
 
 
 def run_offsite_restore(
@@ -86,9 +79,8 @@ def _offsite_task(
 ) -> RunTask:
     backends.check(access.rclone.remote)
     pipeline = Pipeline(place.trees(), place.zone(), "restore", conventions)
-    paths = tuple(in_trees(_below(path, access.label), pipeline.trees) for path in selection.paths)
-    run = restore_misses.whole_run_id(pipeline, selection.run) if selection.run else ""
-    selection = replace(selection, paths=paths, run=run)
+    paths = tuple(_below(path, access.label) for path in selection.paths)
+    selection = _resolved(replace(selection, paths=paths), pipeline)
 
     @contextmanager
     def planned(_: Stop) -> Iterator[Ready]:
@@ -110,6 +102,17 @@ def _offsite_task(
             always_reports=True,
         )
 
+    return _restore_task(pipeline, planned)
+
+
+def _resolved(selection: Selection, pipeline: Pipeline) -> Selection:
+    """The selection with paths within the trees and the whole id of its run. Raises NotFound."""
+    paths = tuple(in_trees(path, pipeline.trees) for path in selection.paths)
+    run = restore_misses.whole_run_id(pipeline, selection.run) if selection.run else ""
+    return replace(selection, paths=paths, run=run)
+
+
+def _restore_task(pipeline: Pipeline, planned: Callable[[Stop], AbstractContextManager[Ready]]) -> RunTask:
     return RunTask(
         "restore",
         pipeline.run.id,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from camarchiver.cli import completions
 from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import (
     FOLDER,
@@ -19,8 +18,9 @@ from camarchiver.cli.options import (
     timezone_option,
     tree_options,
 )
+from camarchiver.cli.selection_options import cameras_option
 from camarchiver.cli.session import TreeOptions
-from camarchiver.cli.types import CameraName, Duration, When
+from camarchiver.cli.types import Duration, When
 from camarchiver.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -28,15 +28,7 @@ if TYPE_CHECKING:
 
 page_options = options(
     option("--to", type=FOLDER, help="The folder that the pages are written to; it lies outside the trees."),
-    option(
-        "--camera",
-        "cameras",
-        type=CameraName(),
-        shell_complete=completions.cameras,
-        multiple=True,
-        metavar="NAME",
-        help="Only this camera (repeatable).",
-    ),
+    cameras_option,
     option("--since", type=When(), help="Only days from this one on."),
     option("--days", type=click.IntRange(min=1), help="Only this many days, today included."),
     option("--rebuild", is_flag=True, envvar=None, help="Write every page again."),
