@@ -77,13 +77,13 @@ class Yard:
         made = EncodeResult(
             ArchiveMethod.ENCODE, Encoding("x264", ("x264",), 1.0, print_.size, size), {}, "test"
         )
-        self.scribe(clip.start).archived(clip, archived, made, "0" * 128, print_.mtime_ns)
+        self.writer(clip.start).archived(clip, archived, made, "0" * 128, print_.mtime_ns)
         return archived
 
     def trash(self, clip: Clip, archived: Archived, days: float) -> Path:
         """Trash the source, as `archive` did so many days before `now`."""
-        scribe = self.scribe(self.now - timedelta(days=days))
-        remover = SourceRemover(self.trees, scribe, SidecarPolicy.TRASH)
+        writer = self.writer(self.now - timedelta(days=days))
+        remover = SourceRemover(self.trees, writer, SidecarPolicy.TRASH)
         remover.remove(clip, archived, Disposal.TRASH, Reason.AGE)
         remover.remove_empty_folders(clip)
         return self.trees.trash / "input" / clip.relative
@@ -110,7 +110,7 @@ class Yard:
         """As a later `verify` writes it down."""
         findings.change(self.trees.state, Change(sound=archives))
 
-    def scribe(self, at: datetime) -> JournalWriter:
+    def writer(self, at: datetime) -> JournalWriter:
         """Writes in the name of a run of that time."""
         return JournalWriter(
             Journal(self.trees.state), RunId("20260101T000000-aaaaaa", "archive", "pi"), lambda: at

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -14,16 +13,26 @@ from camarchiver.policy.safety_brakes import CameraTotals
 from camarchiver.policy.size_goals import loses
 
 
-@dataclass(slots=True)
-class _Camera:
-    """What the walk found of one camera."""
+class _CameraCount:
+    """What the walk found of one camera so far."""
 
-    size: int = 0
-    """Bytes in all trees; a file with several names counts once."""
-    newest: datetime | None = None
-    """The start of its newest clip whose time is not in doubt."""
-    doubtful: datetime | None = None
-    totals: CameraTotals = field(default_factory=CameraTotals)
+    __slots__ = ("clips", "clips_size", "doubtful", "lost_clips", "lost_size", "newest", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        """Bytes in all trees; a file with several names counts once."""
+        self.newest: datetime | None = None
+        """The start of its newest clip whose time is not in doubt."""
+        self.doubtful: datetime | None = None
+        self.clips = self.clips_size = 0
+        """Clips in source and archive, each counted once."""
+        self.lost_clips = self.lost_size = 0
+        """Those of them that the plan loses."""
+
+    @property
+    def totals(self) -> CameraTotals:
+        """For the brake."""
+        return CameraTotals(self.clips, self.clips_size, self.lost_clips, self.lost_size)
 
     @property
     def last(self) -> datetime | None:
@@ -36,7 +45,7 @@ class CameraCounts:
 
     def __init__(self, now: datetime) -> None:
         self._now = now
-        self._cameras: dict[str, _Camera] = {}
+        self._cameras: dict[str, _CameraCount] = {}
         self._linked: set[tuple[int, int]] = set()
         self.roots: dict[int, Path] = {}
         """By device (`st_dev`): a root with files on it."""
@@ -46,7 +55,7 @@ class CameraCounts:
         clip = copy.clip
         device, inode, size, _ = clip.fingerprint
         if (seen := self._cameras.get(clip.camera)) is None:
-            seen = self._cameras[clip.camera] = _Camera()
+            seen = self._cameras[clip.camera] = _CameraCount()
         if device not in self.roots:
             self.roots[device] = clip.root
         if clip.links == 1:
@@ -64,14 +73,14 @@ class CameraCounts:
             elif seen.doubtful is None or start > seen.doubtful:
                 seen.doubtful = start
         if loses(copy):
-            seen.totals.clips += 1
-            seen.totals.size += size
+            seen.clips += 1
+            seen.clips_size += size
 
     def lose(self, copy: Copy) -> None:
         """Count a clip that a step loses."""
-        totals = self._cameras[copy.clip.camera].totals
-        totals.lost_clips += 1
-        totals.lost_size += copy.clip.fingerprint.size
+        count = self._cameras[copy.clip.camera]
+        count.lost_clips += 1
+        count.lost_size += copy.clip.fingerprint.size
 
     def used_by(self, camera: str) -> int:
         """Bytes of a camera's files."""

@@ -51,14 +51,15 @@ class Total:
     """Seconds of footage, as far as they are known."""
 
 
-@dataclass(slots=True)
 class _Count:
     """The running count of one group."""
 
-    group: Group
-    clips: int = 0
-    size: int = 0
-    seconds: float = 0.0
+    __slots__ = ("clips", "group", "seconds", "size")
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.clips = self.size = 0
+        self.seconds = 0.0
 
 
 class Tally:

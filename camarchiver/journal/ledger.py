@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -125,43 +125,45 @@ class OffsiteCopy(NamedTuple):
         return self.verified is not None and self.lost is None
 
 
-@dataclass
 class Ledger:
     """One day's events, folded; filled by `fold` and only read afterwards.
 
     It keeps the events themselves, because most of them are only tested for existence.
     """
 
-    lines: Sequence[JournalEvent] = ()
-    """All events, in their order."""
-    archived: Mapping[str, Entries] = field(default_factory=dict)
-    """What was archived, by path below the source root."""
-    archives: dict[str, tuple[JournalEvent, Archived]] = field(default_factory=dict)
-    """By path below the archive root: the archive that is there by the journal, with its newest clip."""
-    sharers: dict[str, dict[str, JournalEvent]] = field(default_factory=dict)
-    """By path below the archive root: the lines of all its clips if there are several, by their names."""
-    trashed: dict[str, JournalEvent] = field(default_factory=dict)
-    """By path below the trash root."""
-    restored: dict[str, JournalEvent] = field(default_factory=dict)
-    """By path below the trash root: the line that had trashed a file, which came back since."""
-    given_up: set[str] = field(default_factory=set)
-    """Archives that a named rule removed."""
-    sidecars: dict[str, JournalEvent] = field(default_factory=dict)
-    """By path below the source root: the clip that each picture followed."""
-    intended: dict[FileKey, JournalEvent] = field(default_factory=dict)
-    """Removals that were announced and have no outcome."""
-    copying: dict[tuple[str, str | None], JournalEvent] = field(default_factory=dict)
-    """By source and its BLAKE2b: unchanged copies that were announced and have no outcome."""
-    replaced: dict[str, tuple[JournalEvent, Archived]] = field(default_factory=dict)
-    """Archives that were moved away for a better one, which was not yet journalled."""
-    outdated: dict[ClipKey, set[str]] = field(default_factory=dict)
-    """Archives of each clip that were replaced or found damaged."""
-    superseded: set[str] = field(default_factory=set)
-    """Archives that were found damaged and whose clip has a newer one."""
-    only_offsite: dict[str, tuple[JournalEvent, Archived]] = field(default_factory=dict)
-    """By path below the archive root: archives that left for their off-site copies; their pictures stayed."""
-    copies: dict[CopyKey, OffsiteCopy] = field(default_factory=dict)
-    """The off-site copies of archives, lost ones and those of former bytes too."""
+    def __init__(
+        self, lines: Sequence[JournalEvent] = (), archived: Mapping[str, Entries] | None = None
+    ) -> None:
+        self.lines = lines
+        """All events, in their order."""
+        self.archived = {} if archived is None else archived
+        """What was archived, by path below the source root."""
+        self.archives: dict[str, tuple[JournalEvent, Archived]] = {}
+        """By path below the archive root: the archive that is there by the journal, with its newest clip."""
+        self.sharers: dict[str, dict[str, JournalEvent]] = {}
+        """By path below the archive root: the lines of all its clips if there are several, by their names."""
+        self.trashed: dict[str, JournalEvent] = {}
+        """By path below the trash root."""
+        self.restored: dict[str, JournalEvent] = {}
+        """By path below the trash root: the line that had trashed a file, which came back since."""
+        self.given_up: set[str] = set()
+        """Archives that a named rule removed."""
+        self.sidecars: dict[str, JournalEvent] = {}
+        """By path below the source root: the clip that each picture followed."""
+        self.intended: dict[FileKey, JournalEvent] = {}
+        """Removals that were announced and have no outcome."""
+        self.copying: dict[tuple[str, str | None], JournalEvent] = {}
+        """By source and its BLAKE2b: unchanged copies that were announced and have no outcome."""
+        self.replaced: dict[str, tuple[JournalEvent, Archived]] = {}
+        """Archives that were moved away for a better one, which was not yet journalled."""
+        self.outdated: dict[ClipKey, set[str]] = {}
+        """Archives of each clip that were replaced or found damaged."""
+        self.superseded: set[str] = set()
+        """Archives that were found damaged and whose clip has a newer one."""
+        self.only_offsite: dict[str, tuple[JournalEvent, Archived]] = {}
+        """By path below the archive root: archives that left for off-site copies, without their pictures."""
+        self.copies: dict[CopyKey, OffsiteCopy] = {}
+        """The off-site copies of archives, lost ones and those of former bytes too."""
 
     def origin(self, event: JournalEvent) -> Origin:
         """The clip of an event of this ledger."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from camarchiver.domain.clip import Clip
 from camarchiver.domain.steps import Archive
@@ -21,10 +20,13 @@ FIRST_BYTES = 1 << 20
 _TS_PACKET, _TS_SYNC = 188, 0x47
 
 
-@dataclass
 class _Looked:
-    clips: int = 0
-    signed: Counter[str] = field(default_factory=Counter)
+    """The clips of one camera that were examined so far."""
+
+    def __init__(self) -> None:
+        self.clips = 0
+        self.signed = Counter[str]()
+        """By kind of signature."""
 
 
 def notes(plan: ArchivePlan) -> Iterator[str]:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 import click
@@ -67,24 +67,32 @@ class RunPart:
     exit_code: int
 
 
-@dataclass
 class RunEvents:
     """Passes the events of one run to its channels."""
 
-    command: str
-    own: Labels
-    """The labels of this run's numbers."""
-    _pinger: Pinger | None
-    _file: Textfile | None
-    _notify: tuple[str, ...] | None
-    _failure_document: FailureDocument
-    _trees: Trees | None = None
-    _began: float = field(default_factory=time.monotonic)
-    _growth: float | None = None
-    _minutes: int = 0
-    _quiet_until: int = 0
-    """The minute before which no further failure is reported."""
-    _ended: bool = False
+    def __init__(
+        self,
+        command: str,
+        own: Labels,
+        pinger: Pinger | None,
+        file: Textfile | None,
+        command_line: tuple[str, ...] | None,
+        failure_document: FailureDocument,
+    ) -> None:
+        """`own` are the labels of this run's numbers; `command_line` is that of the notify command."""
+        self.command = command
+        self.own = own
+        self._pinger = pinger
+        self._file = file
+        self._notify = command_line
+        self._failure_document = failure_document
+        self._trees: Trees | None = None
+        self._began = time.monotonic()
+        self._growth: float | None = None
+        self._minutes = 0
+        self._quiet_until = 0
+        """The minute before which no further failure is reported."""
+        self._ended = False
 
     def started(self, trees: Trees | None = None) -> None:
         """Report that the run has its lock and begins; `trees` are those whose state is reported, too."""

@@ -22,7 +22,7 @@ REMEDY = (
 )
 
 
-class _File(Protocol):
+class _CameraFile(Protocol):
     @property
     def camera(self) -> str: ...
 
@@ -35,9 +35,9 @@ class DoubtfulClips:
 
     def __init__(self) -> None:
         self._clips = Counter[str]()
-        self._example: _File | None = None
+        self._example: _CameraFile | None = None
 
-    def add(self, file: _File) -> None:
+    def add(self, file: _CameraFile) -> None:
         """Count one."""
         self._clips[file.camera] += 1
         self._example = self._example or file

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Newest
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class CameraTotals:
     """One camera's clips in source and archive, each counted once, and those that a plan removes."""
 

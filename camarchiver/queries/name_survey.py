@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 
@@ -56,11 +56,15 @@ class NameSurvey:
     """Unread names of forms beyond the limit."""
 
 
-@dataclass(slots=True)
 class _Group:
-    count: int = 0
-    samples: list[tuple[str, str]] = field(default_factory=list)
-    """Folder and name of the first few."""
+    """Names of one form, as far as they were read."""
+
+    __slots__ = ("count", "samples")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.samples: list[tuple[str, str]] = []
+        """Folder and name of the first few."""
 
 
 def survey(

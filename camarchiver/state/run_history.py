@@ -6,7 +6,6 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,14 +28,13 @@ RECENT = 10
 """Runs from which the speed is estimated."""
 
 
-@dataclass
 class Done:
     """The results of a run's steps, added up."""
 
-    results: Counter[str] = field(default_factory=Counter)
-    encoded: int = 0
-    bytes_before: int = 0
-    bytes_after: int = 0
+    def __init__(self) -> None:
+        self.results = Counter[str]()
+        self.encoded = 0
+        self.bytes_before = self.bytes_after = 0
 
     def add(self, outcome: Outcome) -> None:
         """Count one more step."""

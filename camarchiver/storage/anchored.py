@@ -58,7 +58,7 @@ def move(
     """
     source, target = parts_of(relative), parts_of(trash_relative)
     with _naming(root / relative, trash_root / trash_relative), opened_folder(root, source[:-1]) as here:
-        file = _File(here, source[-1], fingerprint, root / relative)
+        file = _PlannedFile(here, source[-1], fingerprint, root / relative)
         file.check()
         # Checked first, so that no large file is copied for nothing; the removal itself still decides.
         file.refuse()
@@ -88,7 +88,7 @@ def delete(root: Path, relative: str, fingerprint: Fingerprint) -> None:
     """Unlink `relative` below `root`, durably. Raises Stale, FileNotFoundError, NotRemovable as `move`."""
     parts = parts_of(relative)
     with _naming(root / relative), opened_folder(root, parts[:-1]) as here:
-        file = _File(here, parts[-1], fingerprint, root / relative)
+        file = _PlannedFile(here, parts[-1], fingerprint, root / relative)
         file.check()
         file.refuse()
         file.unlink()
@@ -98,7 +98,7 @@ def require_removable(root: Path, relative: str, fingerprint: Fingerprint) -> No
     """Raise Stale, FileNotFoundError or NotRemovable as `delete` would, as far as can be seen beforehand."""
     parts = parts_of(relative)
     with _naming(root / relative), opened_folder(root, parts[:-1]) as here:
-        file = _File(here, parts[-1], fingerprint, root / relative)
+        file = _PlannedFile(here, parts[-1], fingerprint, root / relative)
         file.check()
         file.refuse()
 
@@ -136,7 +136,7 @@ def unfinished(root: Path, relative: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class _PlannedFile:
     """The file to remove, as seen through its open folder."""
 
     folder: int
@@ -183,7 +183,7 @@ class _File:
             return False
 
 
-def _transfer(file: _File, there: int, choice: Iterable[str]) -> str:
+def _transfer(file: _PlannedFile, there: int, choice: Iterable[str]) -> str:
     """Bring the file into the open folder `there`, by rename if it is on the same filesystem.
 
     It gets the first free name; raises FileExistsError if none is free.
@@ -205,7 +205,7 @@ def _transfer(file: _File, there: int, choice: Iterable[str]) -> str:
     return name
 
 
-def _rename(file: _File, there: int, name: str) -> None:
+def _rename(file: _PlannedFile, there: int, name: str) -> None:
     try:
         linux.rename_noreplace(file.name, name, source_dir_fd=file.folder, target_dir_fd=there)
     except OSError as error:
@@ -214,7 +214,7 @@ def _rename(file: _File, there: int, name: str) -> None:
         _link_and_unlink(file, there, name)
 
 
-def _link_and_unlink(file: _File, there: int, name: str) -> None:
+def _link_and_unlink(file: _PlannedFile, there: int, name: str) -> None:
     """A move that never replaces, for network mounts, where a rename may replace."""
     link = partial(os.link, src_dir_fd=file.folder, dst_dir_fd=there, follow_symlinks=False)
     try:
@@ -235,7 +235,7 @@ def _link_and_unlink(file: _File, there: int, name: str) -> None:
     _unlink_original(file, there, name)
 
 
-def _copy(file: _File, there: int, choice: Iterable[str]) -> str:
+def _copy(file: _PlannedFile, there: int, choice: Iterable[str]) -> str:
     # Through /proc the open folder has a path even if its name changes.
     folder = Path(f"/proc/self/fd/{there}")
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -261,7 +261,7 @@ def _publish(part: atomic.Staged, target: Path) -> None:
         raise
 
 
-def _unlink_original(file: _File, there: int, name: str) -> None:
+def _unlink_original(file: _PlannedFile, there: int, name: str) -> None:
     """Unlink a file that has a copy, or a second name, in the open folder `there`.
 
     If the original can't be removed, the copy is. If the original is gone, or is another file by now, the

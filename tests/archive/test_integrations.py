@@ -370,7 +370,7 @@ TINY = Media(
     1, (), (), TINY_FRAMES, 1, 0, 0.0, 2.0, {},
 )  # fmt: skip
 
-# Each row of the failure table: where it was seen, the exit code then, and what it means for the ladder.
+# Each row of the failure table: where it was seen, the exit code then, and what comes next.
 DEVICE, INPUT, OPTION, STORAGE = "device", "input", "option", "storage"
 FAILURES = [
     ("[h264_qsv @ 0x1] Error initializing an internal MFX session: unsupported (-3)", 1, DEVICE),
@@ -404,18 +404,18 @@ FAILURES = [
 ]
 
 REPLAY = """
-case $all in *_qsv*) rung=gpu-encode;; *) rung=software;; esac
-case $all in *-hwaccel*) rung=gpu;; esac
+case $all in *_qsv*) level=gpu-encode;; *) level=software;; esac
+case $all in *-hwaccel*) level=gpu;; esac
 mode=; case $all in *-q:v*) mode=cqp;; esac
 here=${0%/*}
-echo $rung$mode >> $here/calls
+echo $level$mode >> $here/calls
 target=${1#file:}
-[ -s "$target" ] && echo "leftover of an earlier rung" >&2
+[ -s "$target" ] && echo "leftover of an earlier level" >&2
 frames=20; code=0
-if [ -e $here/$rung ] && { [ -z "$mode" ] || [ ! -e $here/only-icq ]; }; then
-  cat $here/$rung >&2; read code frames < $here/$rung.end
+if [ -e $here/$level ] && { [ -z "$mode" ] || [ ! -e $here/only-icq ]; }; then
+  cat $here/$level >&2; read code frames < $here/$level.end
 fi
-echo "archive by $rung" > "$target"
+echo "archive by $level" > "$target"
 printf 'frame=%s\\nprogress=end\\n' $frames > $pipe
 [ $code = 139 ] && kill -SEGV $$
 [ $code = 124 ] && exec sleep 60
@@ -425,7 +425,7 @@ exit $code
 
 @dataclass(frozen=True)
 class Replay:
-    """A fake ffmpeg that fails as told on the rungs told, and a ladder over it."""
+    """A fake ffmpeg that fails as it is told at the given levels, and the fallback that runs it."""
 
     folder: Path
     said: list[str]
@@ -433,15 +433,17 @@ class Replay:
     breaker: GpuBreaker
     choice: Choice
 
-    def fail(self, rung: FallbackLevel, stderr: str, code: int, frames: int = 5) -> None:
-        (self.folder / rung).write_text(stderr + "\n" if stderr else "")
-        (self.folder / f"{rung}.end").write_text(f"{code} {frames}\n")
+    def fail(self, level: FallbackLevel, stderr: str, code: int, frames: int = 5) -> None:
+        (self.folder / level).write_text(stderr + "\n" if stderr else "")
+        (self.folder / f"{level}.end").write_text(f"{code} {frames}\n")
 
     def heal(self) -> None:
-        for rung in FallbackLevel:
-            (self.folder / rung).unlink(missing_ok=True)
+        for level in FallbackLevel:
+            (self.folder / level).unlink(missing_ok=True)
 
-    def climb(self, stop: threading.Event | None = None, media: Media = TINY, stall: float = 30.0) -> Encoded:
+    def encode(
+        self, stop: threading.Event | None = None, media: Media = TINY, stall: float = 30.0
+    ) -> Encoded:
         job = Job(self.folder / "clip.mp4", self.folder / "target.part", media, EncodeSettings(), "mp4", {})
 
         def check(finished: Finished, encoder: Encoder) -> Passes:
@@ -457,7 +459,7 @@ class Replay:
 def replay(tmp_path: Path) -> Replay:
     ffmpeg = Ffmpeg(script(tmp_path, REPLAY), (9, 0), "option", frozenset())
     hardware, spare = ENCODERS["hevc_qsv"], ENCODERS["libx265"]
-    ladder = (
+    fallback = (
         Attempt(ffmpeg, hardware, FallbackLevel.GPU),
         Attempt(ffmpeg, hardware, FallbackLevel.GPU_ENCODE),
         Attempt(ffmpeg, spare, FallbackLevel.SOFTWARE),
@@ -465,27 +467,27 @@ def replay(tmp_path: Path) -> Replay:
     said: list[str] = []
     answers: list[bool] = []
     breaker = GpuBreaker(lambda: answers.pop(0), announce=said.append)
-    return Replay(tmp_path, said, answers, breaker, Choice(ladder, None, False, ()))
+    return Replay(tmp_path, said, answers, breaker, Choice(fallback, None, False, ()))
 
 
 class TestLadder:
     def test_the_best_rung_is_enough(self, replay: Replay) -> None:
-        encoded = replay.climb()
+        encoded = replay.encode()
         assert encoded.tried == (LevelTried(FallbackLevel.GPU, "hevc_qsv"),)
         assert (encoded.encoder, encoded.problem) == (ENCODERS["hevc_qsv"], "")
         assert replay.calls() == ["gpu"]
 
-    @pytest.mark.parametrize("rung", [FallbackLevel.GPU, FallbackLevel.GPU_ENCODE])
+    @pytest.mark.parametrize("level", [FallbackLevel.GPU, FallbackLevel.GPU_ENCODE])
     @pytest.mark.parametrize(("stderr", "code", "kind"), FAILURES)
     def test_each_failure_on_each_hardware_rung(
-        self, stderr: str, code: int, kind: str, rung: FallbackLevel, replay: Replay
+        self, stderr: str, code: int, kind: str, level: FallbackLevel, replay: Replay
     ) -> None:
-        if rung is FallbackLevel.GPU_ENCODE:
+        if level is FallbackLevel.GPU_ENCODE:
             replay.fail(FallbackLevel.GPU, "Error decoding stream header: unsupported (-3)", 69)
-        replay.fail(rung, stderr, code)
-        encoded = replay.climb()
-        tried = ["gpu"] if rung is FallbackLevel.GPU else ["gpu", "gpu-encode"]
-        if kind == OPTION or rung is FallbackLevel.GPU_ENCODE:
+        replay.fail(level, stderr, code)
+        encoded = replay.encode()
+        tried = ["gpu"] if level is FallbackLevel.GPU else ["gpu", "gpu-encode"]
+        if kind == OPTION or level is FallbackLevel.GPU_ENCODE:
             tried.append("software")
         else:
             tried.append("gpu-encode")
@@ -496,7 +498,7 @@ class TestLadder:
         assert [each.level for each in encoded.tried] == tried
         assert (encoded.encoder is None) == (kind == STORAGE)
         assert all(each.problem for each in encoded.tried[: len(tried) - (kind != STORAGE)])
-        failed = encoded.tried[0 if rung is FallbackLevel.GPU else 1]
+        failed = encoded.tried[0 if level is FallbackLevel.GPU else 1]
         if code == 139:
             assert failed.problem == "ended by SIGSEGV"
         elif code == 0:
@@ -513,28 +515,28 @@ class TestLadder:
         replay.fail(FallbackLevel.GPU, "Error decoding stream header: unsupported (-3)", 69)
         replay.fail(FallbackLevel.GPU_ENCODE, "Error decoding stream header: unsupported (-3)", 69)
         replay.fail(FallbackLevel.SOFTWARE, stderr, code)
-        encoded = replay.climb()
+        encoded = replay.encode()
         assert encoded.encoder is None
         assert replay.calls() == ["gpu", "gpu-encode", "software"]
         assert encoded.problem == encoded.tried[-1].problem != ""
 
     def test_exit_0_with_half_the_frames(self, replay: Replay) -> None:
         replay.fail(FallbackLevel.GPU, "", 0, frames=10)
-        encoded = replay.climb()
+        encoded = replay.encode()
         assert encoded.tried[0].problem == "10 of 20 frames"
         assert encoded.tried[1] == LevelTried(FallbackLevel.GPU_ENCODE, "hevc_qsv")
         assert (replay.folder / "target.part").read_text() == "archive by gpu-encode\n"
 
     def test_a_hang(self, replay: Replay) -> None:
         replay.fail(FallbackLevel.GPU, "", 124)
-        encoded = replay.climb(stall=0.5)
+        encoded = replay.encode(stall=0.5)
         assert encoded.tried[0].problem == "no progress for 0 s"
         assert encoded.tried[1].problem == ""
 
     def test_constant_quality_refused_is_tried_once_as_a_quantiser(self, replay: Replay) -> None:
         replay.fail(FallbackLevel.GPU, "[hevc_qsv @ 0x1] Selected ratecontrol mode is unsupported", 218)
         (replay.folder / "only-icq").touch()
-        encoded = replay.climb()
+        encoded = replay.encode()
         assert replay.calls() == ["gpu", "gpucqp"]
         assert [each.problem for each in encoded.tried] == [
             "[hevc_qsv] Selected ratecontrol mode is unsupported",
@@ -543,15 +545,15 @@ class TestLadder:
 
     def test_both_rate_controls_refused_means_the_next_encoder(self, replay: Replay) -> None:
         replay.fail(FallbackLevel.GPU, "Selected ratecontrol mode is unsupported", 218)
-        assert replay.climb().encoder == ENCODERS["libx265"]
+        assert replay.encode().encoder == ENCODERS["libx265"]
         assert replay.calls() == ["gpu", "gpucqp", "software"]
 
     def test_device_failures_of_two_clips_trip_the_breaker(self, replay: Replay) -> None:
         replay.still_works.append(False)
         replay.fail(FallbackLevel.GPU, "Error during encoding: GPU Hang (-21)", 251)
         replay.fail(FallbackLevel.GPU_ENCODE, "Error during encoding: GPU Hang (-21)", 251)
-        assert replay.climb().encoder == ENCODERS["libx265"]
-        assert replay.climb().tried == (LevelTried(FallbackLevel.SOFTWARE, "libx265"),)
+        assert replay.encode().encoder == ENCODERS["libx265"]
+        assert replay.encode().tried == (LevelTried(FallbackLevel.SOFTWARE, "libx265"),)
         assert replay.calls() == ["gpu", "gpu-encode", "software", "software"]
         assert len(replay.said) == 1
 
@@ -559,29 +561,29 @@ class TestLadder:
         replay.still_works.append(True)
         replay.fail(FallbackLevel.GPU, "device failed (-17)", 251)
         replay.fail(FallbackLevel.GPU_ENCODE, "device failed (-17)", 251)
-        assert replay.climb().encoder == ENCODERS["libx265"]
+        assert replay.encode().encoder == ENCODERS["libx265"]
         replay.heal()
-        assert replay.climb().encoder == ENCODERS["hevc_qsv"]
+        assert replay.encode().encoder == ENCODERS["hevc_qsv"]
         assert replay.said == []
 
     def test_bad_clips_never_trip_the_breaker(self, replay: Replay) -> None:
         replay.fail(FallbackLevel.GPU, "Error decoding stream header: unsupported (-3)", 69)
         replay.fail(FallbackLevel.GPU_ENCODE, "Invalid data found when processing input", 1)
         for _ in range(3):
-            assert replay.climb().encoder == ENCODERS["libx265"]
+            assert replay.encode().encoder == ENCODERS["libx265"]
         assert not replay.breaker.tripped
 
     def test_a_stop_fails_no_rung(self, replay: Replay) -> None:
         replay.fail(FallbackLevel.GPU, "", 124)
         stop = threading.Event()
         threading.Timer(0.4, stop.set).start()
-        encoded = replay.climb(stop)
+        encoded = replay.encode(stop)
         assert (encoded.stopped, encoded.encoder, encoded.tried) == (True, None, ())
         assert replay.calls() == ["gpu"]
 
     def test_a_rung_that_would_lose_bits_is_passed_over(self, replay: Replay) -> None:
         deep = replace(TINY, video=replace(TINY.video, pixel_format="yuv422p10le", bit_depth=10))
-        encoded = replay.climb(media=deep)
+        encoded = replay.encode(media=deep)
         assert encoded.tried == (
             LevelTried(FallbackLevel.GPU, "hevc_qsv", "the GPU's pipeline has no 4:2:2"),
             LevelTried(FallbackLevel.GPU_ENCODE, "hevc_qsv"),
@@ -621,9 +623,9 @@ class TestLadder:
         self, replay: Replay, stderr: str, code: int, is_refusal: bool
     ) -> None:
         replay.still_works.append(True)
-        for rung in FallbackLevel:
-            replay.fail(rung, stderr, code)
-        assert replay.climb().is_refusal == is_refusal
+        for level in FallbackLevel:
+            replay.fail(level, stderr, code)
+        assert replay.encode().is_refusal == is_refusal
 
     @pytest.mark.parametrize(
         ("problem", "is_refusal"),
@@ -639,20 +641,20 @@ class TestLadder:
         self, replay: Replay, problem: str, is_refusal: bool
     ) -> None:
         job = Job(replay.folder / "c.mp4", replay.folder / "t", TINY, EncodeSettings(), "mp4", {})
-        ladder = EncoderFallback(replay.choice, replay.breaker)
-        assert ladder.run(job, lambda finished, encoder: Passes(False, problem)).is_refusal == is_refusal
+        fallback = EncoderFallback(replay.choice, replay.breaker)
+        assert fallback.run(job, lambda finished, encoder: Passes(False, problem)).is_refusal == is_refusal
 
     def test_a_damaged_clip_is_not_tried_on_a_spare_encoder(self, replay: Replay) -> None:
         spare = Attempt(replay.choice.ffmpeg, ENCODERS["libx264"], FallbackLevel.SOFTWARE)
         job = Job(replay.folder / "c.mp4", replay.folder / "t", TINY, EncodeSettings(), "mp4", {})
 
-        def climb(verdict: Passes) -> Encoded:
-            ladder = EncoderFallback(replace(replay.choice, spare=(spare,)), replay.breaker)
-            return ladder.run(job, lambda finished, encoder: verdict)
+        def encode(verdict: Passes) -> Encoded:
+            fallback = EncoderFallback(replace(replay.choice, spare=(spare,)), replay.breaker)
+            return fallback.run(job, lambda finished, encoder: verdict)
 
-        refused = climb(Passes(False, "frames are missing"))
+        refused = encode(Passes(False, "frames are missing"))
         assert [each.encoder for each in refused.tried][2:] == ["libx265", "libx264"]
-        damaged = climb(Passes(False, "it complained", blames_source=True))
+        damaged = encode(Passes(False, "it complained", blames_source=True))
         assert [each.encoder for each in damaged.tried][2:] == ["libx265"]
         assert (damaged.is_damaged, damaged.is_refusal) == (True, False)
 
@@ -660,14 +662,14 @@ class TestLadder:
         woven = replace(TINY, video=replace(TINY.video, field_order="tt"))
         spare = Attempt(replay.choice.ffmpeg, ENCODERS["libx264"], FallbackLevel.SOFTWARE)
         replay = replace(replay, choice=replace(replay.choice, spare=(spare,)))
-        encoded = replay.climb(media=woven)
+        encoded = replay.encode(media=woven)
         assert encoded.encoder == ENCODERS["libx264"]
         assert all("would weave the fields" in each.problem for each in encoded.tried[:-1])
 
     def test_a_target_that_cannot_be_written(self, replay: Replay) -> None:
         (replay.folder / "target.part").mkdir()
         with pytest.raises(IsADirectoryError):
-            replay.climb()
+            replay.encode()
 
 
 class TestFootage:

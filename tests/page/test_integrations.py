@@ -406,7 +406,7 @@ class TestPictures:
         clip = yard.record(40)
         yard.archive(clip)
         spans = (MotionSpan(1.0, 4.0), MotionSpan(8.0, 9.5))
-        yard.scribe(clip.start).scored(clip, ClipMotion(spans))
+        yard.writer(clip.start).scored(clip, ClipMotion(spans))
         write_site(yard, site)
         data = value_of_script(site / f"cameras/front/{clip.start:%Y-%m-%d}.js")
         assert data["clips"][0][4] == [[1.0, 4.0], [8.0, 9.5]]

@@ -198,8 +198,8 @@ class TestFindings:
         pipeline = Pipeline(yard.trees, UTC, "verify")
         known = findings.read(yard.trees.state).damaged
         task = task_for(Asked(None, 100.0, False), yard.trees.state, "r", known, anew=True)
-        scribe = JournalWriter(pipeline.journal, pipeline.run, pipeline.now)
-        log = FindingsLog(yard.trees.state, pipeline.journal, scribe, known)
+        writer = JournalWriter(pipeline.journal, pipeline.run, pipeline.now)
+        log = FindingsLog(yard.trees.state, pipeline.journal, writer, known)
         days = JournalDays(Names(()), pipeline.journal)
         stop = threading.Event()
         verifier = Verifier(yard.trees, pipeline.journal, days, task, log, stop=stop, ffmpeg=None)
@@ -233,7 +233,7 @@ class TestFindings:
         size, mtime_ns = clip.fingerprint[2:]
         entry = Archived(clip.relative, size, mtime_ns, digest, clip.relative, 3000, False, 60.0)
         made = EncodeResult(ArchiveMethod.ENCODE, Encoding("x264", ("x264",), 1.0, size, 3000), {}, "test")
-        yard.scribe(yard.now).archived(clip, entry, made, copying.digest_of(archive), mtime_ns)
+        yard.writer(yard.now).archived(clip, entry, made, copying.digest_of(archive), mtime_ns)
         place = yard.trash(clip, entry, 30) if trashed else clip.path
         archive.write_bytes(b"b" * 3000)
         return place, archive

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import tomllib
 import types
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -266,6 +267,31 @@ class TestArchitecture:
 
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class TestStyle:
+    """What CONTRIBUTING.md says of every module and ruff can't check."""
+
+    @staticmethod
+    def classes() -> Iterator[tuple[str, ast.ClassDef]]:
+        for path in sorted((REPOSITORY / "camarchiver").rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    yield f"{path.relative_to(REPOSITORY)}:{node.lineno}", node
+
+    def test_all_dataclasses_are_frozen(self) -> None:
+        found = [
+            (place, ast.unparse(decorator))
+            for place, node in self.classes()
+            for decorator in node.decorator_list
+            if ast.unparse(decorator).startswith("dataclass")
+        ]
+        assert len(found) > 100
+        assert not [place for place, decorator in found if "frozen=True" not in decorator]
+
+    def test_no_class_name_is_used_twice(self) -> None:
+        names = Counter(node.name for _, node in self.classes())
+        assert not [place for place, node in self.classes() if names[node.name] > 1]
 
 
 class TestNamesTable:

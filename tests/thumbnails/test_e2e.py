@@ -465,7 +465,7 @@ class TestQuietAge:
         yard.archive(quiet, motion=QUIET)
         yard.standing(1)
         plan = self.planned(yard)
-        yard.scribe(yard.now).scored(quiet, SHORT)
+        yard.writer(yard.now).scored(quiet, SHORT)
         (outcome,) = yard.carry_out(plan).outcomes
         assert (outcome.result, quiet.path.exists()) == (Result.STALE, True)
 

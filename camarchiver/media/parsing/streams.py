@@ -46,7 +46,8 @@ class NotParsed(Exception):
         self.text = text
 
 
-def video_stream_of(video: AvVideoStream, rotation: int, is_interlaced: bool | None) -> VideoStream:
+def video_stream_of(video: AvVideoStream, rotation: int, *, is_interlaced: bool | None) -> VideoStream:
+    """The stream as values; `is_interlaced` is what its pictures say, None if none was looked at."""
     context = video.codec_context
     assert context.format is not None
     name = context.format.name
@@ -64,7 +65,7 @@ def video_stream_of(video: AvVideoStream, rotation: int, is_interlaced: bool | N
         matrix=_h273(_MATRICES, context.colorspace),
         primaries=_h273(_PRIMARIES, context.color_primaries),
         transfer=_h273(_TRANSFERS, context.color_trc),
-        field_order=_field_order(video, context.field_order, is_interlaced),
+        field_order=_field_order(video, context.field_order, is_interlaced=is_interlaced),
     )
 
 
@@ -73,7 +74,7 @@ def _h273(names: Mapping[int, str], value: int) -> str:
     return "" if value in _UNSPECIFIED and value not in names else names.get(value, str(value))
 
 
-def _field_order(video: AvVideoStream, stated: int, is_interlaced: bool | None) -> str:
+def _field_order(video: AvVideoStream, stated: int, *, is_interlaced: bool | None) -> str:
     """The field order of the container or the parser, unless the pictures are known to differ."""
     order = _FIELD_ORDERS.get(stated, "")
     # Containers repeat the source's order for codecs that have no fields.

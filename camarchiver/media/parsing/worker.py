@@ -254,7 +254,7 @@ def _described(
     kind, tick = container.format.name, fraction(video.time_base) or Fraction(0)
     return Media(
         container=kind,
-        video=video_stream_of(video, keyframes.rotation, keyframes.is_interlaced),
+        video=video_stream_of(video, keyframes.rotation, is_interlaced=keyframes.is_interlaced),
         video_streams=sum(not is_picture(stream) for stream in container.streams.video),
         audio=tuple(
             audio_stream_of(stream, tally.sounds[stream.index], float(shown.first * tick))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from typing import cast
@@ -22,27 +22,30 @@ _EARLY = 0.1
 """Fraction of the interval by which a keyframe may come early, since its time is rounded."""
 
 
-@dataclass
 class Timelapse:
     """One camera's timelapse; nothing is encoded, since a keyframe needs no other frame."""
 
-    interval: float
-    """Seconds of the camera's clock between two frames; if keyframes are rarer, every one is used."""
-    folders: Folders
-    writer: ClipWriter | None = field(default=None, init=False)
-    """The clip of this day."""
-    _due: float = field(default=float("-inf"), init=False)
-    _header: tuple[object, ...] = field(default=(), init=False)
-    """The decoder configuration of the pictures; a clip has only one."""
+    def __init__(self, interval: float, folders: Folders) -> None:
+        """`interval`: seconds of the camera's clock between two frames.
+
+        If keyframes are rarer, every one is used.
+        """
+        self.writer: ClipWriter | None = None
+        """The clip of this day."""
+        self._interval = interval
+        self._folders = folders
+        self._due = float("-inf")
+        self._header: tuple[object, ...] = ()
+        """The decoder configuration of the pictures; a clip has only one."""
 
     def add(self, entry: TimedPacket, moment: float, when: datetime, stream: Opened) -> ClipWriter | None:
         """Add a keyframe if one is due; returns the clip that ended before it, or None.
 
         `moment` is in seconds of a clock that never steps. Raises OSError or av.FFmpegError.
         """
-        if moment < self._due - _EARLY * self.interval:
+        if moment < self._due - _EARLY * self._interval:
             return None
-        self._due = moment + self.interval
+        self._due = moment + self._interval
         codec = stream.video.codec_context
         header = codec.name, codec.width, codec.height, codec.extradata
         same = header == self._header and self.writer is not None and _same_day(self.writer, when)
@@ -51,7 +54,7 @@ class Timelapse:
         frame = _frame(entry, self.writer.frames if self.writer else 0)
         if self.writer is None:
             clip_start = ClipStart(when, frame, 0.0, 0.0, kind=Kind.TIMELAPSE)
-            self.writer = ClipWriter(self.folders, clip_start, stream.video, None)
+            self.writer = ClipWriter(self._folders, clip_start, stream.video, None)
         self.writer.write(frame)
         return ended
 

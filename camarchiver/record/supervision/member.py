@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from camarchiver.errors import CamarchiverError, StorageError, described, sentence
@@ -20,17 +19,19 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-@dataclass
 class Member:
     """One camera and its recorder."""
 
-    name: str
-    source: Camera
-    recorder: Recorder
-    publisher: ClipPublisher
-    keeper: OutboxKeeper
-    error: CamarchiverError | OSError | None = None
-    """The error that ended the recorder, if it was not the source's."""
+    def __init__(
+        self, name: str, source: Camera, recorder: Recorder, publisher: ClipPublisher, keeper: OutboxKeeper
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.recorder = recorder
+        self.publisher = publisher
+        self.keeper = keeper
+        self.error: CamarchiverError | OSError | None = None
+        """The error that ended the recorder, if it was not the source's."""
 
     def run(self, stop: threading.Event) -> None:
         """Record until the end."""

@@ -87,6 +87,7 @@ doctor_options = options(
 def doctor(
     context: click.Context,
     /,
+    *,
     directory: Path,
     output: Path | None,
     trash_root: Path | None,
