@@ -145,5 +145,5 @@ def _report(arguments: Sequence[str], problems: Sequence[Problem], exit_code: in
         for problem in problems:
             print(f"camarchiver: {formatting.shown(problem.message)}", file=sys.stderr)
             if problem.hint:
-                print(f"  {problem.hint}", file=sys.stderr)
+                print(f"  {formatting.shown(problem.hint)}", file=sys.stderr)
     return exit_code

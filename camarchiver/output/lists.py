@@ -46,7 +46,7 @@ def _place(clip: FoundClip) -> tuple[str, int]:
     """The path of the best copy, or the object of an off-site one, and its bytes."""
     if clip.files:
         return clip.files[0].path, clip.files[0].size
-    return f"{clip.copies[0].remote}/{clip.copies[0].name}", clip.copies[0].size
+    return clip.copies[0].path, clip.copies[0].size
 
 
 def nearest_lines(before: FoundClip | None, after: FoundClip | None) -> Iterator[str]:

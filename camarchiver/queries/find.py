@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from camarchiver.discovery import walks
-from camarchiver.domain.clip import Clip, Fingerprint, Tree
+from camarchiver.domain.clip import Clip, Fingerprint, RemoteCopy, Tree
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.journal.ledger import Ledger, Origin
@@ -94,16 +94,6 @@ class ClipFile(NamedTuple):
     """Bytes; 0 for an archive that is missing."""
 
 
-class FoundCopy(NamedTuple):
-    """A verified off-site copy of a clip's archive."""
-
-    remote: str
-    name: str
-    """Below the remote."""
-    size: int
-    """Bytes."""
-
-
 @dataclass(frozen=True, slots=True)
 class FoundClip:
     """One clip, wherever its copies are."""
@@ -121,7 +111,7 @@ class FoundClip:
     """Bytes and mtime_ns of its source, which may be gone."""
     motion: ClipMotion | None = None
     """What moves in it; None if nothing looked for motion."""
-    copies: tuple[FoundCopy, ...] = ()
+    copies: tuple[RemoteCopy, ...] = ()
     """Its verified off-site copies."""
 
 
@@ -144,7 +134,7 @@ class _Clip:
     def __init__(self, camera: str, start: datetime, seconds: float | None) -> None:
         self.camera, self.start, self.seconds = camera, start, seconds
         self.files: list[ClipFile] = []
-        self.copies: list[FoundCopy] = []
+        self.copies: list[RemoteCopy] = []
         self.is_damaged = False
         self.motion: ClipMotion | None = None
 
@@ -227,8 +217,7 @@ class ClipFinder:
         self._add_trashed(clips, ledger)
         for copy in ledger.copies.values():
             if copy.is_proved and self._is_of_interest(copy.line.camera):
-                there = FoundCopy(copy.line.remote or "", copy.name, copy.line.archive_size or 0)
-                self._of(clips, ledger.origin(copy.line)).copies.append(there)
+                self._of(clips, ledger.origin(copy.line)).copies.append(copy.copy)
         for identity, found in clips.items():
             found.motion = ledger.motion.get(identity)
 
