@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benches.footage import LARGE, SHORT, camera_tree, footage, own_footage
+from benches.footage import LARGE, LONG, SHORT, camera_tree, footage, own_footage
 from benches.measuring import CORES, Options, Result, Row, cpu_seconds, in_turns, ratio, say, workplace
 
 
@@ -245,7 +245,9 @@ def _sets(options: Options, ffmpeg: str) -> Iterator[tuple[str, list[Path]]]:
         yield "own clips", clips[:2] if options.quick else clips
         return
     large, short = footage(LARGE, ffmpeg, options), footage(SHORT, ffmpeg, options)
+    long = footage(LONG, ffmpeg, options)
     yield f"{2 if options.quick else len(large)} large", large[:2] if options.quick else large
+    yield f"{len(long)} long", long
     yield f"{6 if options.quick else len(short)} short", short[:6] if options.quick else short
 
 
@@ -259,7 +261,7 @@ def _compare(runs: Runs, name: str, rounds: int, *, handbrake: bool) -> Iterator
     parses = [runs.verification() for _ in range(max(3, rounds))]
     works = [work for _, work in parses]
     starts = [start for start, _ in parses]
-    large = "large" in name or "own" in name
+    large = any(word in name for word in ("large", "long", "own"))
     verified = statistics.median(works)
     title = f"{runs.case.name}, {name}: "
     bytes_of = {each: size / runs.sizes["camarchiver"] for each, size in runs.sizes.items()}

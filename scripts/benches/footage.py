@@ -33,6 +33,8 @@ class Kind:
 
 
 LARGE = Kind("large", "2560x1440", 6, (4, 5, 6), 25, "9M")
+LONG = Kind("long", "2560x1440", 1, (30,), 25, "9M")
+"""As long as a camera's event; those before are short for their size, to be encoded often."""
 SHORT = Kind("short", "640x360", 20, (4,), 15, "1500k")
 
 
