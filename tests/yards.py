@@ -23,7 +23,7 @@ from camarchiver.domain.damage import Damage, Flaw
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Report
-from camarchiver.domain.steps import Discard
+from camarchiver.domain.steps import Discard, MakeCopy
 from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter, RunId
@@ -98,6 +98,19 @@ class Yard:
         """An archive whose source lies in the trash since `trashed` days."""
         clip = self.record(days, camera)
         return self.trash(clip, self.archive(clip), trashed)
+
+    def copy(self, clip: Clip, remote: str, *, is_lost: bool = False) -> None:
+        """An off-site copy of its archive as the journal knows it: made, verified, and perhaps lost since."""
+        scribe = self.scribe(self.now)
+        print_of, archive = clip.fingerprint, clip._replace(root=self.trees.archive)
+        identity = print_of.size, print_of.mtime_ns
+        size = (self.trees.archive / clip.relative).stat().st_size
+        archive = archive._replace(fingerprint=print_of._replace(size=size))
+        step = MakeCopy(archive, Reason.NOT_COPIED, clip.relative, identity, "0" * 128, clip.relative)
+        lines = [scribe.copied(step, remote, 1.0), scribe.copy_verified(step, remote, "read back")]
+        if is_lost:
+            lines.append(scribe.copy_lost(step, remote, "missing"))
+        Journal(self.trees.state).append(*lines)
 
     def find_damaged(self, *archives: str) -> None:
         """As `verify` writes it down, whatever these archives hold."""

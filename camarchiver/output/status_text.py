@@ -36,13 +36,14 @@ def status_lines(report: StatusReport, now: datetime, zone: tzinfo) -> Iterator[
         yield disk_line(disk)
     yield from pass_lines(report.findings, zone)
     for remote, counts in report.offsite.items():
-        yield _copies_line(remote, counts, zone)
+        yield copies_line(remote, counts, zone)
     if (last := report.last_run) is not None:
         command, run, status = map(shown, (last.command, last.run, last.status))
         yield f"last run: {command} {run}: {status}, exit code {last.exit_code}"
 
 
-def _copies_line(remote: str, counts: CopyCounts, zone: tzinfo) -> str:
+def copies_line(remote: str, counts: CopyCounts, zone: tzinfo) -> str:
+    """How many archives have a verified off-site copy."""
     oldest = f", the oldest on {counts.oldest.astimezone(zone):%Y-%m-%d %H:%M}" if counts.oldest else ""
     of = f"{counts.verified:,} of {count_of(counts.archives, 'archive')}"
     return f"off-site at {shown(remote)}: a verified copy of {of}{oldest}"

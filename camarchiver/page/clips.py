@@ -7,14 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import NamedTuple
 
+from camarchiver.cleanup.size_preview import SizePreview
 from camarchiver.discovery.copies import CopyFinder
 from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.ledger import Ledger
+from camarchiver.journal.ledger import REMOVED, ClipKey, Ledger, clip_of
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import Copy
 from camarchiver.policy.removal_forecast import ForecastRemoval, RemovalForecast
@@ -29,6 +31,21 @@ class PlannedRemoval:
 
     tree: Tree
     removal: ForecastRemoval
+
+
+class OffsiteState(NamedTuple):
+    """What is known of a clip's copy at one remote."""
+
+    remote: str
+    verified: datetime | None
+    """When it was compared, whole, with its archive; None if it never was."""
+    is_lost: bool
+    """Whether it is missing or differs."""
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether it was verified, and not found lost since."""
+        return self.verified is not None and not self.is_lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +73,7 @@ class PageClip:
     seconds: float | None
     states: frozenset[FindState]
     files: tuple[ClipFile, ...]
-    """Its copies, the one to look at first."""
+    """Its copies, the one to look at first; empty if the clip is gone, or is only off-site."""
     identity: tuple[int, int]
     """Bytes and mtime_ns of its source."""
     archived: Archived | None
@@ -79,29 +96,58 @@ class PageClip:
     """None if nothing looked for motion in it."""
     strip: PictureStrip | None = None
     """Its pictures, if there are any."""
+    copies: tuple[OffsiteState, ...] = ()
+    """Its off-site copies, lost ones too; not those that a rule removed."""
 
     @property
-    def file(self) -> ClipFile:
-        """The copy to look at: a sound archive, which browsers can play, before the source and the trash."""
-        return self.files[0]
+    def file(self) -> ClipFile | None:
+        """The copy to look at: a sound archive, which browsers can play, before the source and the trash.
+
+        None if there is none: an archive of 0 bytes was found missing.
+        """
+        return next((each for each in self.files if each.size), None)
+
+    @property
+    def is_offsite(self) -> bool:
+        """Whether it has a verified off-site copy."""
+        return any(each.is_proved for each in self.copies)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether no copy of it is left anywhere, not even a damaged one."""
+        return not self.files and not self.is_offsite
+
+    @property
+    def end(self) -> JournalEvent | None:
+        """The line that says that the last of its copies was removed; None if no line says so."""
+        return next((event for event in reversed(self.events) if event.event in _REMOVALS), None)
+
+
+_REMOVALS = (*REMOVED, "purged")
 
 
 class DayGatherer:
     """Gathers the clips of one day after the other; days should come in their order."""
 
     def __init__(
-        self, pipeline: Pipeline, memory: Memory, copies: CopyFinder, forecast: RemovalForecast
+        self,
+        pipeline: Pipeline,
+        memory: Memory,
+        copies: CopyFinder,
+        forecast: RemovalForecast,
+        by_size: SizePreview,
     ) -> None:
         self._pipeline = pipeline
         self._memory = memory
         self._copies = copies
         self._forecast = forecast
-        self._finder = ClipFinder(pipeline, FindQuestion())
+        self._by_size = by_size
+        self._finder = ClipFinder(pipeline, FindQuestion(with_gone=True, with_copies=True))
 
     def day(self, day: date, sources: Sequence[Copy]) -> Iterator[PageClip]:
         """The clips whose names are of this day; `sources` are those in the source tree."""
         ledger = self._pipeline.journal.day(day).ledger
-        events = _by_clip(ledger.lines)
+        events, self._offsite = _by_clip(ledger.lines), _offsite_states(ledger)
         self._has_strip = thumbnails.existing(self._pipeline.trees.state, day)
         in_source = {copy.source: copy for copy in sources}
         for found in self._finder.of_day(day, (copy.clip for copy in sources)):
@@ -117,6 +163,9 @@ class DayGatherer:
         clip = self._as_clip(found)
         hold = held_by(clip, self._memory.holds, self._pipeline.started) if self._memory.holds else None
         failure = self._memory.failures.get(found.source) if FindState.FAILED in found.states else None
+        key = found.source, *found.identity
+        copies = tuple(self._offsite.get(key, ()))
+        is_gone = not found.files and not any(each.is_proved for each in copies)
         return PageClip(
             found.camera,
             found.source,
@@ -133,8 +182,10 @@ class DayGatherer:
             tuple(self._removals(found, source)),
             tuple(events),
             clip,
-            ledger.motion.get((found.source, *found.identity)),
-            self._strip(StripKey(found.start.date(), found.source, *found.identity)),
+            ledger.motion.get(key),
+            # What a rule removed is not to be seen in small pictures either.
+            None if is_gone else self._strip(StripKey(found.start.date(), *key)),
+            copies,
         )
 
     def _strip(self, key: StripKey) -> PictureStrip | None:
@@ -182,8 +233,11 @@ class DayGatherer:
 
     def _removals(self, found: FoundClip, source: Copy | None) -> Iterator[PlannedRemoval]:
         for file in found.files:
-            copy = source if file.tree is Tree.SOURCE else self._copy(file)
-            if copy is not None and (removal := self._forecast.of(copy)) is not None:
+            removal = self._by_size.removals.get((file.tree, self._below(file)))
+            if removal is None:
+                copy = source if file.tree is Tree.SOURCE else self._copy(file)
+                removal = self._forecast.of(copy) if copy is not None else None
+            if removal is not None:
                 yield PlannedRemoval(file.tree, removal)
 
     def _copy(self, file: ClipFile) -> Copy | None:
@@ -199,6 +253,17 @@ class DayGatherer:
 def _roots(pipeline: Pipeline) -> Mapping[Tree, Path]:
     trees = pipeline.trees
     return {Tree.SOURCE: trees.source, Tree.ARCHIVE: trees.archive, Tree.TRASH: trees.trash}
+
+
+def _offsite_states(ledger: Ledger) -> dict[ClipKey, list[OffsiteState]]:
+    """By clip: the copies of its archives as their bytes are now."""
+    found: dict[ClipKey, list[OffsiteState]] = {}
+    for (remote, archive, digest), copy in ledger.copies.items():
+        if digest == ledger.digest(archive) and not copy.was_removed:
+            state = OffsiteState(remote, copy.verified, copy.lost is not None)
+            for line in ledger.sharers.get(archive, {"": copy.line}).values():
+                found.setdefault(clip_of(line), []).append(state)
+    return found
 
 
 def _by_clip(events: Iterable[JournalEvent]) -> dict[tuple[str, int, int], list[JournalEvent]]:

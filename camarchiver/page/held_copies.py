@@ -14,6 +14,7 @@ from camarchiver.export.h264_copies import PLAYABLE, PlayableMaker, playable_mak
 from camarchiver.media.encoders import EncodeSettings
 from camarchiver.media.parsing.prober import ProbeError, Prober
 from camarchiver.page.clips import PageClip
+from camarchiver.queries.find import ClipFile
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stopper
 from camarchiver.storage import atomic
@@ -48,20 +49,20 @@ class HeldCopies:
         """
         found = {}
         for clip in clips:
-            if clip.hold and (copy := self._copy_of(clip)) is not None:
+            if clip.hold and clip.file and (copy := self._copy_of(clip, clip.file)) is not None:
                 found[clip.source] = copy
         return found
 
-    def _copy_of(self, clip: PageClip) -> str | None:
+    def _copy_of(self, clip: PageClip, file: ClipFile) -> str | None:
         target = f"{PLAYABLE}/{clip.source.rpartition('.')[0]}.mp4"
         if (self._site / target).is_file():
             return target
-        if self._stop.is_set() or self._plays(Path(clip.file.path)):
+        if self._stop.is_set() or self._plays(Path(file.path)):
             return None
         if self._maker is None:
             self._maker = self._opened.enter_context(playable_maker(None, self._stop, SMALL))
         try:
-            return self._maker.make(self._as_file(clip), clip.source, self._site, Silent()).target
+            return self._maker.make(self._as_file(clip, file), clip.source, self._site, Silent()).target
         except (ClipFailed, Stopped, CamarchiverError) as error:
             words = sentence(error) if isinstance(error, CamarchiverError) else str(error)
             _log.warning("%s: no playable copy was made: %s", clip.source, words)
@@ -76,11 +77,11 @@ class HeldCopies:
         except ProbeError:
             return True
 
-    def _as_file(self, clip: PageClip) -> Clip:
+    def _as_file(self, clip: PageClip, file: ClipFile) -> Clip:
         """The clip with its bytes where the copy to look at is."""
         assert clip.as_source is not None
-        root = self._roots[clip.file.tree]
-        place = clip.file.path.removeprefix(f"{root}/")
+        root = self._roots[file.tree]
+        place = file.path.removeprefix(f"{root}/")
         return clip.as_source._replace(root=root, place=place)
 
 

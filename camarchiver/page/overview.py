@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import islice
 
 from camarchiver.domain.clip import Tree
-from camarchiver.page.pages import CameraPages, IndexPage
+from camarchiver.domain.reason import Reason
+from camarchiver.offsite.status import CopyCounts
+from camarchiver.page.pages import CameraPages, IndexPage, SiteQuestion, SizeLimit
 from camarchiver.page.site_folder import folder_of
-from camarchiver.page.site_state import DaySummary, SiteState
+from camarchiver.page.site_state import DaySummary, JournalMark, SiteState
 from camarchiver.pipeline import Pipeline
+from camarchiver.policy.cleanup_rules import CleanupPolicy
 from camarchiver.queries.rhythm import WINDOW
 from camarchiver.queries.status import RATE, RecentDays
 from camarchiver.queries.status_report import CameraFootage, CameraStatus, StatusReport
@@ -26,29 +29,65 @@ Summaries = Mapping[str, Mapping[date, DaySummary]]
 
 
 def overview(
-    pipeline: Pipeline, report: StatusReport, summaries: Summaries, cameras: Collection[str]
+    pipeline: Pipeline, report: StatusReport, state: SiteState, question: SiteQuestion, stopped: str
 ) -> IndexPage:
-    """The first page; `report` counts only the last weeks of archive and trash, `summaries` everything.
+    """The first page; `report` counts only the last weeks of archive and trash, `state` knows everything.
 
-    `cameras` are those that are shown; empty for all.
+    `stopped` is why the next cleanup would do nothing at all.
     """
     known = {each.name: each for each in report.cameras}
+    summaries: Summaries = state.cameras
     names = sorted({*known, *summaries})
-    shown = [name for name in names if not cameras or name in cameras]
+    shown = [name for name in names if not question.cameras or name in question.cameras]
     statuses = tuple(_status(known.get(name), name, summaries.get(name, {})) for name in shown)
+    whole = replace(report, cameras=statuses, offsite=_copies(state, question))
     return IndexPage(
         [CameraPages(name, folder_of(name), summaries.get(name, {})) for name in shown],
-        replace(report, cameras=statuses),
+        whole,
         tuple(islice(run_history.newest_first(pipeline.trees.state), RUNS)),
         pipeline.started,
+        tuple(_limits(question.cleanup, whole)),
+        stopped,
     )
+
+
+def _copies(state: SiteState, question: SiteQuestion) -> dict[str, CopyCounts]:
+    """By remote: the archives and copies of all days, of the cameras that are shown."""
+    marks = state.journals.values()
+    remotes = {remote for mark in marks for remote in mark.copies} | {question.remote} - {""}
+
+    def of(mark: JournalMark, remote: str) -> Iterator[CopyCounts]:
+        copies = mark.copies.get(remote, {})
+        for camera in {*copies, *mark.archives}:
+            if not question.cameras or camera in question.cameras:
+                yield replace(copies.get(camera, CopyCounts()), archives=mark.archives.get(camera, 0))
+
+    return {
+        remote: sum((counts for mark in marks for counts in of(mark, remote)), CopyCounts())
+        for remote in sorted(remotes)
+    }
+
+
+def _limits(policy: CleanupPolicy, report: StatusReport) -> Iterator[SizeLimit]:
+    """Every rule by size, and how far the trees are from it."""
+    used = {each.name: each.source.size + each.archive.size + each.trash.size for each in report.cameras}
+    if policy.max_size is not None:
+        grown = sum(disk.net_daily for disk in report.disks)
+        yield SizeLimit(Reason.MAX_SIZE, policy.max_size, sum(used.values()), grown)
+    for camera, limits in sorted(policy.cameras_own.items()):
+        if limits.max_size is not None:
+            yield SizeLimit(Reason.MAX_SIZE, limits.max_size, used.get(camera, 0), None, camera)
+    if policy.min_free is not None:
+        for disk in report.disks:
+            yield SizeLimit(Reason.MIN_FREE, policy.min_free, disk.free, disk.net_daily, str(disk.path))
 
 
 def recent_days(state: SiteState, now: datetime) -> RecentDays:
     """The part of the journal that shows whether a camera has stopped, its gaps, and what has grown."""
     wanted: set[date] = set()
     for days in state.cameras.values():
-        newest = max((day for day in days if day <= now.date()), default=now.date())
+        there = (day for day, summary in days.items() if summary.clips and day <= now.date())
+        newest = max(there, default=now.date())
         wanted |= {newest - timedelta(days=each) for each in range(WINDOW.days + 2)}
     since, grown = (now - RATE).date(), Counter[Tree]()
     for day, mark in state.journals.items():

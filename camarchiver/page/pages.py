@@ -8,10 +8,35 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from camarchiver.domain.reason import Reason
 from camarchiver.page.clips import PageClip
 from camarchiver.page.site_state import DaySummary
+from camarchiver.policy.archive_rules import ArchivePolicy
+from camarchiver.policy.cleanup_rules import CleanupPolicy
 from camarchiver.queries.status_report import StatusReport
 from camarchiver.state.run_history import RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class SiteQuestion:
+    """What a site shows."""
+
+    archive: ArchivePolicy
+    cleanup: CleanupPolicy
+    """What removes clips, and so decides when they go."""
+    cameras: frozenset[str] = frozenset()
+    """Empty for all."""
+    since: date = date.min
+    """The first day that is shown."""
+    rebuild: bool = False
+    """Whether all pages are made again."""
+    remote: str = ""
+    """Where off-site copies are, by the config; empty if it names no remote."""
+    playable: bool = False
+    """Whether held clips that browsers can't play get copies that they can."""
+    picture_seconds: float = 0.0
+    """How long pictures may be made of clips that have none."""
+
 
 Files = Mapping[str, str]
 """Texts by their paths below the site's folder."""
@@ -29,6 +54,10 @@ class DayPage:
     now: datetime
     playable: Mapping[str, str]
     """Copies that browsers can play, below the site, by the clip's path below the source root."""
+    has_size_rules: bool = False
+    """Whether rules by size may remove clips earlier than is known."""
+    remote: str = ""
+    """Where off-site copies should be; empty if nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +76,8 @@ class MonthPage:
     neighbours: tuple[date | None, date | None]
     """The months before and after it that have pages."""
     now: datetime
+    has_size_rules: bool = False
+    """Whether rules by size may remove clips earlier than is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +90,26 @@ class CameraPages:
 
 
 @dataclass(frozen=True, slots=True)
+class SizeLimit:
+    """How near a rule by size is to removing anything."""
+
+    reason: Reason
+    limit: int
+    """Bytes that may be used, or that must be free."""
+    now: int
+    """Bytes that are used, or free."""
+    daily: float | None
+    """Bytes by which the trees grow per day; None if that is not known."""
+    where: str = ""
+    """The camera or the folder that it is about; empty for all trees."""
+
+    @property
+    def left(self) -> int:
+        """Bytes until it is reached; negative if it is passed."""
+        return self.now - self.limit if self.reason is Reason.MIN_FREE else self.limit - self.now
+
+
+@dataclass(frozen=True, slots=True)
 class IndexPage:
     """The first page."""
 
@@ -68,6 +119,9 @@ class IndexPage:
     runs: Sequence[RunRecord]
     """The last ones, newest first."""
     now: datetime
+    limits: Sequence[SizeLimit] = ()
+    stopped: str = ""
+    """Why the next cleanup would do nothing at all, as far as that is known."""
 
 
 def strip_files(page: DayPage) -> dict[str, Path]:

@@ -53,7 +53,7 @@ class PictureMaker:
 
 def _unseen(clips: Iterable[PageClip]) -> Iterator[Unseen]:
     for clip in clips:
-        if clip.strip is None and clip.as_source is not None:
+        if clip.strip is None and clip.as_source is not None and (file := clip.file) is not None:
             archived = clip.archived
-            is_encoded = clip.file.tree is Tree.ARCHIVE and archived is not None and not archived.remuxed
-            yield Unseen(clip.as_source, Path(clip.file.path), is_encoded, clip.motion)
+            is_encoded = file.tree is Tree.ARCHIVE and archived is not None and not archived.remuxed
+            yield Unseen(clip.as_source, Path(file.path), is_encoded, clip.motion)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
+from camarchiver.cleanup import size_preview
 from camarchiver.discovery import walks
 from camarchiver.page import site_state
 from camarchiver.page.clips import DayGatherer, PageClip
@@ -22,6 +23,7 @@ from camarchiver.page.pages import (
     DayPage,
     MonthPage,
     PageRenderer,
+    SiteQuestion,
     day_files,
     month_file,
     pictures_folder,
@@ -33,8 +35,7 @@ from camarchiver.page.site_marks import SiteMarks, settings_digest
 from camarchiver.page.site_state import SiteState, summary_of
 from camarchiver.page.source_marks import SourceMarks
 from camarchiver.pipeline import Pipeline
-from camarchiver.policy.archive_rules import ArchivePolicy
-from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy
+from camarchiver.policy.cleanup_rules import Copy
 from camarchiver.policy.removal_forecast import RemovalForecast
 from camarchiver.queries.status import StatusCounter, StatusQuestion
 from camarchiver.queries.status_report import StatusReport
@@ -52,25 +53,6 @@ DAYS_AT_ONCE = 16
 """Days whose clips are held in memory while pictures are made."""
 
 _DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class SiteQuestion:
-    """What a site shows."""
-
-    archive: ArchivePolicy
-    cleanup: CleanupPolicy
-    """What removes clips, and so decides when they go."""
-    cameras: frozenset[str] = frozenset()
-    """Empty for all."""
-    since: date = date.min
-    """The first day that is shown."""
-    rebuild: bool = False
-    """Whether all pages are made again."""
-    playable: bool = False
-    """Whether held clips that browsers can't play get copies that they can."""
-    picture_seconds: float = 0.0
-    """How long pictures may be made of clips that have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +103,17 @@ class SiteBuilder:
         """When the newest clip of each camera was recorded."""
         self._now = pipeline.started
         self._memory = pipeline.memory()
-        self._copies = walks.of_copies(pipeline, self._memory)
-        self._marks = SiteMarks(pipeline, self._memory)
+        counted = question.remote if question.cleanup.offsite_counts is not None else ""
+        self._copies = walks.of_copies(pipeline, self._memory, counted)
+        self._by_size = size_preview.preview(pipeline, question.cleanup, counted)
+        self._marks = SiteMarks(pipeline, self._memory, self._by_size)
         settings = settings_digest(
-            pipeline, question.cleanup, question.cameras, folder.root, playable=question.playable
+            pipeline,
+            question.cleanup,
+            question.cameras,
+            folder.root,
+            playable=question.playable,
+            remote=question.remote,
         )
         found = site_state.read(folder.root)
         self._is_new = question.rebuild or found.settings != settings
@@ -181,7 +170,7 @@ class SiteBuilder:
     def _finish(self, report: StatusReport) -> None:
         """Write the months and the first page, then the state."""
         self._refresh_months(report)
-        page = overview(self._pipeline, report, self._state.cameras, self._question.cameras)
+        page = overview(self._pipeline, report, self._state, self._question, self._by_size.stopped)
         self._folder.write(self._renderer.index(page))
         site_state.write(self._folder.root, self._state)
 
@@ -203,7 +192,7 @@ class SiteBuilder:
                 if day.newest is not None:
                     self._note_newest(camera, day.newest)
         forecast = RemovalForecast(self._question.cleanup, self._memory, self._newest, self._now)
-        return DayGatherer(self._pipeline, self._memory, self._copies, forecast)
+        return DayGatherer(self._pipeline, self._memory, self._copies, forecast, self._by_size)
 
     # --- pictures ----------------------------------------------------------------------------------
 
@@ -283,7 +272,16 @@ class SiteBuilder:
             self._remove_copies(camera, day, kept=copies.values())
             summary = replace(summary_of(found), copies=tuple(copies.values()))
             self._state.cameras.setdefault(camera, {})[day] = summary
-            page = DayPage(camera, folder_of(camera), day, found, self._now, copies)
+            page = DayPage(
+                camera,
+                folder_of(camera),
+                day,
+                found,
+                self._now,
+                copies,
+                self._question.cleanup.has_size_rules,
+                self._question.remote,
+            )
             self._folder.link(pictures_folder(page.folder, day), strip_files(page))
             self._folder.write(self._renderer.day(page))
             self._months.add((camera, day.replace(day=1)))
@@ -342,6 +340,7 @@ class SiteBuilder:
                 outages.get(camera),
                 self._neighbours(days, first),
                 self._now,
+                self._question.cleanup.has_size_rules,
             )
             self._folder.write(self._renderer.month(page))
         self._months.clear()

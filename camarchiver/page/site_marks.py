@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 from camarchiver import __version__
+from camarchiver.cleanup.size_preview import SizePreview
 from camarchiver.domain.clocks import DOUBTFUL
 from camarchiver.domain.hold import LONGEST
 from camarchiver.domain.memory import Memory
 from camarchiver.journal.ledger import Ledger
+from camarchiver.offsite.status import CopyCounter
 from camarchiver.page.clips import PageClip
 from camarchiver.page.site_state import VERSION, JournalMark
 from camarchiver.pipeline import Pipeline
@@ -29,9 +32,10 @@ _NEAR = timedelta(seconds=LONGEST) + DOUBTFUL
 class SiteMarks:
     """Compares what days consist of with what their pages were made from."""
 
-    def __init__(self, pipeline: Pipeline, memory: Memory) -> None:
+    def __init__(self, pipeline: Pipeline, memory: Memory, by_size: SizePreview) -> None:
         self._journal = pipeline.journal
         self._memory = memory
+        self._by_size = by_size
         self._zone = pipeline.zone
         self._now = pipeline.started
         self._archive, self._trash = pipeline.trees.archive, pipeline.trees.trash
@@ -55,12 +59,16 @@ class SiteMarks:
         for clip in clips:
             written = datetime.fromtimestamp(clip.identity[1] / 1e9, UTC)
             is_odd |= abs(written - clip.start) > DOUBTFUL
+        counter = CopyCounter()
+        counter.add(known.ledger)
         return JournalMark(
             self._digest(day, sources, is_odd=is_odd),
             {folder: _changed_at(folder) for folder in sorted(folders)},
             tuple(sorted(strays)),
             {at: dict(sizes) for at, sizes in grown.items()},
-            sum(clip.strip is None for clip in clips),
+            sum(clip.strip is None and clip.file is not None for clip in clips),
+            dict(Counter(line.camera for line, _ in known.ledger.archives.values())),
+            {remote: dict(counts.cameras) for remote, counts in counter.counts().items()},
             is_odd,
         )
 
@@ -78,6 +86,7 @@ class SiteMarks:
         digest = hashlib.blake2b(digest_size=12)
         digest.update(repr(self._state_of_journal(day)).encode())
         digest.update(repr(sorted(sources.items())).encode("utf-8", "surrogateescape"))
+        digest.update(self._by_size.days.get(day, "").encode())
         damaged = sorted(item for item in self._memory.damaged.items() if item[1].day == day)
         digest.update(repr(damaged).encode("utf-8", "surrogateescape"))
         midnight = datetime.combine(day, time(), UTC)
@@ -96,7 +105,13 @@ class SiteMarks:
 
 
 def settings_digest(
-    pipeline: Pipeline, policy: CleanupPolicy, cameras: Iterable[str], site: Path, *, playable: bool
+    pipeline: Pipeline,
+    policy: CleanupPolicy,
+    cameras: Iterable[str],
+    site: Path,
+    *,
+    playable: bool,
+    remote: str,
 ) -> str:
     """Of everything that all pages depend on."""
     facts = (
@@ -112,6 +127,7 @@ def settings_digest(
         sorted(cameras),
         site,
         playable,
+        remote,
     )
     return hashlib.blake2b(repr(facts).encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ import msgspec
 
 from camarchiver.domain.clip import Tree
 from camarchiver.domain.untrusted import decode
+from camarchiver.offsite.status import CopyCounts
 from camarchiver.page.clips import PageClip
 from camarchiver.queries.find import FindState
 from camarchiver.storage import atomic
@@ -24,7 +25,10 @@ VERSION = 4
 
 
 MOTION = "motion"
-"""The minutes in which something moves; the other kinds are those of `FindState`."""
+"""The minutes in which something moves; most other kinds are those of `FindState`."""
+
+GONE = "gone"
+"""The minutes of clips of which no copy is left."""
 
 
 class JournalMark(msgspec.Struct, frozen=True, gc=False):
@@ -40,6 +44,10 @@ class JournalMark(msgspec.Struct, frozen=True, gc=False):
     """Bytes that each tree gained by what was done to these clips, by the day on which it was done."""
     unseen: int = 0
     """Clips without pictures that were not tried yet."""
+    archives: dict[str, int] = {}
+    """By camera: archives that the journal knows."""
+    copies: dict[str, dict[str, CopyCounts]] = {}
+    """By remote and camera: the off-site copies of these."""
     is_odd: bool = False
     """Whether the file of one of them was written on another day: any hold may then cover it."""
 
@@ -81,6 +89,7 @@ class DaySummary(msgspec.Struct, frozen=True, gc=False):
     """One camera's day, as far as the month's page and the index show it."""
 
     clips: int
+    """Those of which there is a copy, in a tree or off-site."""
     seconds: float
     trees: dict[str, TreeTotal]
     minutes: dict[str, tuple[int, ...]]
@@ -94,6 +103,10 @@ class DaySummary(msgspec.Struct, frozen=True, gc=False):
     removals: dict[str, tuple[date, int]] = {}
     """By the rule: the day from which the first copies go, and how many go by this rule."""
     newest: datetime | None = None
+    offsite: int = 0
+    """Clips with a verified off-site copy."""
+    gone: dict[str, int] = {}
+    """Clips without any copy, by the rule that removed the last one; empty for none."""
     copies: tuple[str, ...] = ()
     """Playable copies of its held clips, below the site."""
 
@@ -128,17 +141,12 @@ def write(site: Path, state: SiteState) -> None:
 
 def summary_of(clips: Iterable[PageClip]) -> DaySummary:
     """The summary of one camera's clips of one day; seconds of clips of unknown length are not counted."""
+    clips = list(clips)
+    there = [clip for clip in clips if not clip.is_gone]
     minutes: dict[str, list[tuple[int, int]]] = defaultdict(list)
     trees: dict[str, TreeTotal] = {}
     removals: dict[str, tuple[date, int]] = {}
-    count, seconds, held, failed, damaged, moving, newest = 0, 0.0, 0, 0, 0, 0.0, None
-    for clip in clips:
-        count += 1
-        seconds += clip.seconds or 0.0
-        held += bool(clip.hold)
-        failed += bool(clip.failure)
-        damaged += bool(clip.damage)
-        newest = max(newest, clip.start) if newest else clip.start
+    for clip in there:
         for file in clip.files:
             before = trees.get(file.tree, TreeTotal(0, 0))
             trees[file.tree] = TreeTotal(before.clips + 1, before.size + file.size)
@@ -146,23 +154,47 @@ def summary_of(clips: Iterable[PageClip]) -> DaySummary:
             reason, day = planned.removal.reason, planned.removal.at.date()
             first, number = removals.get(reason, (day, 0))
             removals[reason] = min(first, day), number + 1
+    for clip in clips:
         for kind in _kinds(clip):
             minutes[kind].append(_span(clip, 0.0, clip.seconds or 0.0))
-        if clip.motion is not None:
-            moving += clip.motion.seconds()
+        if clip.motion is not None and not clip.is_gone:
             minutes[MOTION].extend(_span(clip, each.start, each.end) for each in clip.motion.spans)
-    joined = {kind: tuple(_joined(spans)) for kind, spans in minutes.items() if spans}
-    return DaySummary(count, seconds, trees, joined, held, failed, damaged, moving, removals, newest)
+    return DaySummary(
+        len(there),
+        sum(clip.seconds or 0.0 for clip in there),
+        trees,
+        {kind: tuple(_joined(spans)) for kind, spans in minutes.items() if spans},
+        sum(bool(clip.hold) for clip in there),
+        sum(bool(clip.failure) for clip in there),
+        sum(bool(clip.damage) for clip in there),
+        sum(clip.motion.seconds() for clip in there if clip.motion is not None),
+        removals,
+        max((clip.start for clip in there if clip.files), default=None),
+        sum(clip.is_offsite for clip in there),
+        dict(Counter(clip.end.reason or "" if clip.end else "" for clip in clips if clip.is_gone)),
+    )
+
+
+def kind_of(clip: PageClip) -> str:
+    """How a clip is drawn: by the copy to look at, or by what became of it."""
+    if clip.file is not None:
+        return clip.file.tree
+    if clip.is_offsite:
+        return FindState.OFFSITE
+    return FindState.DAMAGED if clip.files else GONE
 
 
 def _kinds(clip: PageClip) -> Iterator[str]:
-    """How a clip is drawn: by the copy to look at, and what is remarkable about it."""
-    yield clip.file.tree
+    """The kinds of a clip's minutes: how it is drawn, and what is remarkable about it."""
+    kind = kind_of(clip)
+    yield kind
+    if kind == GONE:
+        return
     if clip.hold:
         yield FindState.HELD
     if clip.failure:
         yield FindState.FAILED
-    if clip.damage:
+    if clip.damage and kind != FindState.DAMAGED:
         yield FindState.DAMAGED
 
 

@@ -105,6 +105,12 @@ class CleanupPolicy:
         return self.shortest_hard_limit is not None
 
     @property
+    def has_size_rules(self) -> bool:
+        """Whether anything is removed because of sizes or free space."""
+        own = any(limits.max_size is not None for limits in self.cameras_own.values())
+        return own or (self.max_size, self.min_free, self.free) != (None, None, None)
+
+    @property
     def disposal(self) -> Disposal:
         """What the rules by age do with a file."""
         return Disposal.DELETE if self.delete else Disposal.TRASH

@@ -10,7 +10,8 @@ from threading import Event
 from typing import Any
 
 from camarchiver.output.page.renderer import SiteRenderer
-from camarchiver.page.site import SiteBuilder, SiteQuestion, SiteRefresh
+from camarchiver.page.pages import SiteQuestion
+from camarchiver.page.site import SiteBuilder, SiteRefresh
 from camarchiver.page.site_folder import SiteFolder
 from camarchiver.policy.archive_rules import ArchivePolicy
 from tests.yards import Yard, cleanup_policy
@@ -47,6 +48,7 @@ def write_site(
     since: date = date.min,
     rebuild: bool = False,
     picture_seconds: float = 0.0,
+    remote: str = "",
     **policy: Any,
 ) -> SiteRefresh:
     """What `camarchiver page` does."""
@@ -57,7 +59,8 @@ def write_site(
         cameras,
         since,
         rebuild,
-        picture_seconds,
+        remote,
+        picture_seconds=picture_seconds,
     )
     folder = SiteFolder(site, pipeline.trees)
     renderer = SiteRenderer(site, pipeline.trees, pipeline.zone)

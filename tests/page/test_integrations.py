@@ -42,6 +42,16 @@ def first_page(site: Path) -> str:
     return re.sub(r"free at .*? of |full in about [\d,]+ days|<svg class=.disk.*?</svg>", "", text)
 
 
+def month_of(site: Path, clip: Clip) -> PageReader:
+    return PageReader((site / f"cameras/front/{clip.start:%Y-%m}.html").read_text())
+
+
+def notes_of(site: Path, clip: Clip) -> list[str]:
+    """What the card of the first clip of a day says."""
+    data = value_of_script(site / f"cameras/front/{clip.start:%Y-%m-%d}.js")
+    return [data["words"][number] for number in data["clips"][0][3]]
+
+
 class TestContent:
     """What the pages say."""
 
@@ -66,6 +76,90 @@ class TestContent:
         assert story["names"] == [clip.relative.removesuffix(".mp4")]
         month = PageReader((site / f"cameras/front/{clip.start:%Y-%m}.html").read_text())
         assert "to go by the next cleanup: archived, and old enough" in month.text
+
+    def test_what_rules_by_size_remove_now_is_said_and_what_later_ones_may(
+        self, yard: Yard, site: Path
+    ) -> None:
+        clips = [yard.standing(days) for days in (10, 9, 8)]
+        rules = {"age": 365, "max_size": 34_000}
+        write_site(yard, site, **rules)
+        plan = yard.plan(**rules)
+        assert {step.relative for step in plan.steps} == {clips[0].relative}
+        goes = "the source is deleted by the next cleanup: over the size limit"
+        assert goes in notes_of(site, clips[0])
+        assert not any("size limit" in note for note in notes_of(site, clips[1]))
+        assert "Rules by size may take clips earlier" in page_of(site, "front", clips[1].start).text
+        assert "1 file to go by the next cleanup: over the size limit" in month_of(site, clips[0]).text
+        text = PageReader((site / "index.html").read_text()).text
+        assert "(max_size); 39.0 kB are used: the next cleanup removes what is too much" in text
+        # Which days are concerned changes with the plan alone.
+        (yard.trees.source / clips[2].relative).unlink()
+        assert write_site(yard, site, **rules).days == 2
+        assert goes not in notes_of(site, clips[0])
+        text = PageReader((site / "index.html").read_text()).text
+        assert "29.0 kB are used: " in text
+        write_site(yard, site, age=365)
+        assert "Rules by size" not in page_of(site, "front", clips[1].start).text
+
+    def test_a_cleanup_that_would_be_refused_is_no_forecast(self, yard: Yard, site: Path) -> None:
+        clips = [yard.record(days) for days in range(40, 60)]
+        rules = {"max_size": 20_000, "unarchived": True}
+        assert yard.plan(**rules).refused is not None
+        write_site(yard, site, **rules)
+        assert "the next cleanup would change nothing: " in (site / "index.html").read_text()
+        assert not any("size limit" in note for note in notes_of(site, clips[-1]))
+
+    def test_clips_that_are_gone_are_shown_as_such(self, yard: Yard, site: Path) -> None:
+        clip = yard.standing(60)
+        other = yard.record(60 - 1 / 24)
+        write_site(yard, site)
+        rules = {"clean_output": True, "delete": False}
+        yard.carry_out(yard.plan(**rules))
+        assert write_site(yard, site).days == 1
+        yard.now += timedelta(days=22)
+        yard.carry_out(yard.plan(**rules))
+        assert write_site(yard, site).days == 1
+        assert not [path for path in yard.files() if clip.name in path]
+        day = page_of(site, "front", clip.start)
+        assert [link for link in day.links if link.endswith(".mp4")] == [f"../../../cams/{other.relative}"]
+        assert "1 clip; 1 gone" in day.text
+        (note,) = notes_of(site, clip)
+        rule = "long enough in the trash; moved to the trash on [-0-9]{10}: archive past its age"
+        assert re.fullmatch(f"gone since [-0-9]{{10}}: {rule}", note), note
+        story = value_of_script(site / f"cameras/front/{clip.start:%Y-%m-%d}.story.js")
+        assert len(story["stories"][0]) >= 4
+        assert "1 clip gone: long enough in the trash" in month_of(site, clip).text
+        assert 'class="gone" d="M' in (site / f"cameras/front/{clip.start:%Y-%m}.html").read_text()
+        other.path.unlink()
+        write_site(yard, site)
+        assert "0 clips; 1 gone" in page_of(site, "front", clip.start).text
+
+    def test_a_clip_that_somebody_deleted_is_gone_without_a_reason(self, yard: Yard, site: Path) -> None:
+        clip = yard.record(40)
+        archived = yard.archive(clip)
+        clip.path.unlink()
+        (yard.trees.archive / archived.archive).unlink()
+        write_site(yard, site)
+        assert notes_of(site, clip) == ["gone: no copy is left, and no line of the journal says why"]
+
+    def test_off_site_copies_are_shown(self, yard: Yard, site: Path) -> None:
+        proved, lost, none = (yard.standing(days) for days in (40, 41, 42))
+        yard.copy(proved, "b2:cameras")
+        yard.copy(lost, "b2:cameras", is_lost=True)
+        write_site(yard, site, remote="b2:cameras")
+        assert f"off-site copy at b2:cameras, verified on {yard.now:%Y-%m-%d}" in notes_of(site, proved)
+        assert "off-site copy at b2:cameras lost" in notes_of(site, lost)
+        assert "no off-site copy at b2:cameras" in notes_of(site, none)
+        assert "1 with an off-site copy" in month_of(site, proved).text
+        text = PageReader((site / "index.html").read_text()).text
+        assert "off-site at b2:cameras: a verified copy of 1 of 3 archives" in text
+        assert "1 off-site copy at b2:cameras lost" in text
+        proved.path.unlink()
+        (yard.trees.archive / proved.relative).unlink()
+        write_site(yard, site, remote="b2:cameras")
+        assert "only off-site: camarchiver restore --from-offsite brings it back" in notes_of(site, proved)
+        assert not [link for link in page_of(site, "front", proved.start).links if link.endswith(".mp4")]
+        assert "gone" not in "".join(notes_of(site, proved))
 
     def test_the_first_page_has_the_totals_of_all_days(self, yard: Yard, site: Path) -> None:
         for days in (40, 400, 800):

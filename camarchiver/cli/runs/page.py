@@ -18,8 +18,9 @@ from camarchiver.domain.report import Status
 from camarchiver.errors import ExitCode, signal_code
 from camarchiver.output.json import answers
 from camarchiver.output.page.renderer import SiteRenderer
+from camarchiver.page.pages import SiteQuestion
 from camarchiver.page.serving import ServeOptions, serve
-from camarchiver.page.site import DayOfCopies, SiteBuilder, SiteQuestion, SiteRefresh
+from camarchiver.page.site import DayOfCopies, SiteBuilder, SiteRefresh
 from camarchiver.page.site_folder import SiteFolder
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
@@ -49,6 +50,8 @@ class PageTask:
     rebuild: bool
     picture_time: timedelta
     playable: bool
+    remote: str
+    """Where off-site copies are, by the config."""
 
     def check(self) -> None:
         """Raises UsageError or StorageError for a folder that no site can be written to."""
@@ -62,7 +65,14 @@ class PageTask:
         since = max(self.since or date.min, today - timedelta(days=self.days - 1) if self.days else date.min)
         seconds = self.picture_time.total_seconds()
         question = SiteQuestion(
-            self.archive, self.cleanup, self.cameras, since, self.rebuild, self.playable, seconds
+            self.archive,
+            self.cleanup,
+            self.cameras,
+            since,
+            self.rebuild,
+            self.remote,
+            self.playable,
+            seconds,
         )
         renderer = SiteRenderer(self.site, pipeline.trees, pipeline.zone)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any
 
 from camarchiver.domain.clip import Disposal, Tree
 from camarchiver.domain.motion import MotionSpan
 from camarchiver.domain.reason import REASONS, Reason
+from camarchiver.journal.event import JournalEvent
 from camarchiver.output.history_text import event_lines
 from camarchiver.output.page.links import address
 from camarchiver.output.reasons import REASON_WORDS
@@ -60,7 +61,7 @@ def data_of(page: DayPage) -> dict[str, Any]:
             None if clip.seconds is None else round(clip.seconds, 1),
             clip.identity[0],
             clip.archived.archive_size if clip.archived else 0,
-            [words.number(note) for note in notes_of(clip, page.now)],
+            [words.number(note) for note in notes_of(clip, page)],
         ]
         spans = [[round(each.start, 1), round(each.end, 1)] for each in _spans(clip)]
         if spans or clip.strip is not None:
@@ -82,15 +83,19 @@ def _spans(clip: PageClip) -> Sequence[MotionSpan]:
     return clip.motion.spans if clip.motion is not None else ()
 
 
-def _place(clip: PageClip, folders: Words) -> int | list[Any]:
+def _place(clip: PageClip, folders: Words) -> int | list[Any] | None:
     """The path of the copy to look at: the number of its folder, and its name if the link lacks it."""
+    if clip.file is None:
+        return None
     folder, _, name = clip.file.path.rpartition("/")
     number = folders.number(shown(folder))
     return number if shown(name) == name else [number, shown(name)]
 
 
-def notes_of(clip: PageClip, now: datetime) -> list[str]:
+def notes_of(clip: PageClip, page: DayPage) -> list[str]:
     """What a card says of a clip, in sentences without its name."""
+    if clip.is_gone:
+        return [gone_words(clip, page.now)]
     notes = []
     if clip.hold:
         notes.append(f"held {shown(clip.hold)}")
@@ -105,12 +110,48 @@ def notes_of(clip: PageClip, now: datetime) -> list[str]:
             f"not encoded: {REASON_WORDS[why]}" if why else f"encoded with {shown(clip.line.encoder or '?')}"
         )
         notes.append(f"archived, {how}; verified: {shown(clip.line.verified or '?')}")
-    elif clip.archived is None:
+    elif clip.archived is None and clip.files:
         notes.append("not archived")
+    notes.extend(_copy_notes(clip, page))
     if clip.motion is not None and clip.motion.spans:
         notes.append(f"motion for {span(clip.motion.seconds())}")
-    notes.extend(removal_words(each, now) for each in clip.removals)
+    notes.extend(removal_words(each, page.now) for each in clip.removals)
     return notes
+
+
+def _copy_notes(clip: PageClip, page: DayPage) -> Iterator[str]:
+    """Whether a verified off-site copy exists, and what to do if it is all that is left."""
+    for copy in clip.copies:
+        if copy.is_proved and copy.verified is not None:
+            on = f"{copy.verified.astimezone(page.now.tzinfo):%Y-%m-%d}"
+            yield f"off-site copy at {shown(copy.remote)}, verified on {on}"
+        else:
+            yield f"off-site copy at {shown(copy.remote)} {'lost' if copy.is_lost else 'not verified yet'}"
+    if page.remote and clip.archived is not None and not any(c.remote == page.remote for c in clip.copies):
+        yield f"no off-site copy at {shown(page.remote)}"
+    if clip.file is None and clip.is_offsite:
+        yield "only off-site: camarchiver restore --from-offsite brings it back"
+
+
+def gone_words(clip: PageClip, now: datetime) -> str:
+    """Since when a clip is gone, and by which rules."""
+    end = clip.end
+    if end is None:
+        return "gone: no copy is left, and no line of the journal says why"
+    words = f"gone since {_day(end, now)}: {_rule(end)}"
+    trashed = next((e for e in reversed(clip.events) if e.event == "trashed" and e.trash == end.trash), None)
+    if end.event == "purged" and trashed is not None:
+        words += f"; moved to the trash on {_day(trashed, now)}: {_rule(trashed)}"
+    return words
+
+
+def _day(event: JournalEvent, now: datetime) -> str:
+    return f"{event.at.astimezone(now.tzinfo):%Y-%m-%d}"
+
+
+def _rule(event: JournalEvent) -> str:
+    reason = event.reason or ""
+    return REASON_WORDS[Reason(reason)] if reason in REASONS else shown(reason) or "removed"
 
 
 def removal_words(planned: PlannedRemoval, now: datetime) -> str:

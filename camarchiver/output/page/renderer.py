@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from camarchiver.domain.clip import Tree, Trees
+from camarchiver.domain.reason import REASONS, Reason
 from camarchiver.output import status_text
 from camarchiver.output.lists import run_lines
 from camarchiver.output.page import timeline
@@ -19,8 +20,17 @@ from camarchiver.output.page.day_data import data_of, script, stories_of
 from camarchiver.output.page.links import ClipLinks
 from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.page.clips import PageClip
-from camarchiver.page.pages import CameraPages, DayPage, Files, IndexPage, MonthPage, day_files, month_file
-from camarchiver.page.site_state import MOTION, DaySummary, summary_of
+from camarchiver.page.pages import (
+    CameraPages,
+    DayPage,
+    Files,
+    IndexPage,
+    MonthPage,
+    SizeLimit,
+    day_files,
+    month_file,
+)
+from camarchiver.page.site_state import GONE, MOTION, DaySummary, kind_of, summary_of
 from camarchiver.queries.find import FindState
 from camarchiver.queries.status_report import CameraStatus, DiskStatus
 from camarchiver.runtime.formatting import about, count_of, shown, size, span
@@ -36,7 +46,8 @@ _MONTHS = (
 LAST_DAYS = 10
 """Days of each camera that the first page links to."""
 
-_REMARKS = (FindState.HELD, FindState.FAILED, FindState.DAMAGED)
+_REMARKS = (FindState.HELD, FindState.FAILED, FindState.DAMAGED, FindState.OFFSITE)
+_REMARK_WORDS = {FindState.OFFSITE: "off-site copy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +57,12 @@ class ClipRow:
     id: str
     time: str
     href: str
+    """Empty if there is no copy to look at."""
     about: str
     """Length and size."""
     remarks: tuple[str, ...]
     kind: str
-    """The tree of the copy to look at."""
+    """How it is drawn."""
 
 
 class SiteRenderer:
@@ -82,13 +94,15 @@ class SiteRenderer:
         hours = [
             (hour, list(group)) for hour, group in groupby(rows, key=lambda row: row.time.partition(":")[0])
         ]
+        summary = summary_of(page.clips)
         text = self._render(
             "day.html",
             page=page,
             hours=hours,
-            layers=timeline.layers(summary_of(page.clips).minutes),
-            count=count_of(len(page.clips), "clip"),
-            seconds=sum(clip.seconds or 0.0 for clip in page.clips),
+            layers=timeline.layers(summary.minutes),
+            count=count_of(summary.clips, "clip"),
+            seconds=summary.seconds,
+            gone=sum(summary.gone.values()),
         )
         names = day_files(page.folder, page.day)
         data, stories = data_of(page), stories_of(page.clips, self._zone)
@@ -122,9 +136,17 @@ class SiteRenderer:
             page=page,
             source=self._trees.source,
             cameras=[_camera(each, statuses[each.name], page.now) for each in page.cameras],
-            attention=list(status_text.attention_lines(page.report, self._zone)),
+            attention=[
+                *status_text.attention_lines(page.report, self._zone),
+                *([f"the next cleanup would change nothing: {page.stopped}"] if page.stopped else ()),
+            ],
             storage=_storage(page.report.cameras),
             disks=[_disk(each) for each in page.report.disks],
+            limits=[_limit_words(each) for each in page.limits],
+            copies=[
+                status_text.copies_line(remote, counts, self._zone)
+                for remote, counts in page.report.offsite.items()
+            ],
             runs=list(run_lines(page.runs, self._zone)),
             verified=list(status_text.pass_lines(page.report.findings, self._zone)),
         )
@@ -144,17 +166,23 @@ class SiteRenderer:
             seen[at] = seen.get(at, 0) + 1
             number = f".{seen[at]}" if seen[at] > 1 else ""
             length = f"{span(clip.seconds)}, " if clip.seconds is not None else ""
-            remarks = [str(each) for each in _REMARKS if each in clip.states]
-            if clip.motion is not None and clip.motion.spans:
-                remarks.append(MOTION)
             yield ClipRow(
                 f"t={at}{number}",
                 at,
-                self._links.of(clip.file),
-                f"{length}{size(clip.file.size)}",
-                tuple(remarks),
-                clip.file.tree,
+                self._links.of(clip.file) if clip.file is not None else "",
+                f"{length}{size(clip.file.size if clip.file is not None else clip.identity[0])}",
+                tuple(_remarks(clip)),
+                kind_of(clip),
             )
+
+
+def _remarks(clip: PageClip) -> Iterator[str]:
+    if clip.is_gone:
+        yield GONE
+        return
+    yield from (_REMARK_WORDS.get(each, str(each)) for each in _REMARKS if each in clip.states)
+    if clip.motion is not None and clip.motion.spans:
+        yield MOTION
 
 
 def day_words(day: date) -> str:
@@ -172,16 +200,22 @@ def _days_of(page: MonthPage) -> Iterator[date]:
 
 def _summary_words(summary: DaySummary, now: datetime) -> Iterator[str]:
     """A day in a few words."""
-    hours = f", {about(summary.seconds)}" if summary.seconds else ""
-    yield f"{count_of(summary.clips, 'clip')}{hours}, {size(sum(t.size for t in summary.trees.values()))}"
+    if summary.clips:
+        hours = f", {about(summary.seconds)}" if summary.seconds else ""
+        yield f"{count_of(summary.clips, 'clip')}{hours}, {size(sum(t.size for t in summary.trees.values()))}"
     if summary.moving:
         yield f"motion for {span(summary.moving)}"
+    if summary.offsite:
+        yield f"{summary.offsite:,} with an off-site copy"
     for count, word in ((summary.held, "held"), (summary.failed, "failed"), (summary.damaged, "damaged")):
         if count:
             yield f"{count:,} {word}"
     for reason, (day, count) in sorted(summary.removals.items(), key=lambda each: each[1]):
         when = "by the next cleanup" if day <= now.date() else f"from {day} on"
         yield f"{count_of(count, 'file')} to go {when}: {REASON_WORDS[reason]}"  # type: ignore[index]
+    for rule, count in sorted(summary.gone.items()):
+        why = REASON_WORDS[Reason(rule)] if rule in REASONS else shown(rule) or "no line says why"
+        yield f"{count_of(count, 'clip')} gone: {why}"
 
 
 def _month_link(month: date | None) -> tuple[str, str] | None:
@@ -234,6 +268,23 @@ def _disk(disk: DiskStatus) -> dict[str, Any]:
         "words": status_text.disk_line(disk),
         "used": round(used * 1000 / disk.total) if disk.total else 0,
     }
+
+
+def _limit_words(limit: SizeLimit) -> str:
+    """What a rule by size does now, and from when on it may remove something."""
+    if limit.reason is Reason.MIN_FREE:
+        rule = f"{size(limit.limit)} stay free at {shown(limit.where)} (min_free); {size(limit.now)} are free"
+    else:
+        whose = f"{shown(limit.where)}'s files" if limit.where else "all files"
+        rule = f"{whose} together have at most {size(limit.limit)} (max_size); {size(limit.now)} are used"
+    if limit.left < 0:
+        return f"{rule}: the next cleanup removes what is too much"
+    if limit.daily is None:
+        return f"{rule}: beyond that the oldest go, whatever their age"
+    if limit.daily <= 0:
+        return f"{rule}: the trees don't grow"
+    days = f"{limit.left / limit.daily:,.0f}"
+    return f"{rule}: reached in about {days} days at the present rate; then the oldest go, whatever their age"
 
 
 def _day_runs(days: Iterable[date]) -> list[tuple[str, int]]:

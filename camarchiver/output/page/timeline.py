@@ -16,8 +16,8 @@ HEIGHT = 24
 NARROWEST = 3
 """Minutes that the shortest run is drawn as, so that it can be seen."""
 
-FOOTAGE = ("source", "archive", "trash")
-"""Kinds of minutes that show where footage is; the others say more about it."""
+FOOTAGE = ("gone", "offsite", "source", "archive", "trash")
+"""Kinds of minutes that show where footage is, or that it was there; the others say more about it."""
 
 _DAY = timedelta(days=1)
 

@@ -118,6 +118,7 @@ def page_task(context: click.Context, chosen: Mapping[str, Any]) -> PageTask:
     """The site of `page`'s own options. Raises UsageError if it is not known where it is written."""
     from camarchiver.cli.commands.queries.why import archive_policy, cleanup_policy, trusts_names
     from camarchiver.cli.conventions import conventions
+    from camarchiver.cli.offsite_options import offsite_access
     from camarchiver.cli.runs.page import PageTask
 
     place = TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"])
@@ -139,4 +140,5 @@ def page_task(context: click.Context, chosen: Mapping[str, Any]) -> PageTask:
         chosen["rebuild"],
         chosen["picture_time"],
         chosen["playable"],
+        offsite_access(context).label,
     )

@@ -79,8 +79,11 @@
       this.start = secondsOf(item.id.slice(2));
       [this.seconds, this.before, this.after, this.notes, this.motion, this.strip] = row;
       this.place = place;
-      this.src = playable || this.link.href;
+      this.src = playable || (this.link && this.link.href);
     }
+
+    /** What the card says of it. */
+    get words() { return this.notes.map((number) => window.DATA.words[number]); }
 
     /** Whether the clip shows a moment; one of unknown length may last an hour. */
     covers(moment) {
@@ -120,7 +123,7 @@
       video.addEventListener("seeked", () => this.remember());
       video.addEventListener("pause", () => { this.remember(); this.show(); });
       video.addEventListener("play", () => this.show());
-      video.addEventListener("ended", () => { if (this.current + 1 < this.clips.length) this.step(1, true); });
+      video.addEventListener("ended", () => { if (this.clips.slice(this.current + 1).some((clip) => clip.src)) this.step(1, true); });
       video.addEventListener("loadedmetadata", () => this.loaded());
       video.addEventListener("error", () => this.cannotPlay());
       document.addEventListener("keydown", (event) => this.key(event));
@@ -137,8 +140,9 @@
         this.current = index;
         this.wanted = at;
         byId("trouble").hidden = true;
-        this.video.src = clip.src;
         this.drawMotion(clip);
+        if (!clip.src) { this.hasNoCopy(clip); return; }
+        this.video.src = clip.src;
       } else {
         this.video.currentTime = at;
       }
@@ -166,13 +170,27 @@
       byId("trouble").hidden = false;
     }
 
+    /** Say why nothing is shown of a clip that was asked for by its time. */
+    hasNoCopy(clip) {
+      this.video.pause();
+      this.video.removeAttribute("src");
+      this.video.load();
+      byId("trouble").replaceChildren(
+        element("span", { textContent: `There is no copy of the clip of ${clockOf(clip.start)} here.` }),
+        ...clip.words.map((words) => element("span", { textContent: words })));
+      byId("trouble").hidden = false;
+      this.show();
+    }
+
     step(by, play = !this.video.paused) {
-      this.choose(Math.min(Math.max(this.current + by, 0), this.clips.length - 1), 0, play);
+      let next = this.current + by;
+      while (this.clips[next] && !this.clips[next].src) next += by;
+      this.choose(this.clips[next] ? next : this.current, 0, play);
       if (this.current >= 0) this.clips[this.current].item.scrollIntoView({ block: "nearest" });
     }
 
     toggle() {
-      if (this.current < 0) this.choose(0, 0, true);
+      if (this.current < 0) this.step(1, true);
       else if (this.video.paused) this.video.play().catch(() => {});
       else this.video.pause();
     }
@@ -187,7 +205,8 @@
     /** Show the clip of a moment, in seconds since midnight: the one that covers it, or the next one. */
     goTo(moment, play = false) {
       if (moment === null) return;
-      let index = this.clips.findLastIndex((clip) => clip.covers(moment));
+      let index = this.clips.findLastIndex((clip) => clip.src && clip.covers(moment));
+      if (index < 0) index = this.clips.findLastIndex((clip) => clip.covers(moment));
       if (index < 0) index = this.clips.findIndex((clip) => clip.start >= moment);
       if (index < 0) index = this.clips.length - 1;
       const clip = this.clips[index];
@@ -201,7 +220,10 @@
       return Boolean(found);
     }
 
-    get moment() { return this.current < 0 ? 0 : this.clips[this.current].start + this.video.currentTime; }
+    get moment() {
+      if (this.current < 0) return 0;
+      return this.clips[this.current].start + (this.video.currentTime || 0);
+    }
 
     /** Keep the moment in the address, so that it can be passed on. */
     remember() {
@@ -320,13 +342,17 @@
   }
 
   function enrich(clip, index, player) {
+    const notes = clip.words.map((words) => element("p", { className: "notes", textContent: words }));
+    if (!clip.link) {
+      clip.item.append(...notes, element("div", { className: "buttons" }, storyButton(clip, index)));
+      return;
+    }
     const play = element("button", { type: "button", textContent: "Play" });
     play.addEventListener("click", () => player.choose(index, 0, true));
     const path = element("button", { type: "button", textContent: "Copy path" });
     path.addEventListener("click", () => copy(clip.path, path));
     clip.item.append(
-      ...strip(clip, index, player), ...saving(clip),
-      ...clip.notes.map((number) => element("p", { className: "notes", textContent: window.DATA.words[number] })),
+      ...strip(clip, index, player), ...saving(clip), ...notes,
       element("div", { className: "buttons" }, play, storyButton(clip, index), path));
     clip.link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -349,7 +375,9 @@
       }
     }, { rootMargin: "600px" });
     items.forEach((item) => watcher.observe(item));
-    if (!player.goToHash()) player.choose(0);
+    const first = clips.findIndex((clip) => clip.src);
+    byId("player").hidden = first < 0;
+    if (!player.goToHash() && first >= 0) player.choose(first);
   }
 
   if (byId("go") && window.DAYS) startIndex(byId("go"));
