@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver.errors import ConfigError, cause, raise_all, remedy
+from camarchiver.runtime.formatting import shown
 
 SYSTEM_FILE = Path("/etc/camarchiver.toml")
 
@@ -156,4 +157,4 @@ def _section_errors(section: str, values: Mapping[str, Value], allowed: set[str]
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """A question that suggests the word that was probably meant; empty if none is similar."""
     close = difflib.get_close_matches(word, [name for name in allowed if name], n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"; did you mean {shown(close[0])}?" if close else ""

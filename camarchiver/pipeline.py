@@ -60,6 +60,7 @@ class Pipeline:
         self.started = started or self.now()
         self.run = RunId(run_id(self.started), command, socket.gethostname())
         self._configured = conventions
+        self._is_begun = False
 
     @cached_property
     def conventions(self) -> Conventions:
@@ -108,12 +109,20 @@ class Pipeline:
         """Which archives exist and are not known to be damaged, at each moment of a call."""
         return ArchiveLookup(self.trees, self.journal, findings.DamagedNow(self.trees.state))
 
+    def begin(self) -> None:
+        """Add the run to the run history before its first step; `report` completes the record."""
+        report = Report(self.run.command, self.run.id, self.started, self.now())
+        run_history.begin(self.trees.state, report, self.run.host)
+        self._is_begun = True
+
     def report(self, plan: Plan[Any, Any], outcomes: tuple[Outcome, ...], stop: Stop | None = None) -> Report:
-        """The report of a plan's execution; it is added to the run history if anything was done."""
+        """The report of a plan's execution; the run history keeps it if anything was done."""
         signal = stop.signal if stop else None
         report = plan.report(self.run.id, outcomes, ended=self.now(), stopped_by=signal)
         if outcomes:
             run_history.write(self.trees.state, report, self.run.host)
+        elif self._is_begun:
+            run_history.forget(self.trees.state, self.run.id)
         return report
 
 

@@ -117,6 +117,8 @@ def execute(
     volume_marker.mark(pipeline.trees)
     outcomes: list[Outcome] = []
     plan = prepared.plan
+    if plan.steps or (further and further.steps):
+        pipeline.begin()
     if plan.steps:
         for outcome in _performed(pipeline, prepared, how, stop, display):
             outcomes.append(outcome)

@@ -77,6 +77,8 @@ def execute(
     """
     outcomes: list[Outcome] = []
     if plan.refused is None:
+        if plan.steps:
+            pipeline.begin()
         executor = CleanupExecutor(
             pipeline.trees,
             pipeline.archives,

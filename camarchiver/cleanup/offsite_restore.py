@@ -158,6 +158,8 @@ def execute(
 ) -> Report:
     """Carry out a plan; `on_outcome` gets every outcome as it comes, and no archive is begun after `stop`."""
     outcomes: list[Outcome] = []
+    if planned.steps:
+        pipeline.begin()
     for outcome in OffsiteRestorer(pipeline, remote, stop, display).run(planned.steps):
         outcomes.append(outcome)
         on_outcome(outcome)

@@ -97,6 +97,8 @@ def execute(
 ) -> Report:
     """Carry out a plan; `on_outcome` gets every outcome as it comes, and no clip is begun after `stop`."""
     outcomes: list[Outcome] = []
+    if planned.steps:
+        pipeline.begin()
     steps = (step for step in planned.steps if not stop)
     for outcome in _restorer(pipeline).run(steps):
         outcomes.append(outcome)

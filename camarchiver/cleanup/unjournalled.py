@@ -64,7 +64,7 @@ class _UnjournalledFinder:
         if _is_regular(path):
             folder, _, name = place.rpartition("/")
             yield from self._files(folder, (name,), [each.name for each in paths_in(path.parent)])
-        elif path.is_dir() and not path.is_symlink():
+        elif not path.is_symlink() and path.is_dir():
             for folder, listing in readable(TreeWalk(path)):
                 names = sorted(listing.names())
                 yield from self._files(joined(place, folder) if folder else place, names, names)
@@ -135,4 +135,4 @@ class _UnjournalledFinder:
 
 
 def _is_regular(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
+    return not path.is_symlink() and path.is_file()

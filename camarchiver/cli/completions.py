@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.errors import CamarchiverError
+from camarchiver.runtime.formatting import shown
 
 if TYPE_CHECKING:
     from camarchiver.cli.session import TreeOptions
@@ -23,7 +24,10 @@ Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]
 
 
 def _completer(found: Callable[[click.Context], Iterator[tuple[str, str]]]) -> Completer:
-    """For `shell_complete`: the values that begin like the word. A failure completes nothing."""
+    """For `shell_complete`: the values that begin like the word. A failure completes nothing.
+
+    Names with bytes that are no text, or with line breaks, are left out: shells read one name per line.
+    """
 
     @wraps(found)
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -31,7 +35,11 @@ def _completer(found: Callable[[click.Context], Iterator[tuple[str, str]]]) -> C
             values = list(found(context))
         except (CamarchiverError, OSError, ValueError):
             return []
-        return [CompletionItem(value, help=help) for value, help in values if value.startswith(incomplete)]
+        return [
+            CompletionItem(value, help=shown(help))
+            for value, help in values
+            if value.startswith(incomplete) and shown(value) == value
+        ]
 
     return complete
 

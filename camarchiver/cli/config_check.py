@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from camarchiver import config as config_files
-from camarchiver.cli.conventions import camera_tables, folders_to_pass_over, views_of
+from camarchiver.cli.conventions import camera_tables, check_mask, folders_to_pass_over, views_of
 from camarchiver.cli.options import (
     cameras_values,
     checked_values,
@@ -19,7 +19,6 @@ from camarchiver.cli.options import (
     key_errors,
     sharing_section,
 )
-from camarchiver.cli.types import check_mask
 from camarchiver.config import nearest
 from camarchiver.errors import CamarchiverError, ConfigError
 from camarchiver.naming.patterns import compile_pattern
@@ -31,7 +30,12 @@ _OTHERS = frozenset({"CAMARCHIVER_HOST_ID", "CAMARCHIVER_COLOR"})
 
 
 def file_errors(loaded: config_files.Config, context: click.Context) -> Iterator[CamarchiverError]:
-    """Every error in the config files."""
+    """Every error in the config files, once: a key above all sections is a value of many commands."""
+    found = {error.message: error for error in _file_errors(loaded, context)}
+    yield from found.values()
+
+
+def _file_errors(loaded: config_files.Config, context: click.Context) -> Iterator[CamarchiverError]:
     yield from key_errors(loaded, context)
     for name, command in _commands(context).items():
         for each in sharing_section(command):
@@ -108,7 +112,6 @@ def _raised(check: Callable[[], Any]) -> Iterator[CamarchiverError]:
     try:
         check()
     except ConfigError as error:
-        yield error
-        yield from error.others
+        yield from (ConfigError(each.message, hint=each.hint) for each in error.each)
     except CamarchiverError as error:
         yield error

@@ -12,8 +12,9 @@ import click
 from camarchiver import config as config_files
 from camarchiver.cli.help_page import TREES, GroupedOption, HelpGroup
 from camarchiver.cli.session import TreeOptions
-from camarchiver.cli.types import DaysType, Size
+from camarchiver.cli.types import DaysType, ReadableText, Size, from_toml
 from camarchiver.errors import ConfigError, raise_all
+from camarchiver.runtime import clock
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -30,6 +31,14 @@ CLEANUP = "What cleanup keeps"
 """Headings of help pages that several sets of options share."""
 
 FOLDER = click.Path(path_type=Path)
+
+
+def _known_zone(name: str) -> None:
+    if name:  # the machine's own zone is looked up when it is needed
+        clock.zone(name)
+
+
+TIME_ZONE = ReadableText("text", _known_zone)
 
 
 def option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
@@ -153,10 +162,12 @@ def checked_values(
         if parameter is None or not _is_meant(parameter, key, section, loaded):
             continue
         try:
-            parameter.type_cast_value(context, _as_click_reads(entry.value))
+            values[key] = from_toml(entry.value, parameter)
+            parameter.type_cast_value(context, values[key])
         except click.BadParameter as error:
-            errors.append(ConfigError(f"{entry.file}: {key}: {error.message}", hint="mend that value"))
-        values[key] = _as_click_reads(entry.value)
+            where = f"[{section}] " if key in loaded.sections.get(section, {}) and section else ""
+            message = f"{entry.file}: {where}{key}: {error.message}"
+            errors.append(ConfigError(message, hint="mend that value"))
     raise_all(errors)
     return values
 
@@ -190,18 +201,15 @@ def cameras_values(
     for camera, values in loaded.cameras(command.name or "").items():
         own = found[camera] = {}
         for key, entry in values.items():
+            if key not in known:  # `key_errors` reports it
+                continue
             try:
-                own[key] = known[key].type_cast_value(context, _as_click_reads(entry.value))
+                own[key] = known[key].type_cast_value(context, from_toml(entry.value, known[key]))
             except click.BadParameter as error:
                 message = f"{entry.file}: [{command.name}.{camera}] {key}: {error.message}"
                 errors.append(ConfigError(message, hint="mend that value"))
     raise_all(errors)
     return found
-
-
-def _as_click_reads(value: Any) -> Any:
-    # click takes a bool for a flag, and text for every value that isn't a list or a number.
-    return value if isinstance(value, bool | int | float | list) else str(value)
 
 
 def origin(context: click.Context, name: str) -> str:
@@ -248,7 +256,11 @@ def config_option(command: Command) -> Command:
 json_option = option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
 timezone_option = option(
-    "--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin."
+    "--timezone",
+    type=TIME_ZONE,
+    default="",
+    show_default=False,
+    help="The cameras' time zone, such as Europe/Berlin.",
 )
 
 tree_options = options(
@@ -261,6 +273,7 @@ tree_options = options(
 general_options = options(
     option(
         "--timezone",
+        type=TIME_ZONE,
         default="",
         show_default=False,
         help="The cameras' time zone, such as Europe/Berlin.  [default: the machine's]",

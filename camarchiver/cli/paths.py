@@ -16,7 +16,7 @@ def in_trees(path: Path, trees: Trees) -> Path:
 
     A relative path may begin at the working folder, if that is below a root, or at any root.
     """
-    candidates = [*_candidates(path, trees), *_candidates(unescaped(path), trees)]
+    candidates = [*_candidates(path, trees), *_candidates(Path(unescaped(str(path))), trees)]
     existing = (each for each in candidates if os.path.lexists(each))
     return next(existing, candidates[0])
 

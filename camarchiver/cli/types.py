@@ -1,23 +1,22 @@
-"""Command-line types for sizes, ages, durations, times, masks and zones; config values pass through them."""
+"""Command-line types for sizes, ages, durations and times; config values pass through them."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from fractions import Fraction
-from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
 from camarchiver.domain.clocks import CameraClock, parse_clock
-from camarchiver.domain.motion import View
-from camarchiver.errors import UsageError
-from camarchiver.motion.events import polygon
+from camarchiver.errors import CamarchiverError
 from camarchiver.naming.cameras import comparable
+from camarchiver.runtime.formatting import unescaped
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(?:([kmgtp])(i?))?b?", re.ASCII | re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
@@ -27,7 +26,6 @@ _RATE = re.compile(r"\d{1,9}(?:\.\d{1,9}|/[1-9]\d{0,8})?", re.ASCII)
 _SLOWEST, _FASTEST = Fraction(1, 10), Fraction(1000)
 _LONGEST = timedelta(days=36_525)
 _DAY = timedelta(days=1)
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
 class Size(click.ParamType[int]):
@@ -146,8 +144,8 @@ class CameraName(click.ParamType[str]):
     name = "name"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name, composed."""
-        return comparable(str(value))
+        """The name, composed; it may also be given as it is printed, with escapes."""
+        return comparable(unescaped(str(value)))
 
 
 class ClockType(click.ParamType[CameraClock]):
@@ -250,6 +248,60 @@ class Url(click.ParamType[str]):
         return text
 
 
+class ReadableText(click.ParamType[str]):
+    """A text that `read` understands: it raises a CamarchiverError for another."""
+
+    def __init__(self, name: str, read: Callable[[str], object]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The value, unchanged."""
+        text = _text(value)
+        try:
+            self._read(text)
+        except CamarchiverError as error:
+            self.fail(f"{error.message}; {error.hint}.", param, ctx)
+        return text
+
+
+def from_toml(value: Any, parameter: click.Parameter) -> Any:
+    """A value of a config file as click reads it. Raises click.BadParameter if its TOML type is wrong.
+
+    click converts whatever it gets: without this check `true` were the number 1, and a list a text.
+    """
+    if parameter.multiple:
+        if not isinstance(value, list):
+            raise click.BadParameter(f"{_toml(value)} is not a list; write it in brackets.")
+        return [_single_from_toml(each, parameter.type) for each in value]
+    return _single_from_toml(value, parameter.type)
+
+
+def _single_from_toml(value: Any, kind: click.ParamType[Any]) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    match kind:
+        case Command() if isinstance(value, list) and all(isinstance(word, str) for word in value):
+            return value
+        case click.types.BoolParamType():
+            is_right, wanted = isinstance(value, bool), "true or false"
+        case click.types.IntParamType():
+            is_right, wanted = is_number and isinstance(value, int), "a whole number"
+        case click.Path():
+            is_right, wanted = isinstance(value, str) and value != "", "a path in quotes"
+        case click.Choice() | click.types.StringParamType() | Command() | Url():
+            is_right, wanted = isinstance(value, str), "a text in quotes"
+        case _:
+            is_right, wanted = is_number or isinstance(value, str | date), "a number, or a text in quotes"
+    if not is_right:
+        raise click.BadParameter(f"{_toml(value)} has the wrong type; write {wanted}.")
+    # A number stays one: some types distinguish 30 from "30". TOML's own dates become text.
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
 def _text(value: object) -> str:
     """A value as it would be on the command line; a boolean from TOML is not a number."""
     return str(value).strip()
@@ -297,49 +349,3 @@ def _clock_time(value: object) -> Moment | None:
 
 def _precision(text: str) -> timedelta:
     return timedelta(minutes=1) if text.count(":") == 1 else timedelta(seconds=1)
-
-
-def view_of(masks: Sequence[str], zones: Sequence[str]) -> View:
-    """What of a picture counts: masks are a picture or polygons, zones are `NAME=POLYGON`.
-
-    Raises UsageError.
-    """
-    pictures = [Path(mask) for mask in masks if mask.lower().endswith(_PICTURES)]
-    if len(pictures) > 1:
-        raise UsageError("--mask takes one picture", hint="draw both into one, or use polygons")
-    polygons = tuple(polygon(mask) for mask in masks if not mask.lower().endswith(_PICTURES))
-    named = {}
-    for zone in zones:
-        name, separator, corners = zone.partition("=")
-        if not (name and separator):
-            raise UsageError(f"{zone!r} is not a zone", hint="write NAME=0.1,0.2 0.5,0.2 0.5,0.9")
-        named[name] = polygon(corners)
-    return View(polygons, pictures[0] if pictures else None, named)
-
-
-def check_mask(view: View) -> None:
-    """Raise UsageError if the picture of a mask does not exist."""
-    if view.mask is not None and not view.mask.is_file():
-        raise UsageError(f"{view.mask} is not a file", hint="give a PNG whose black parts are ignored")
-
-
-class ViewTexts(click.ParamType[tuple[str, ...]]):
-    """Masks or zones of a camera's table in the config: one text, or a list of them."""
-
-    name = "list"
-
-    def __init__(self, *, zones: bool) -> None:
-        self._zones = zones
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        """The texts, each of which is valid."""
-        texts = tuple(value) if isinstance(value, list | tuple) else (value,)
-        if not all(isinstance(text, str) for text in texts):
-            self.fail(f"{value!r} is not a text or a list of texts.", param, ctx)
-        try:
-            view_of((), texts) if self._zones else view_of(texts, ())
-        except UsageError as error:
-            self.fail(f"{error.message}; {error.hint}.", param, ctx)
-        return texts

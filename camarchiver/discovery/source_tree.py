@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
@@ -214,8 +215,8 @@ class Discovery:
             if is_clip_name(name) and (wanted is None or name in wanted):
                 yield self._aside(folder, name, Reason.NOT_A_CLIP, "no regular file")
         for name in sorted(listing.links) if wanted is None else ():
-            if (self._trees.source / folder / name).is_dir():
-                yield self._aside(folder, name, Reason.NOT_A_CLIP, "no regular file")
+            if _may_be_folder(self._trees.source / folder / name):
+                yield self._aside(folder, name, Reason.NOT_A_CLIP, "a link that is not followed")
         for name in sorted(filter(is_other_video_name, listing.foreign)) if wanted is None else ():
             why = f"{suffix_of(name).lower()} is not archived"
             size = _size_of(self._trees.source / folder / name)
@@ -323,6 +324,16 @@ class Discovery:
     def _unreadable(self, folder: str, error: OSError) -> FolderFacts:
         aside = Keep(self._trees.source, folder or ".", Reason.UNREADABLE, detail=explained(error))
         return FolderFacts(self._trees.source, folder, set_aside=(aside,))
+
+
+def _may_be_folder(link: Path) -> bool:
+    """Whether a link leads to a folder, or to one that may not be entered."""
+    try:
+        return stat.S_ISDIR(link.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        return error.errno != errno.ELOOP
 
 
 def _is_bare(listing: Listing) -> bool:

@@ -64,5 +64,12 @@ def run_lines(records: Iterable[RunRecord], zone: tzinfo) -> Iterator[str]:
         encoded = f"; archived {size(each.bytes_before)} -> {size(each.bytes_after)}" if each.encoded else ""
         yield (
             f"{each.started.astimezone(zone):%Y-%m-%d %H:%M}  {shown(each.run)}  {shown(each.command):8}"
-            f"  {shown(each.status)} (exit code {each.exit_code}): {shown(results)}{encoded}"
+            f"  {ending(each)}{': ' if results else ''}{shown(results)}{encoded}"
         )
+
+
+def ending(run: RunRecord) -> str:
+    """How a run ended."""
+    if run.exit_code is None:
+        return f"{shown(run.status)}: it is at work, or was killed before its report"
+    return f"{shown(run.status)} (exit code {run.exit_code})"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
+from camarchiver.output.lists import ending
 from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.policy import doubtful_clocks
 from camarchiver.runtime.formatting import about, cells, count_of, padded, shown, size
@@ -38,8 +39,7 @@ def status_lines(report: StatusReport, now: datetime, zone: tzinfo) -> Iterator[
     for remote, counts in report.offsite.items():
         yield copies_line(remote, counts, zone)
     if (last := report.last_run) is not None:
-        command, run, status = map(shown, (last.command, last.run, last.status))
-        yield f"last run: {command} {run}: {status}, exit code {last.exit_code}"
+        yield f"last run: {shown(last.command)} {shown(last.run)}: {ending(last)}"
 
 
 def copies_line(remote: str, counts: CopyCounts, zone: tzinfo) -> str:

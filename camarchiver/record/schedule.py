@@ -45,8 +45,8 @@ def includes(ranges: tuple[Range, ...], moment: datetime) -> bool:
 
 def parse(text: str) -> tuple[Range, ...]:
     """Read `[DAYS] HH:MM-HH:MM[,HH:MM-HH:MM]`, DAYS as `mo-fr` or `sa,su`. Raises UsageError."""
-    *days, clock = text.lower().split()
-    if len(days) > 1:
+    *days, clock = text.lower().split() or [""]
+    if not clock or len(days) > 1:
         raise UsageError(f"schedule {text!r} is not understood", hint=_HINT)
     return tuple(
         Range(_weekdays(days[0], text) if days else frozenset(range(7)), *_span(part, text))

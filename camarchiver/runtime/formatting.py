@@ -66,8 +66,8 @@ def padded(text: str, width: int) -> str:
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|([nrt]))")
 
 
-def unescaped(path: Path) -> Path:
-    """The path of which `shown` made this text."""
+def unescaped(path: str) -> str:
+    """The path or name of which `shown` made this text."""
 
     def character(found: re.Match[str]) -> str:
         byte, short, long, letter = found.groups()
@@ -76,7 +76,7 @@ def unescaped(path: Path) -> Path:
             return chr(number if number < 0x80 else 0xDC00 + number)  # a control character, or no UTF-8
         return {"n": "\n", "r": "\r", "t": "\t"}[letter] if letter else chr(int(short or long, 16))
 
-    return Path(_ESCAPE.sub(character, os.fspath(path)))
+    return _ESCAPE.sub(character, path)
 
 
 def without_login(text: str) -> str:

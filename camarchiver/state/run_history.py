@@ -1,4 +1,4 @@
-"""Keeps a short record of every run that changed something, and estimates the speed from earlier ones."""
+"""Keeps a short record of each run that changes something, from its first step on; estimates the speed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class RunRecord(msgspec.Struct, frozen=True):
     started: Moment
     ended: Moment
     status: str
-    exit_code: Annotated[int, Meta(ge=0, le=255)]
+    exit_code: Annotated[int, Meta(ge=0, le=255)] | None
+    """None while the run is at work, and for ever if it was killed."""
     results: dict[str, Count]
     """By the kind of outcome."""
     encoded: Count
@@ -74,25 +75,41 @@ class RunRecord(msgspec.Struct, frozen=True):
         return msgspec.structs.asdict(self) | times
 
 
+UNFINISHED = "unfinished"
+"""The status of a run that has not reported yet."""
+
+
+def begin(state: Path, report: Report, host: str) -> None:
+    """Store that a run begins its first step, so that a run that is killed is in the history, too."""
+    _store(state, _record(report, host, Done(), UNFINISHED, None))
+
+
+def forget(state: Path, run: str) -> None:
+    """Remove the record of a run that changed nothing after all."""
+    _file(state, run).unlink(missing_ok=True)
+
+
 def write(state: Path, report: Report, host: str, done: Done | None = None) -> None:
     """Store what one run did, and drop records beyond `KEPT`.
 
     `done` is given if the report doesn't hold every outcome.
     """
-    folder = state / "runs"
-    atomic.make_private_folders(folder)
     if done is None:
         done = Done()
         for outcome in report.outcomes:
             done.add(outcome)
-    record = RunRecord(
+    _store(state, _record(report, host, done, report.status, report.exit_code))
+
+
+def _record(report: Report, host: str, done: Done, status: str, exit_code: int | None) -> RunRecord:
+    return RunRecord(
         run=report.run,
         command=report.command,
         host=host,
         started=report.started.replace(microsecond=0),
         ended=report.ended.replace(microsecond=0),
-        status=report.status,
-        exit_code=report.exit_code,
+        status=status,
+        exit_code=exit_code,
         results=dict(done.results),
         encoded=done.encoded,
         seconds=(report.ended - report.started).total_seconds(),
@@ -100,9 +117,18 @@ def write(state: Path, report: Report, host: str, done: Done | None = None) -> N
         bytes_after=done.bytes_after,
         remaining=report.remaining,
     )
-    atomic.write_text(folder / f"{report.run}.json", json.dumps(record.fields(), indent=1) + "\n")
-    for old in sorted(folder.glob("*.json"))[:-KEPT]:
+
+
+def _store(state: Path, record: RunRecord) -> None:
+    file = _file(state, record.run)
+    atomic.make_private_folders(file.parent)
+    atomic.write_text(file, json.dumps(record.fields(), indent=1) + "\n")
+    for old in sorted(file.parent.glob("*.json"))[:-KEPT]:
         old.unlink(missing_ok=True)
+
+
+def _file(state: Path, run: str) -> Path:
+    return state / "runs" / f"{run}.json"
 
 
 def last(state: Path) -> RunRecord | None:

@@ -305,6 +305,18 @@ class TestBadInput:
         assert frames(outside) == 20
         assert (folder / "REO_out_20260301081500.mp4").is_symlink()
 
+    def test_a_link_that_leads_nowhere_ends_no_command(self, put: Put, tree: Path, told: Command) -> None:
+        """The kernel refuses to look for a name of this length, as for a folder that may not be entered."""
+        put(f"{ONE}.mp4")
+        (tree / "elsewhere").symlink_to("x" * 300)
+        (tree / "missing").symlink_to("nowhere")
+        assert reasons(tree) == {"elsewhere": "not-a-clip", "REO_front_20260301081500.mp4": "not-archived"}
+        assert archive(tree).returncode == 0
+        for words in (("cleanup", tree, "--dry-run"), ("status", tree), ("find", tree)):
+            assert told(*words).returncode == 0, words
+        shown = told("archive", tree, "--dry-run").stdout
+        assert "no regular file, such as a symbolic link (not-a-clip), 0 B; links are not followed" in shown
+
     def test_two_names_of_one_file_are_archived_once(self, put: Put, tree: Path) -> None:
         first = put(f"{ONE}.mp4")
         second = tree / f"{DAY}/REO_front_20260301081501.mp4"

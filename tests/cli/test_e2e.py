@@ -156,6 +156,37 @@ class TestConfig:
         messages = [error["message"] for error in json.loads(several.stdout)["errors"]]
         assert len(messages) == 4 and len(set(messages)) == 4
 
+    def test_each_wrong_type_is_reported_once_with_its_section(self, tmp_path: Path) -> None:
+        file = tmp_path / "own.toml"
+        file.write_text(
+            "timezone = 'Europe/Berlim'\n[archive]\nclean_output = 3\ndevice = 1.5\nlimit = true\n"
+            "[camera.front]\nclock = 'soon'\nage = []\n[record]\nsensitivity = 'much'\n"
+            "[record.source]\na = 1\n[record.yard]\nsource = 3\nschedules = ['']\n"
+        )
+        told = installed("config", "check", "--config", file)
+        assert told.returncode == 10
+        assert "Traceback" not in told.stderr
+        for said in (
+            *(
+                "timezone: timezone 'Europe/Berlim' is not known",
+                "[archive] clean_output: 3 has the wrong type",
+            ),
+            *(
+                "[archive] device: 1.5 has",
+                "[archive] limit: true has",
+                "[camera.front] clock",
+                "[record.source] a",
+            ),
+            *(
+                "[camera.front] age",
+                "[record] sensitivity",
+                "[record.yard] source",
+                "[record.yard] schedules",
+            ),
+        ):
+            assert told.stderr.count(said) == 1, (said, told.stderr)
+        assert installed("archive", tmp_path, "--config", file).returncode == 10
+
     def test_a_sound_file_and_known_variables_pass(self, tmp_path: Path) -> None:
         file = tmp_path / "own.toml"
         file.write_text("[archive]\nage = 3\n")
@@ -213,6 +244,9 @@ class TestCompletion:
         assert self.completed("archive", tree, "--camera", "") == ["front", "yard"]
         assert self.completed("why", "-C", tree, "--camera", "y") == ["yard"]
         assert self.completed("archive", tree / "missing", "--camera", "") == []
+        for name in (b"REO_k\xfcche_20260301081500.mp4", b"REO_a\nb_20260301081500.mp4"):
+            put(name, b"no shell can complete it")
+        assert self.completed("archive", tree, "--camera", "") == ["front", "yard"]
 
     def test_ids_of_holds_and_runs(self, put: Put, tree: Path) -> None:
         put(f"{ONE}.mp4")

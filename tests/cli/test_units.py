@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,67 @@ class TestConfigFiles:
         known = {"": set[str](), "record": {"pre", "source", "duration"}}
         (error,) = config.key_errors(config.load(Path("c.toml")), known)
         assert "[record.yard] duration" in error.message
+
+
+class TestValuesOfAConfigFile:
+    """Every key of every command against every type that TOML has."""
+
+    WRONG = (True, -5, 3.7, float("nan"), [], ["a", 1], [[1]], {"a": 1}, "", date(2026, 3, 1))
+    FLAG, PATH = click.Option(["--x"], is_flag=True), click.Option(["--x"], type=click.Path())
+    COUNT, TEXT = click.Option(["--x"], type=click.IntRange(min=0)), click.Option(["--x"])
+    MANY = click.Option(["--x"], multiple=True)
+
+    @pytest.mark.parametrize(
+        ("option", "value", "said"),
+        [
+            (FLAG, 3, "3 has the wrong type; write true or false."),
+            (FLAG, "yes", "'yes' has the wrong type; write true or false."),
+            (PATH, False, "false has the wrong type; write a path in quotes."),
+            (PATH, "", "'' has the wrong type; write a path in quotes."),
+            (COUNT, True, "true has the wrong type; write a whole number."),
+            (COUNT, 3.7, "3.7 has the wrong type; write a whole number."),
+            (TEXT, 5, "5 has the wrong type; write a text in quotes."),
+            (MANY, "front", "'front' is not a list; write it in brackets."),
+            (MANY, [["front"]], "['front'] has the wrong type; write a text in quotes."),
+        ],
+    )
+    def test_a_wrong_type_is_refused_with_the_right_one(
+        self, option: click.Option, value: object, said: str
+    ) -> None:
+        with pytest.raises(click.BadParameter) as caught:
+            option_types.from_toml(value, option)
+        assert caught.value.message == said
+
+    def test_right_types_are_left_as_they_are(self) -> None:
+        for option, value in ((self.FLAG, True), (self.PATH, "/x"), (self.COUNT, 3), (self.MANY, ["a", "b"])):
+            assert option_types.from_toml(value, option) == value
+        since = click.Option(["--since"], type=option_types.When())
+        assert option_types.from_toml(date(2026, 3, 1), since) == "2026-03-01"
+
+    def test_no_key_of_any_command_takes_a_wrong_type_for_another(self) -> None:
+        """A value passes as what it is, or is refused; a list never becomes a text, nor `true` a number."""
+        root = click.Context(cli)
+        commands = [each for name in cli.list_commands(root) if (each := cli.get_command(root, name))]
+        commands += [
+            inner for each in commands if isinstance(each, click.Group) for inner in each.commands.values()
+        ]
+        for command in commands:
+            for parameter, value in product(command.params, self.WRONG):
+                try:
+                    read = option_types.from_toml(value, parameter)
+                    parameter.type_cast_value(root, read)
+                except click.BadParameter:
+                    continue
+                assert isinstance(value, list | str) or type(read) in (type(value), str), (
+                    parameter.name,
+                    value,
+                )
+                assert not isinstance(value, bool) or parameter.type.name == "boolean", parameter.name
+                is_command = isinstance(parameter.type, option_types.Command)
+                assert not isinstance(value, list) or parameter.multiple or is_command, (
+                    parameter.name,
+                    value,
+                )
 
 
 class TestExitCodes:

@@ -98,6 +98,22 @@ class TestFind:
         story = told("why", "-C", tree, "k\\xfcche/REO_k_20260301081500.mp4")
         assert "the next archive run would" in story.stdout
 
+    def test_a_camera_is_accepted_as_it_is_printed(self, put: Put, tree: Path, told: Command) -> None:
+        put(b"REO_k\xfcche_20260301081500.mp4", b"x")
+        put(b"REO_yard\x1b[31m_20260301081500.mp4", b"y")
+        for name in ("k\\xfcche", "yard\\x1b[31m"):
+            assert name in told("find", tree).stdout
+            (line,) = told("find", tree, "--camera", name).stdout.splitlines()
+            assert f"REO_{name}_2026" in line
+            assert told("why", "-C", tree, "--camera", name, "--at", "2026-03-01").returncode == 0
+        wrong = told("find", tree, "--camera", "yard[31m").stderr
+        assert ("did you mean yard\\x1b[31m?" in wrong, "\x1b" in wrong) == (True, False)
+        days = ("--from", "2026-03-01", "--to", "2026-03-01", "--reason", "x")
+        assert told("hold", "add", "-C", tree, "--camera", "k\\xfcche", *days).returncode == 0
+        (hold,) = json.loads(told("hold", "list", "-C", tree, "--json").stdout)["holds"]
+        assert hold["camera"] == "k\\xfcche"
+        assert "held" in told("find", tree, "--camera", hold["camera"]).stdout
+
     def test_the_last_runs(self, archived_camera: Path, told: Command, tmp_path: Path) -> None:
         (line,) = told("runs", archived_camera).stdout.splitlines()
         assert re.search(r"  \d{8}T\d{6}-\w{6}  archive   done \(exit code 0\): 1 done; archived ", line)
@@ -106,6 +122,34 @@ class TestFind:
         empty = told("runs", tmp_path)
         assert (empty.returncode, empty.stdout) == (0, "")
         assert "no run has changed anything" in empty.stderr
+
+    def test_a_run_that_ended_without_a_report_is_listed_and_can_be_undone(
+        self, camera_tree: Path, told: Command
+    ) -> None:
+        """Here its output goes to a program that stops reading; a kill or a power cut does the same."""
+        first = camera_tree / f"2026/03/01/{NAME}.mp4"
+        for minute in range(16, 24):
+            shutil.copy2(first, first.with_name(f"REO_front_2026030108{minute}00.mp4"))
+        words = (sys.executable, "-m", "camarchiver", "archive", str(camera_tree), "--jobs", "1")
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
+            assert running.stdout is not None
+            assert b": archived " in running.stdout.readline()
+            running.stdout.close()
+        assert running.returncode != 0
+        (line,) = told("runs", camera_tree).stdout.splitlines()
+        assert line.endswith("  archive   unfinished: it is at work, or was killed before its report")
+        (record,) = json.loads(told("runs", camera_tree, "--json").stdout)["runs"]
+        assert (record["status"], record["exit_code"]) == ("unfinished", None)
+        assert f"last run: archive {record['run']}: unfinished" in told("status", camera_tree).stdout
+        assert told("restore", "-C", camera_tree, "--run", record["run"], "-y").returncode == 0
+        assert first.exists()
+        assert "  restore   done" in told("runs", camera_tree).stdout
+
+    def test_a_run_that_could_do_nothing_is_not_listed(self, archived_camera: Path, told: Command) -> None:
+        before = told("runs", archived_camera).stdout
+        assert told("archive", archived_camera).returncode == 0
+        assert told("cleanup", archived_camera, "-y").returncode == 0
+        assert told("runs", archived_camera).stdout == before
 
 
 class TestWhy:

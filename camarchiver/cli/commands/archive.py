@@ -30,7 +30,7 @@ from camarchiver.cli.options import (
     trust_names_option,
 )
 from camarchiver.cli.selection_options import cameras_option, exclude_option
-from camarchiver.cli.types import DaysType, Duration, Jobs, Percent, Rate, Size, When
+from camarchiver.cli.types import DaysType, Duration, Jobs, Percent, Rate, ReadableText, Size, When
 from camarchiver.policy.archive_rules import ANY_CAMERA, KEEP, ONE_CAMERA, REENCODE, SignedRule
 from camarchiver.policy.raw_rates import RawRates
 
@@ -128,7 +128,11 @@ encoder_options = options(
     option(
         "--quality", type=click.IntRange(1, 63), help="Quality on the encoder's own scale; lower is better."
     ),
-    option("--preset", help="Preset on the encoder's own scale, such as 8 or medium."),
+    option(
+        "--preset",
+        type=ReadableText("text", str),
+        help="Preset on the encoder's own scale, such as 8 or medium.",
+    ),
     option(
         "--max-height",
         type=click.IntRange(min=64),

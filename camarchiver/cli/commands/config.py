@@ -29,7 +29,7 @@ from camarchiver.errors import ConfigError, ExitCode, UsageError, raise_all, sen
 from camarchiver.runtime.formatting import without_login
 
 EXAMPLE = """\
-# camarchiver: every key is an option of the same name without its dashes.
+# camarchiver: every key is an option without its dashes (cameras, masks, zones and schedules in the plural).
 # Keys up here apply to every command, those in a section only to that command.
 # The command line overrides CAMARCHIVER_* in the environment, which overrides this file.
 # camarchiver config check tries this file, camarchiver config show lists what applies.

@@ -12,6 +12,7 @@ from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.options import (
     FOLDER,
+    TIME_ZONE,
     cameras_own,
     config_option,
     is_on_command_line,
@@ -19,9 +20,11 @@ from camarchiver.cli.options import (
     options,
     origin,
 )
-from camarchiver.cli.types import DaysType, Duration, Percent, Size
+from camarchiver.cli.types import DaysType, Duration, Percent, ReadableText, Size
 from camarchiver.errors import UsageError
+from camarchiver.motion.events import rules_for
 from camarchiver.naming.cameras import comparable
+from camarchiver.record import schedule
 
 if TYPE_CHECKING:
     from camarchiver.cli.runs.record import RecordOptions
@@ -53,6 +56,7 @@ source_options = options(
 motion_options = options(
     option(
         "--sensitivity",
+        type=ReadableText("text", rules_for),
         default="medium",
         metavar="low|medium|high|N",
         help="How sensitive the detector is; N is from 1 (least) to 100 (most).",
@@ -100,6 +104,7 @@ clip_options = options(
     option(
         "--schedule",
         "schedules",
+        type=ReadableText("text", schedule.parse),
         multiple=True,
         metavar="[DAYS] HH:MM-HH:MM",
         help="Record only at these times, such as 'mo-fr 18:00-06:00' (repeatable).",
@@ -138,7 +143,11 @@ clip_options = options(
 run_options = options(
     option("-n", "--dry-run", is_flag=True, envvar=None, help="Show the motion in a file; record nothing."),
     option(
-        "--timezone", default="", show_default=False, help="The camera's time zone, such as Europe/Berlin."
+        "--timezone",
+        type=TIME_ZONE,
+        default="",
+        show_default=False,
+        help="The camera's time zone, such as Europe/Berlin.",
     ),
     option("--log-file", type=FOLDER, help="Log file, rotated by size.  [default: SPOOL/recorder.log]"),
     option("--json", "as_json", is_flag=True, help="Print one JSON document at the end instead of text."),

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from camarchiver.cli.types import check_mask, view_of
+from camarchiver.cli.conventions import check_mask, view_of
 from camarchiver.errors import EncoderError, UsageError
 from camarchiver.motion.events import rules_for
 from camarchiver.naming import local_time

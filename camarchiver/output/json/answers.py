@@ -180,7 +180,7 @@ def held(found: Iterable[Hold], now: datetime, run: str = "") -> str:
     listed = [
         {
             "id": each.id,
-            "camera": each.camera,
+            "camera": shown(each.camera),
             "from": each.start.isoformat(),
             "to": each.end.isoformat(),
             "until": each.until.isoformat() if each.until else None,

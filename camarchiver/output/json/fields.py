@@ -176,7 +176,7 @@ def correction_fields(each: ClockCorrection) -> dict[str, str]:
     """A correction of a camera's clock for a range of times."""
     return {
         "id": each.id,
-        "camera": each.camera,
+        "camera": shown(each.camera),
         "from": each.start.isoformat(),
         "to": each.end.isoformat(),
         "clock": each.word,
