@@ -37,18 +37,19 @@ def offsite_copies(pipeline: Pipeline, memory: Memory, last: date) -> Iterator[C
 
 
 def _copy(pipeline: Pipeline, ledger: Ledger, found: OffsiteCopy) -> Copy:
-    """As a file whose root is the remote and whose path is the object's name."""
+    """As a file whose path is remote and name, as rclone writes them, and whose root is therefore empty."""
     line, copy = found.line, found.copy
     folder, _, name = copy.name.rpartition("/")
     written_ns = line.source_mtime_ns or 0
     clip = Clip(
-        Path(copy.remote),
+        Path(),
         folder,
         name,
         line.camera,
         line.start,
         Fingerprint(-1, -1, copy.size, written_ns),
         duration=ledger.origin(line).duration,
+        place=copy.path,
     )
     clip = pipeline.conventions.clocks.applied(clip)
     identity = line.source_size or 0, written_ns

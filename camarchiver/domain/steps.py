@@ -158,13 +158,6 @@ class Discard(_DiscardFields, _OfClip):
 
     __slots__ = ()
 
-    @property
-    def path(self) -> Path:
-        """The absolute path; that of an off-site copy is remote and name, as rclone writes them."""
-        if self.tree is Tree.OFFSITE and self.offsite is not None:
-            return Path(self.offsite.path)
-        return self.clip.path
-
 
 class _CopyFields(NamedTuple):
     clip: Clip

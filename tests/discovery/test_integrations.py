@@ -31,7 +31,7 @@ from camarchiver.domain.memory import Memory
 from camarchiver.domain.plan import Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Result
-from camarchiver.domain.steps import Discard, Keep, Tidy
+from camarchiver.domain.steps import CheckCopy, Discard, Keep, Tidy
 from camarchiver.journal.store import Journal
 from camarchiver.media.parsing.prober import Prober
 from camarchiver.naming.patterns import Names
@@ -44,6 +44,27 @@ from camarchiver.storage.walk import TreeWalk
 from tests.yards import DenseYard, Yard, cleanup_policy
 
 NOBODY = 65534
+
+
+class TestOffsiteCopies:
+    """What the journal knows of copies at a remote."""
+
+    @pytest.mark.parametrize(
+        ("remote", "prefix"),
+        [("nas:", "nas:"), ("nas:cameras", "nas:cameras/"), ("/mnt/disk", "/mnt/disk/")],
+    )
+    def test_a_copy_is_named_as_rclone_names_it(self, yard: Yard, remote: str, prefix: str) -> None:
+        """`nas:/a.mp4` would be another file of an SFTP server than `nas:a.mp4`."""
+        clip = yard.record(40)
+        archived = yard.archive(clip)
+        archive = clip._replace(root=yard.trees.archive)
+        identity = archived.size, archived.mtime_ns
+        step = CheckCopy(archive, Reason.COPY_UNPROVED, archived.source, identity, "0" * 128, "a.mp4")
+        writer = yard.writer(clip.start)
+        yard.pipeline().journal.append(writer.copy_verified(step, remote, "read back"))
+        plan = yard.plan(max_age_hard=30, allow_large=True)
+        assert f"{prefix}a.mp4" in [str(step.path) for step in plan.steps]
+        assert not [kept for kept in plan.left if kept.reason is Reason.UNREADABLE]
 
 
 class TestWalk:

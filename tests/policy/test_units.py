@@ -578,17 +578,6 @@ class TestRetention:
         assert step.archived is not None
         assert step.offsite is None
 
-    @pytest.mark.parametrize(
-        ("remote", "path"),
-        [("nas:", "nas:a.mp4"), ("nas:cameras", "nas:cameras/a.mp4"), ("/mnt/disk", "/mnt/disk/a.mp4")],
-    )
-    def test_an_offsite_copy_is_named_as_rclone_does(self, remote: str, path: str) -> None:
-        """`nas:/a.mp4` would be another file of an SFTP server than `nas:a.mp4`."""
-        copy = a_copy(Tree.OFFSITE, age=36, offsite=an_offsite_copy()._replace(remote=remote, name="a.mp4"))
-        step = cleanup_rules.decide(copy, HARD, Memory(), {}, NOW)
-        assert isinstance(step, Discard)
-        assert str(step.path) == path
-
     def test_a_held_copy_stays_in_the_remote(self) -> None:
         copy = a_copy(Tree.OFFSITE, age=36, offsite=an_offsite_copy())
         hold = Hold("h", copy.clip.start, copy.clip.start + timedelta(minutes=1))
