@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sweeps import Unable
 from sweeps.camera import LATELY
-from sweeps.input import ARCHIVED, IGNORED, KEPT, Expected, Lab, files, name_of
+from sweeps.cases import ARCHIVED, IGNORED, KEPT, Expected, Lab, files, name_of
 from tests import dates
 from tests.dates import stamp_of
 

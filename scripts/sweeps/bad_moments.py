@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sweeps import Unable, camera
 from sweeps.camera import LATELY
-from sweeps.input import Ground, Lab, case, name_of, parse, wait_for
+from sweeps.cases import Ground, Lab, case, name_of, parse, wait_for
 from tests.dates import folder_of, stamp_of
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from sweeps import Unable, camera
 from sweeps.bad_moments import same, weak
 from sweeps.camera import FFMPEG, LATELY
-from sweeps.input import Ground, Lab, case, name_of, parse
+from sweeps.cases import Ground, Lab, case, name_of, parse
 from tests import dates, programs
 from tests.dates import clip_of, folder_of, stamp_of
 

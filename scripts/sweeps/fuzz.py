@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sweeps import Options, Sweep, Tally, camera, violation
 from sweeps.camera import LATELY
-from sweeps.input import Ground, Lab, parse
+from sweeps.cases import Ground, Lab, parse
 from tests.dates import stamp_of
 
 KINDS = ("faststart.mp4", "fragmented.mp4", "plain.mp4", "plain.mkv", "plain.ts", "plain.avi")
