@@ -159,6 +159,15 @@ class UsageError(CamarchiverError):
     exit_code = ExitCode.USAGE
 
 
+class Declined(CamarchiverError):
+    """The user was asked and did not agree; nothing was changed."""
+
+    code = "stopped"
+
+    def __init__(self) -> None:
+        super().__init__("stopped; nothing was changed")
+
+
 class NotFound(CamarchiverError):
     """What was asked for does not exist; the message names the nearest."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from camarchiver.cli.help_page import COLOR
-from camarchiver.errors import UsageError
+from camarchiver.errors import Declined, UsageError
 
 if TYPE_CHECKING:
     from camarchiver.domain.clip import Trees
@@ -101,13 +101,16 @@ def require_consent(what: str, *, no_confirm: bool) -> None:
 
 
 def agreed(question: str, stopping: Stop) -> bool:
-    """Ask on the terminal. A signal is not an answer: the run then proceeds to its clean stop."""
+    """Ask on the terminal. A signal is not an answer: the run then proceeds to its clean stop.
+
+    Raises Declined if the terminal is closed or interrupted instead.
+    """
     try:
         with stopping.interrupting():
             return click.confirm(question, err=True)
     except (click.Abort, KeyboardInterrupt):
         if not stopping:
-            raise
+            raise Declined from None
         return True
 
 

@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
-import click
-
 from camarchiver import __version__
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.plan import Total
@@ -18,6 +16,7 @@ from camarchiver.domain.report import Report
 from camarchiver.errors import (
     AlreadyRunning,
     CamarchiverError,
+    Declined,
     ExitCode,
     Problem,
     described,
@@ -177,8 +176,11 @@ class RunEvents:
             self._pinger.send(event, f"camarchiver {self.command}: exit code {end.exit_code}\n")
 
     def broke_off(self, error: Exception) -> None:
-        """Report that an error ended the run early; that another run has the lock is no failure."""
-        if self._ended or isinstance(error, AlreadyRunning | click.Abort | BrokenPipeError):
+        """Report that an error ended the run early.
+
+        That another run has the lock is no failure, and neither is that the user declined.
+        """
+        if self._ended or isinstance(error, AlreadyRunning | Declined | BrokenPipeError):
             return
         problem, exit_code = Problem("failed", described(error)), ExitCode.FAILED
         if isinstance(error, CamarchiverError | OSError):

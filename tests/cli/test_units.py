@@ -32,6 +32,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Status
 from camarchiver.domain.steps import Keep
 from camarchiver.errors import (
+    Declined,
     ExitCode,
     StorageError,
     UsageError,
@@ -459,7 +460,7 @@ class TestTemplate:
         mocker.patch.object(template, "may_ask", return_value=True)
         agreed = mocker.patch.object(template, "agreed", return_value=False)
         course = Course()
-        with pytest.raises(click.Abort):
+        with pytest.raises(Declined):
             conduct("archive", run_of(no_confirm=False), course.task)
         assert course.seen == ["plan"]
         for quiet in (Course(steps=0), Course()):

@@ -12,13 +12,11 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import click
-
 from camarchiver.cli.session import agreed, may_ask, require_consent, show, write
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.plan import Plan
 from camarchiver.domain.report import Outcome, Report, Status
-from camarchiver.errors import CamarchiverError, ExitCode, Problem, failure
+from camarchiver.errors import CamarchiverError, Declined, ExitCode, Problem, failure
 from camarchiver.monitoring.channels import Channels
 from camarchiver.output import text as text_output
 from camarchiver.runtime import clock, log_setup, signals
@@ -325,12 +323,12 @@ def _carry_out(task: RunTask, options: RunOptions, stop: Stop) -> RunResult:
 
 
 def _ask(ready: Ready, options: RunOptions, stop: Stop, *, on_terminal: bool) -> None:
-    """Show the plan to the user and ask for consent. Raises click.Abort if the user refuses."""
+    """Show the plan to the user and ask for consent. Raises Declined if the user refuses."""
     asks = may_ask() and not options.no_confirm and not ready.is_refused
     if ready.steps and (on_terminal or asks) and (lines := list(ready.lines())):
         show(lines, err=True)
     if ready.steps and asks and not agreed(ready.question, stop):
-        raise click.Abort
+        raise Declined
 
 
 def _follow(following: Following, options: RunOptions, stop: Stop) -> RunResult:

@@ -23,7 +23,7 @@ from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.steps import DAMAGED, Restore
-from camarchiver.errors import CamarchiverError, Problem, UsageError
+from camarchiver.errors import CamarchiverError, Declined, Problem, UsageError
 from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.media import ffmpeg_find
@@ -214,7 +214,7 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
         problems = *result.problems, *_remaining(found, pipeline, ())
         return _Done(found, replace(result, problems=problems), plan, options.dry_run)
     if asks and not agreed("Go on?", stopping):
-        raise click.Abort
+        raise Declined
     total = sum(step.size for step in plan.steps)
     with display(total, wanted=on_terminal and bool(plan.steps)) as bar:
 
