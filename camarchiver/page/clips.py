@@ -17,6 +17,7 @@ from camarchiver.domain.memory import Memory
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import REMOVED, ClipKey, Ledger, clip_of
+from camarchiver.naming.formats import is_clip_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import Copy
 from camarchiver.policy.removal_forecast import ForecastRemoval, RemovalForecast
@@ -98,6 +99,9 @@ class PageClip:
     """Its pictures, if there are any."""
     copies: tuple[OffsiteState, ...] = ()
     """Its off-site copies, lost ones too; not those that a rule removed."""
+    end: JournalEvent | None = None
+    """The line that says that the last of its copies was removed; None if the journal knows of one that
+    should be there."""
 
     @property
     def file(self) -> ClipFile | None:
@@ -116,11 +120,6 @@ class PageClip:
     def is_gone(self) -> bool:
         """Whether no copy of it is left anywhere, not even a damaged one."""
         return not self.files and not self.is_offsite
-
-    @property
-    def end(self) -> JournalEvent | None:
-        """The line that says that the last of its copies was removed; None if no line says so."""
-        return next((event for event in reversed(self.events) if event.event in _REMOVALS), None)
 
 
 _REMOVALS = (*REMOVED, "purged")
@@ -148,6 +147,7 @@ class DayGatherer:
         """The clips whose names are of this day; `sources` are those in the source tree."""
         ledger = self._pipeline.journal.day(day).ledger
         events, self._offsite = _by_clip(ledger.lines), _offsite_states(ledger)
+        self._expected = _expected(ledger)
         self._has_strip = thumbnails.existing(self._pipeline.trees.state, day)
         in_source = {copy.source: copy for copy in sources}
         for found in self._finder.of_day(day, (copy.clip for copy in sources)):
@@ -186,7 +186,13 @@ class DayGatherer:
             # What a rule removed is not to be seen in small pictures either.
             None if is_gone else self._strip(StripKey(found.start.date(), *key)),
             copies,
+            self._end(key, events) if is_gone else None,
         )
+
+    def _end(self, key: ClipKey, events: Sequence[JournalEvent]) -> JournalEvent | None:
+        if key in self._expected or not any(event.event in _REMOVALS for event in events):
+            return None
+        return next(event for event in reversed(events) if event.event in _REMOVALS)
 
     def _strip(self, key: StripKey) -> PictureStrip | None:
         state = self._pipeline.trees.state
@@ -253,6 +259,18 @@ class DayGatherer:
 def _roots(pipeline: Pipeline) -> Mapping[Tree, Path]:
     trees = pipeline.trees
     return {Tree.SOURCE: trees.source, Tree.ARCHIVE: trees.archive, Tree.TRASH: trees.trash}
+
+
+def _expected(ledger: Ledger) -> frozenset[ClipKey]:
+    """Clips of which a copy should be somewhere, by the journal."""
+    archived = (
+        line
+        for place, (event, _) in ledger.archives.items()
+        for line in ledger.sharers.get(place, {"": event}).values()
+    )
+    trashed = (event for place, event in ledger.trashed.items() if is_clip_name(place))
+    seen = {clip_of(event) for event in ledger.seen.values()}
+    return frozenset({*map(clip_of, archived), *map(clip_of, trashed), *(seen - ledger.gone.keys())})
 
 
 def _offsite_states(ledger: Ledger) -> dict[ClipKey, list[OffsiteState]]:

@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -173,6 +174,29 @@ class TestFromDisk:
         page.mouse.click(box["x"] + box["width"] * 0.95, box["y"] + box["height"] / 2)
         until(page, f"{VIDEO}.src.includes('142000') && {VIDEO}.currentTime > 2")
 
+    def test_clips_that_are_gone_have_a_story_and_no_player(
+        self, page: Page, make_clip: MakeClip, tmp_path: Path
+    ) -> None:
+        place = Place(tmp_path, make_clip(f"{COMMON} -c:v libx264 -preset ultrafast"), make_clip(HEVC))
+        for path in [*place.root.rglob("REO_front door_*142000.mp4"), *place.root.rglob("REO_yard_*.mp4")]:
+            path.unlink()
+        place.write()
+        page.goto(day_of(place) + "#t=14:20:03")
+        page.locator("#trouble").wait_for()
+        words = "no copy is left, and no line of the journal says why"
+        assert words in (page.locator("#trouble").text_content() or "")
+        card = page.locator("li[id='t=14:20:00']")
+        assert [button.text_content() for button in card.get_by_role("button").all()] == ["Journal"]
+        card.get_by_role("button").click()
+        card.locator(".story li").nth(1).wait_for()
+        page.keyboard.press("ArrowUp")
+        until(page, f"{VIDEO}.src.includes('082000') && {VIDEO}.readyState >= 2")
+        page.keyboard.press("ArrowDown")
+        until(page, f"{VIDEO}.src.includes('152000') && {VIDEO}.readyState >= 2")
+        assert page.locator("#trouble").is_hidden()
+        page.goto(day_of(place, "yard"))
+        assert page.locator("#player").is_hidden()
+
     def test_without_javascript_clips_are_links(self, place: Place, browser: Browser) -> None:
         context = browser.new_context(java_script_enabled=False)
         page = context.new_page()
@@ -204,6 +228,154 @@ class TestFromDisk:
         for each in (index_of(place), month, day_of(place)):
             page.goto(each)
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+class TestAccessible:
+    """For people who see little, use no mouse, or print."""
+
+    @pytest.fixture(params=["light", "dark"])
+    def scheme(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    @pytest.fixture(params=[360, 1440])
+    def width(self, request: pytest.FixtureRequest) -> int:
+        return int(request.param)
+
+    @pytest.fixture
+    def view(self, browser: Browser, scheme: str, width: int) -> Iterator[Page]:
+        """A page into which axe may be put."""
+        context = browser.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True
+        )
+        yield context.new_page()
+        context.close()
+
+    @staticmethod
+    def pages(place: Place) -> Iterator[str]:
+        yield index_of(place)
+        yield day_of(place).replace(f"{place.day:%Y-%m-%d}", f"{place.day:%Y-%m}")
+        yield day_of(place)
+        yield day_of(place) + "#t=20:00"  # can't be played, so the player says why
+        yield day_of(place) + "#t=14:20:02"
+
+    def test_axe_finds_nothing(self, place: Place, view: Page) -> None:
+        axe = pytest.importorskip(
+            "axe_playwright_python.sync_playwright", reason="axe is not installed"
+        ).Axe()
+        for each in self.pages(place):
+            view.goto("about:blank")
+            view.goto(each)
+            if "#t=20" in each:
+                view.locator("#trouble").wait_for()
+            for button in view.get_by_role("button", name="Journal").all():
+                button.click()
+            found = axe.run(view)
+            assert found.violations_count == 0, (each, found.generate_report())
+            # Footage has no captions, and the contrast of what lies over the film can't be computed.
+            unsure = {check["id"] for check in found.response["incomplete"]}
+            assert unsure <= {"color-contrast", "video-caption"}, each
+
+    def test_every_drawing_stands_out(self, place: Place, view: Page) -> None:
+        view.goto(day_of(place))
+        ground = view.evaluate("getComputedStyle(document.querySelector('svg.day')).backgroundColor")
+        kinds = view.evaluate(DRAWN)
+        assert {"archive", "source", "trash", "offsite", "gone", "held", "failed", "damaged"} <= kinds.keys()
+        for kind, (fill, edge) in kinds.items():
+            if kind in ("motion", "held", "failed", "damaged"):
+                # Drawn over footage; some have an edge of their own.
+                assert contrast(edge or fill, kinds["archive"][0]) >= 3, kind
+                assert not (edge and fill) or contrast(fill, edge) >= 3, kind
+            else:
+                assert contrast(fill or edge, ground) >= 3, kind
+
+    def test_print_shows_clips_on_white_and_no_controls(self, place: Place, view: Page, scheme: str) -> None:
+        view.goto(day_of(place))
+        view.emulate_media(media="print", color_scheme=scheme)
+        view.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        for hidden in ("#player", "nav"):
+            assert view.locator(hidden).is_hidden()
+        controls = view.locator("button:not(.strip), input, select")
+        assert not any(control.is_visible() for control in controls.all())
+        cards = view.locator("ol.clips > li")
+        assert cards.count() == 4
+        for card in cards.all():
+            assert card.is_visible()
+            assert card.locator(".notes").count() >= 1
+            for text in card.locator("a, span, b, .notes").all():
+                assert contrast(text.evaluate("e => getComputedStyle(e).color"), "rgb(255, 255, 255)") >= 4.5
+        view.goto(index_of(place))
+        assert view.locator("#go").is_hidden()
+        assert view.locator(".camera").first.is_visible()
+
+
+DRAWN = """() => Object.fromEntries([...document.querySelectorAll('.legend svg')].map((svg) => {
+  const path = [...svg.querySelectorAll('path')].pop(), kind = path.getAttribute('class');
+  const style = getComputedStyle(kind === 'gap' ? document.querySelector('#gap rect') : path);
+  return [kind, [style.fill, style.stroke].map((each) => each === 'none' ? '' : each)];
+}))"""
+"""The colours of each kind in the legend: of its area and its edge."""
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours without transparency (WCAG 2.2, "contrast ratio")."""
+
+    def luminance(colour: str) -> float:
+        parts = [float(each) / 255 for each in re.findall(r"[\d.]+", colour)[:3]]
+        linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts]
+        return sum(weight * each for weight, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+class TestKeyboard:
+    """Without a mouse."""
+
+    @staticmethod
+    def tab_to(page: Page, what: str) -> None:
+        """Press Tab until the focus is there; it is always to be seen."""
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate(f"document.activeElement.matches({json.dumps(what)})"):
+                width = page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)")
+                assert width >= 2, what
+                return
+        raise AssertionError(f"{what} can't be reached")
+
+    def test_a_moment_is_found_and_played(self, place: Place, page: Page) -> None:
+        page.goto(index_of(place))
+        self.tab_to(page, "select[name=camera]")
+        page.keyboard.type("front door")
+        self.tab_to(page, "input[name=day]")
+        page.fill("input[name=day]", f"{place.day:%Y-%m-%d}")
+        self.tab_to(page, "input[name=time]")
+        page.fill("input[name=time]", "14:20")
+        self.tab_to(page, "#go button")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/*#t=14:20*")
+        until(page, f"{VIDEO}.readyState >= 2 && {VIDEO}.src.includes('142000')")
+        self.tab_to(page, "#play")
+        page.keyboard.press("Enter")
+        until(page, f"!{VIDEO}.paused && {VIDEO}.currentTime > 0.2")
+        page.keyboard.press(" ")
+        until(page, f"{VIDEO}.paused")
+        self.tab_to(page, "#scrub")
+        at = page.evaluate(f"{VIDEO}.currentTime")
+        page.keyboard.press("ArrowRight")
+        until(page, f"{VIDEO}.currentTime > {at} + 4")
+        self.tab_to(page, "li[id='t=08:20:00'] .buttons button[aria-expanded]")
+        page.keyboard.press("Enter")
+        page.locator("li[id='t=08:20:00'] .story li").first.wait_for()
+
+    def test_every_control_has_a_name(self, place: Place, page: Page) -> None:
+        for each in (index_of(place), day_of(place)):
+            page.goto(each)
+            nameless = re.compile(
+                r"^\s*- (button|link|combobox|slider|textbox|spinbutton|checkbox)\s*$", re.MULTILINE
+            )
+            snapshot = page.locator("body").aria_snapshot()
+            assert "- button" in snapshot
+            assert not nameless.findall(snapshot), snapshot
 
 
 class Served:

@@ -140,7 +140,16 @@ class TestContent:
         clip.path.unlink()
         (yard.trees.archive / archived.archive).unlink()
         write_site(yard, site)
-        assert notes_of(site, clip) == ["gone: no copy is left, and no line of the journal says why"]
+        unknown = ["gone: no copy is left, and no line of the journal says why"]
+        assert notes_of(site, clip) == unknown
+        # Archiving is no reason for which a clip is gone.
+        yard.given_away(20, 5).unlink()
+        gone = yard.trees.archive.rglob("REO_front_*.mp4")
+        for path in gone:
+            path.unlink()
+        write_site(yard, site)
+        other = clip._replace(start=clip.start + timedelta(days=20))
+        assert notes_of(site, other) == unknown
 
     def test_off_site_copies_are_shown(self, yard: Yard, site: Path) -> None:
         proved, lost, none = (yard.standing(days) for days in (40, 41, 42))

@@ -375,6 +375,14 @@
       }
     }, { rootMargin: "600px" });
     items.forEach((item) => watcher.observe(item));
+    // On paper there are all cards, also those that were never scrolled to.
+    window.addEventListener("beforeprint", () => {
+      watcher.disconnect();
+      items.forEach((item, index) => {
+        if (!item.querySelector(".buttons")) enrich(clips[index], index, player);
+        item.querySelectorAll("img").forEach((image) => { image.loading = "eager"; });
+      });
+    });
     const first = clips.findIndex((clip) => clip.src);
     byId("player").hidden = first < 0;
     if (!player.goToHash() && first >= 0) player.choose(first);
