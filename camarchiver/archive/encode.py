@@ -36,8 +36,7 @@ from camarchiver.media.parsing.prober import ProbeError, Prober
 from camarchiver.media.transcoder import Finished
 from camarchiver.media.verification.rules import Facts, Verdict
 from camarchiver.motion.activity import PacketTrust
-from camarchiver.policy.archive_rules import KEEP_SIGNED, SignedRule
-from camarchiver.policy.raw_rates import NO_RATES, RawRates
+from camarchiver.policy.archive_rules import KEEP_SIGNED, NO_RATES, RawRates, SignedRule
 from camarchiver.runtime.progress import Advance
 from camarchiver.runtime.signals import Stopper
 from camarchiver.storage import copying

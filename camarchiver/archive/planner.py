@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 from camarchiver.archive.again import reencoding
 from camarchiver.discovery import walks
@@ -14,7 +15,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import DiskUse, Outcome, Result
 from camarchiver.domain.steps import Archive, Keep, Remove
 from camarchiver.errors import Problem
-from camarchiver.journal import upload_rate
+from camarchiver.journal.store import Journal
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy import room_rules
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, decide_archive
@@ -24,6 +25,9 @@ from camarchiver.policy.room_rules import RoomTally, TreeDisks
 from camarchiver.runtime.external_sort import SealedSequence
 from camarchiver.state import run_history
 from camarchiver.storage import filesystems
+
+UPLOAD_DAYS = 14
+"""Days of footage, the newest of the journal, by which the uploads of a night are estimated."""
 
 
 def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> ArchivePlan:
@@ -115,7 +119,7 @@ def free_floor(pipeline: Pipeline, policy: ArchivePolicy) -> int:
     if disks.frees(policy.disposal):
         return room_rules.least_free(total)
     are_uploaded_there = disks.source == disks.archive
-    nightly = upload_rate.nightly_bytes(pipeline.journal) if are_uploaded_there else None
+    nightly = _nightly_bytes(pipeline.journal) if are_uploaded_there else None
     return room_rules.floor(policy.min_free, total, nightly)
 
 
@@ -187,3 +191,15 @@ def _with_rest(totals: tuple[Total, ...], rest: int) -> tuple[Total, ...]:
     if not rest:
         return totals
     return (*totals, Total(Group("keep", Reason.OVER_LIMIT), rest, 0, 0.0))
+
+
+def _nightly_bytes(journal: Journal) -> int | None:
+    """Bytes that the cameras record from one nightly run to the next; None before anything was archived."""
+    days = journal.days()[-UPLOAD_DAYS:]
+    if not days:
+        return None
+    total = 0
+    for day in days:
+        archived = journal.day(day).archived.values()
+        total += sum(entries[-1].size for entries in archived)
+    return total // ((days[-1] - days[0]) // timedelta(days=1) + 1)

@@ -18,7 +18,7 @@ from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.naming.folders import date_of_folder
-from camarchiver.policy import leftovers
+from camarchiver.policy import cleanup_rules
 from camarchiver.storage import anchored, removal
 from camarchiver.storage.removal import Followed, Place, Removed
 
@@ -114,7 +114,7 @@ class SourceRemover:
         day = date_of_folder(folder)
         if day is None:
             return True
-        if not leftovers.is_over(day, self._writer.now()):
+        if not cleanup_rules.is_over(day, self._writer.now()):
             return False
         try:
             removal.remove_empty_folders(self._trees.source, folder)

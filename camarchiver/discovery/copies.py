@@ -30,7 +30,7 @@ from camarchiver.naming.formats import is_clip_name, is_sidecar_name, is_text_na
 from camarchiver.naming.local_time import locate
 from camarchiver.naming.paths import unnumbered
 from camarchiver.naming.patterns import Names
-from camarchiver.policy import leftovers
+from camarchiver.policy import cleanup_rules
 from camarchiver.policy.archive_rules import keep, own_archive
 from camarchiver.policy.cleanup_rules import Copy
 from camarchiver.storage import atomic, locking
@@ -336,7 +336,7 @@ class CopyFinder:
             status = (root / relative).lstat()
         except OSError:
             return
-        if not stat.S_ISREG(status.st_mode) or not leftovers.is_abandoned(status.st_mtime, self._now):
+        if not stat.S_ISREG(status.st_mode) or not cleanup_rules.is_abandoned(status.st_mtime, self._now):
             return
         if name.endswith(".lock"):
             clip = (root / relative).with_name(name.removesuffix(".lock"))
@@ -349,10 +349,10 @@ class CopyFinder:
     def _empty(self, tree: Tree, root: Path, folder: str) -> Iterator[Tidy]:
         """An empty date folder, unless a camera may be about to fill it; other folders stay."""
         inside = folder.removeprefix(f"{FROM_SOURCE}/").removeprefix(f"{FROM_ARCHIVE}/")
-        if not leftovers.is_over(date_of_folder(inside) if inside else None, self._now):
+        if not cleanup_rules.is_over(date_of_folder(inside) if inside else None, self._now):
             return
         try:
-            if leftovers.is_abandoned((root / folder).stat().st_mtime, self._now):
+            if cleanup_rules.is_abandoned((root / folder).stat().st_mtime, self._now):
                 yield Tidy(root, folder, tree, Reason.EMPTY_FOLDER)
         except OSError:
             return

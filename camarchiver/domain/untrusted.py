@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from camarchiver.naming.limits import LONGEST_SECONDS
+from camarchiver.naming.time_groups import LONGEST_SECONDS
 
 LONGEST_PATH = 4096
 """Bytes that Linux takes for one path (PATH_MAX)."""

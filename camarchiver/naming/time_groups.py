@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 
 from camarchiver.naming.folders import FULL_DATE, date_within
-from camarchiver.naming.limits import LONGEST_SECONDS
 
 Groups = Mapping[str, str | None]
 """Text by the name of the group; None for a group that did not take part in the match."""
@@ -17,6 +16,9 @@ GROUPS = frozenset(
     | {"millisecond", "ampm", "end", "duration", "utc"}
 )
 """The groups that a pattern may have; `naming.patterns.Pattern` explains them."""
+
+LONGEST_SECONDS = 1e9
+"""No clip lasts for thirty years, whatever its name, its header or its journal line says."""
 
 _EPOCH = datetime(1970, 1, 1)
 _LONGEST = timedelta(seconds=LONGEST_SECONDS)

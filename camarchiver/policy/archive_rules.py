@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
+from fractions import Fraction
 from typing import NamedTuple
 
 from camarchiver.domain.clip import Archived, Clip, Disposal, Label
@@ -18,7 +19,6 @@ from camarchiver.domain.steps import Archive, Keep, Remove
 from camarchiver.naming.cameras import comparable
 from camarchiver.naming.formats import is_raw_name
 from camarchiver.naming.paths import archive_path
-from camarchiver.policy.raw_rates import NO_RATES, RawRates
 
 TRASH_AGE = timedelta(days=21)
 """How long the trash is kept unless the owner says otherwise."""
@@ -31,6 +31,24 @@ _OF_THE_CLIP = frozenset(
 )
 """Reasons that no other encoder and no other option would change."""
 
+
+@dataclass(frozen=True, slots=True)
+class RawRates:
+    """Frames per second of raw streams, as declared by the owner; they give the times of the frames."""
+
+    common: Fraction | None = None
+    cameras: Mapping[str, Fraction] = field(default_factory=dict)
+    """Those with a rate of their own."""
+
+    def of(self, camera: str) -> Fraction | None:
+        """This camera's rate; None if none is declared."""
+        return self.cameras.get(camera, self.common)
+
+    def __str__(self) -> str:
+        return "none" if self.common is None else str(self.common)
+
+
+NO_RATES = RawRates()
 
 KEEP, REENCODE = "keep", "reencode"
 """The owner's choices for signed clips."""

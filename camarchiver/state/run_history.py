@@ -16,7 +16,7 @@ from msgspec import Meta
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.untrusted import Count, Moment, Run, check_time, decode
 from camarchiver.errors import cause
-from camarchiver.naming.limits import LONGEST_SECONDS
+from camarchiver.naming.time_groups import LONGEST_SECONDS
 from camarchiver.storage import atomic
 
 _log = logging.getLogger(__name__)

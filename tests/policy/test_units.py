@@ -22,7 +22,6 @@ from camarchiver.domain.steps import Archive, Discard, Keep, Remove
 from camarchiver.policy import (
     archive_rules,
     cleanup_rules,
-    leftovers,
     ordering,
     room_rules,
     safety_brakes,
@@ -375,12 +374,12 @@ class TestLeftovers:
 
     @pytest.mark.parametrize(("hours", "is_left"), [(0, False), (23.9, False), (24.1, True), (-5, False)])
     def test_a_file_is_abandoned_a_day_after_its_last_change(self, hours: float, is_left: bool) -> None:
-        assert leftovers.is_abandoned(NOW.timestamp() - hours * 3600, NOW) is is_left
+        assert cleanup_rules.is_abandoned(NOW.timestamp() - hours * 3600, NOW) is is_left
 
     @pytest.mark.parametrize(("days", "is_over"), [(-1, False), (0, False), (1, False), (2, True), (9, True)])
     def test_the_folders_of_today_and_yesterday_may_be_filled(self, days: int, is_over: bool) -> None:
-        assert leftovers.is_over((NOW - timedelta(days)).date(), NOW) is is_over
-        assert not leftovers.is_over(None, NOW)
+        assert cleanup_rules.is_over((NOW - timedelta(days)).date(), NOW) is is_over
+        assert not cleanup_rules.is_over(None, NOW)
 
 
 def shared(copy: Copy, *others: Copy) -> Copy:

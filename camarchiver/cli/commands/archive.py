@@ -31,8 +31,7 @@ from camarchiver.cli.options import (
 )
 from camarchiver.cli.selection_options import cameras_option, exclude_option
 from camarchiver.cli.types import DaysType, Duration, Jobs, Percent, Rate, ReadableText, Size, When
-from camarchiver.policy.archive_rules import ANY_CAMERA, KEEP, ONE_CAMERA, REENCODE, SignedRule
-from camarchiver.policy.raw_rates import RawRates
+from camarchiver.policy.archive_rules import ANY_CAMERA, KEEP, ONE_CAMERA, REENCODE, RawRates, SignedRule
 
 if TYPE_CHECKING:
     from camarchiver.cli.runs.archive import OffsiteRun

@@ -22,8 +22,7 @@ from camarchiver.monitoring.channels import Channels
 from camarchiver.output import nothing_text
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
-from camarchiver.policy.archive_rules import ANY_CAMERA, ArchivePlan, ArchivePolicy, SignedRule
-from camarchiver.policy.raw_rates import RawRates
+from camarchiver.policy.archive_rules import ANY_CAMERA, ArchivePlan, ArchivePolicy, RawRates, SignedRule
 from camarchiver.runtime import clock, formatting
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import run_history, volume_marker

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camarchiver.cli.conventions import check_mask, view_of
-from camarchiver.errors import EncoderError, UsageError
+from camarchiver.domain.report import Status
+from camarchiver.errors import EncoderError, ExitCode, Problem, StorageError, UsageError
 from camarchiver.motion.events import rules_for
 from camarchiver.naming import local_time
 from camarchiver.naming import patterns as name_patterns
@@ -166,14 +167,12 @@ def run_record(cameras: Sequence[RecordOptions]) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = cameras[0]
     if options.dry_run:
-        from camarchiver.cli.runs.record_preview import preview
-
         if len(cameras) > 1:
             names = ", ".join(one.camera or "" for one in cameras)
             raise UsageError("--dry-run shows one camera", hint=f"name it with --camera; there are {names}")
         source, stream = options.sources()
         limit = options.duration.total_seconds() if options.duration else None
-        return preview(source, stream, limit, as_json=options.as_json)
+        return _preview(source, stream, limit, as_json=options.as_json)
     from camarchiver.monitoring.run_events import open_run_events
 
     own = {"camera": options.camera or ""} if len(cameras) == 1 else {}
@@ -316,3 +315,27 @@ def _credentials(path: Path | None) -> str:
 def _print(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def _preview(source: Camera, stream: DetectionStream, max_seconds: float | None, *, as_json: bool) -> int:
+    """Show what would be recorded, in seconds from the first frame."""
+    from camarchiver.record.preview import motion_of
+
+    if source.reconnects:
+        raise UsageError("--dry-run needs a source that ends", hint="use file:CLIP")
+    events, error = motion_of(source, stream, max_seconds)
+    exit_code = ExitCode.FAILED if error else ExitCode.DONE
+    if as_json:
+        found = [{"start": one.start, "end": one.end, "peak": one.peak, "zone": one.zone} for one in events]
+        status = Status.FAILED if error else Status.DONE if events else Status.NOTHING
+        problems = [Problem("failed", f"{source.name}: {error}")] if error else []
+        sys.stdout.write(
+            answers.recorded({"dry_run": True, "events": found}, "", status, exit_code, problems)
+        )
+        return exit_code
+    for one in events:
+        zone = f", in {formatting.shown(one.zone)}" if one.zone else ""
+        sys.stdout.write(f"{one.start:.1f} s to {one.end:.1f} s: {one.peak:.2f} % of the picture{zone}\n")
+    if error:
+        raise StorageError(f"{source.name} can't be read on: {error}")
+    return exit_code

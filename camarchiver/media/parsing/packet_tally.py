@@ -19,7 +19,7 @@ from camarchiver.media.parsing import pictures
 from camarchiver.media.parsing.packet_times import FrameTimes, Shown, SoundTimes
 from camarchiver.media.parsing.parameter_sets import is_gradual, signature_in
 from camarchiver.media.parsing.streams import NotParsed, codec_of, fraction
-from camarchiver.naming.limits import LONGEST_SECONDS
+from camarchiver.naming.time_groups import LONGEST_SECONDS
 
 _MOST_KEYFRAMES = 256
 _SIGNED_KEYFRAMES = 3

@@ -32,7 +32,7 @@ from camarchiver.media.parsing.streams import (
     video_stream_of,
 )
 from camarchiver.media.verification.picture_rules import Grid, Pair
-from camarchiver.naming.limits import LONGEST_SECONDS
+from camarchiver.naming.time_groups import LONGEST_SECONDS
 
 Beat = Callable[[], None]
 """To be called with every packet, so that a long clip does not count as hanging."""
