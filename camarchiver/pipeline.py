@@ -46,14 +46,16 @@ class Pipeline:
         conventions: Conventions = NO_CONVENTIONS,
         *,
         started: datetime | None = None,
+        may_make_source: bool = False,
     ) -> None:
         """`conventions` is what the config says about the trees.
 
-        `started` is the moment for which plans are made, by default now.
+        `started` is the moment for which plans are made, by default now. `may_make_source`: a source that
+        does not exist is made by the run.
 
         Raises StorageError or UsageError for trees that are impossible, or that have been replaced.
         """
-        volume_marker.check_roots(trees)
+        volume_marker.check_roots(trees, source_may_be_missing=may_make_source)
         volume_marker.check(trees)
         self.trees = trees
         self.zone = zone

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from camarchiver.domain.clip import RemoteCopy, Tree
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import CheckCopy, Discard
-from camarchiver.errors import CamarchiverError, ConfigError
+from camarchiver.errors import CamarchiverError, ConfigError, UsageError
 from camarchiver.offsite.rclone import backends
-from camarchiver.offsite.rclone import remote as remotes
-from camarchiver.offsite.rclone.remote import RcloneSettings, Remote
+from camarchiver.offsite.rclone.remote import RcloneSettings
 from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
+from camarchiver.offsite.remote_guard import RemoteGuard, opened_apart
 from camarchiver.offsite.verification import CopyVerifier, VerifyMethod
 from camarchiver.pipeline import Pipeline
 
@@ -45,7 +45,7 @@ class OffsiteCopies:
         self._pipeline = pipeline
         self._access = access
         self._open = open_
-        self._remotes: dict[str, Remote | CamarchiverError] = {}
+        self._remotes: dict[str, RemoteGuard | CamarchiverError] = {}
 
     def prove(self, step: Discard) -> None:
         """Compare the copy that will be the clip's last one with the archive's BLAKE2b, and journal that.
@@ -53,11 +53,11 @@ class OffsiteCopies:
         The caller holds the clip's lock. Raises NotGood if the copy is missing or differs.
         """
         copy = _copy_of(step)
-        remote = self._remote(copy.remote)
+        guard = self._guard(copy.remote)
         # The remote's own hash can only be compared with the bytes of the very archive.
         archive = step.clip.root if step.tree is Tree.ARCHIVE and step.relative == copy.archive else None
         checked = _checked(step, copy)
-        verdict = CopyVerifier(remote, self._access.verify).verify(checked, archive)
+        verdict = CopyVerifier(guard.remote, self._access.verify, guard).verify(checked, archive)
         journal, writer = self._pipeline.journal, self._pipeline.writer
         if verdict.flaw is not None:
             journal.append(writer.copy_lost(checked, copy.remote, verdict.flaw, verdict.detail))
@@ -70,14 +70,18 @@ class OffsiteCopies:
     def remove(self, step: Discard) -> None:
         """Remove the copy of a step in `Tree.OFFSITE`, and journal that. The caller holds the clip's lock."""
         copy = _copy_of(step)
-        remote = self._remote(copy.remote)
+        guard = self._guard(copy.remote)
+        remote = guard.remote
+        if remote.stat(copy.name) is None:
+            # Elsewhere it may still be there: at another path, or under an encrypted name.
+            guard.require_known()
         remote.delete(copy.name)
         if remote.stat(copy.name) is not None:
             raise RemoteError(RemoteTrouble.REFUSED, f"{copy.path} is still there after it was deleted")
         line = self._pipeline.writer.copy_lost(_checked(step, copy), copy.remote, Reason.MAX_AGE_HARD)
         self._pipeline.journal.append(line)
 
-    def _remote(self, label: str) -> Remote:
+    def _guard(self, label: str) -> RemoteGuard:
         """A remote by its name in the journal; one that could not be opened once is not tried again."""
         if label not in self._remotes:
             self._remotes[label] = self._opened(label)
@@ -86,12 +90,12 @@ class OffsiteCopies:
             raise found
         return found
 
-    def _opened(self, label: str) -> Remote | CamarchiverError:
+    def _opened(self, label: str) -> RemoteGuard | CamarchiverError:
         access = self._access.rclone
         settings = access if label == self._access.label else replace(access, remote=label)
         try:
-            return self._open.enter_context(remotes.opened(settings))
-        except (RemoteError, ConfigError) as error:
+            return self._open.enter_context(opened_apart(self._pipeline, settings))
+        except (RemoteError, ConfigError, UsageError) as error:
             return error
 
 

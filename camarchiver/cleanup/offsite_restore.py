@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 
 from camarchiver.cleanup.restore import BLOCK, RestorePlan, Selection, is_named
+from camarchiver.cleanup.restore_misses import nearest_path
 from camarchiver.discovery.clip_ends import current_hold
 from camarchiver.domain.clip import Clip, Fingerprint, RemoteCopy, Tree
 from camarchiver.domain.plan import Plan, Tally
@@ -18,18 +19,19 @@ from camarchiver.domain.steps import CheckCopy, Keep, Restore
 from camarchiver.errors import CamarchiverError, NotFound, StorageError
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import Expected, Ledger, OffsiteCopy, left_archive
-from camarchiver.offsite.fetch import CopyDiffers, fetched, has_bytes
+from camarchiver.offsite.fetch import CopyDiffers, bring_back
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import ENDS_RUN, RemoteError, RemoteTrouble
+from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
+from camarchiver.offsite.remote_guard import RemoteGuard
+from camarchiver.offsite.transfers import Retries, TransferProgress, Transfers, Watch, followed, reported
 from camarchiver.offsite.verification import CopyFlaw
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.formatting import shown
-from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import findings
 from camarchiver.state import restored as restored_clips
 from camarchiver.state.findings import Change
-from camarchiver.storage import anchored, atomic, removal
+from camarchiver.storage import anchored, removal
 
 _DAY = timedelta(days=1)
 
@@ -50,9 +52,13 @@ def check(pipeline: Pipeline, planned: RestorePlan, remote: str) -> None:
     selection = planned.policy
     hint = "camarchiver restore --from-offsite --list shows what can be restored"
     for path in selection.paths:
-        if not planned.steps or not plan(pipeline, replace(selection, paths=(path,)), remote).steps:
-            is_here = ", which is in its place" if path.exists() else ""
-            raise NotFound(f"{remote} has no copy of {shown(path)}{is_here}", hint=hint)
+        if planned.steps and plan(pipeline, replace(selection, paths=(path,)), remote).steps:
+            continue
+        if path.exists():
+            raise NotFound(f"{shown(path)} is in its place: there is nothing to restore", hint=hint)
+        steps, source = plan(pipeline, Selection(), remote).steps, pipeline.trees.source
+        near = nearest_path(path, [place for step in steps for place in (step.path, source / step.source)])
+        raise NotFound(f"there is no copy of {shown(path)} at {remote}{near}", hint=hint)
     if not planned.steps and selection != Selection():
         raise NotFound(f"nothing that is gone from here and has a copy at {remote} fits", hint=hint)
 
@@ -147,40 +153,32 @@ def _step(pipeline: Pipeline, ledger: Ledger, found: OffsiteCopy, reason: Reason
     return Restore(clip, "", {}, reason, line.source, identity, Tree.ARCHIVE, copy)
 
 
-def execute(
-    pipeline: Pipeline,
-    planned: RestorePlan,
-    remote: Remote,
-    *,
-    stop: Stop,
-    display: Display,
-    on_outcome: Callable[[Outcome], None],
-) -> Report:
-    """Carry out a plan; `on_outcome` gets every outcome as it comes, and no archive is begun after `stop`."""
-    outcomes: list[Outcome] = []
+def execute(pipeline: Pipeline, planned: RestorePlan, remote: Remote, watch: Watch) -> Report:
+    """Carry out a plan; no archive is begun after a stop."""
     if planned.steps:
         pipeline.begin()
-    for outcome in OffsiteRestorer(pipeline, remote, stop, display).run(planned.steps):
-        outcomes.append(outcome)
-        on_outcome(outcome)
-    return pipeline.report(planned, tuple(outcomes), stop)
+    restorer = OffsiteRestorer(pipeline, remote, watch.stop)
+    progress = TransferProgress(remote, restorer.transfers, watch.display)
+    outcomes = followed(restorer.run(planned.steps), progress, watch)
+    return reported(pipeline, planned, outcomes, restorer.transfers.ended_by, watch.stop)
 
 
 class OffsiteRestorer:
     """Performs the steps of one run, one after the other."""
 
-    def __init__(self, pipeline: Pipeline, remote: Remote, stop: Stop, display: Display) -> None:
+    def __init__(self, pipeline: Pipeline, remote: Remote, stop: Stop) -> None:
         self._pipeline = pipeline
         self._trees = pipeline.trees
         self._remote = remote
         self._stop = stop
-        self._display = display
-        self._ended_by: RemoteError | None = None
+        self._guard = RemoteGuard(remote, pipeline.journal)
+        self._retries = Retries(stop.event)
+        self.transfers = Transfers(remote, stop, self._guard.of_reading, at_once=1)
 
-    def run(self, steps: Iterable[Restore]) -> Iterator[Outcome]:
-        """What came of each step that was begun."""
+    def run(self, steps: Iterable[Restore]) -> Iterator[Outcome | None]:
+        """What came of each step that was begun, and None now and then while there is nothing."""
         waiting = iter(steps)
-        while not self._stop and (block := list(islice(waiting, BLOCK))):
+        while not self.transfers.is_over and (block := list(islice(waiting, BLOCK))):
             # Noted first: an archive that is back but not noted would be removed again by the next cleanup.
             back = [(step.source, step.identity) for step in block if step.reason is not Reason.REPAIR]
             try:
@@ -189,53 +187,28 @@ class OffsiteRestorer:
             except (OSError, StorageError) as error:
                 yield from (removal.outcome_of(step, error) for step in block)
                 continue
-            for step in block:
-                if self._stop:
-                    return
-                yield self._perform(step)
-                self._display.done(step.size)
+            yield from self.transfers.run(block, self._perform)
 
     def _perform(self, step: Restore) -> Outcome:
-        if self._ended_by is not None:
-            return removal.outcome_of(step, self._ended_by)
-        try:
-            with self._stop.busy(step.relative):
+        # Under the clip's lock, which a run that makes the archive again or removes it holds, too.
+        with self._stop.busy(step.relative), removal.locked(self._trees, step.source):
+            try:
                 return self._restored(step)
-        except RemoteError as error:
-            if error.trouble in ENDS_RUN:
-                self._ended_by = error
-            if error.trouble is RemoteTrouble.MISSING:
-                self._lost(step, CopyFlaw.MISSING, error)
-            return removal.outcome_of(step, error)
-        except CopyDiffers as error:
-            self._lost(step, CopyFlaw.DIFFERS, error)
-            return removal.outcome_of(step, error)
-        except (OSError, CamarchiverError) as error:
-            return removal.outcome_of(step, error)
+            except RemoteError as error:
+                if error.trouble is RemoteTrouble.MISSING:
+                    self._lost(step, CopyFlaw.MISSING, error)
+                elif isinstance(error, CopyDiffers):
+                    self._lost(step, CopyFlaw.DIFFERS, error)
+                raise
 
     def _restored(self, step: Restore) -> Outcome:
-        # Under the clip's lock, which a run that makes the archive again or removes it holds, too.
-        with removal.locked(self._trees, step.source):
-            anchored.make_folder(step.clip.root, step.clip.folder, model=self._trees.source)
-            removal.remove_unfinished(step.clip.root, step.relative)
-            return self._locked(step)
-
-    def _locked(self, step: Restore) -> Outcome:
-        copy, target = step.offsite, step.path
-        assert copy is not None
-        if has_bytes(target, copy):
-            atomic.sync_file(target)
-            atomic.fsync_folder(target.parent)
-            return self._done(step, "it was back already")
-        stands = os.path.lexists(target)
-        if stands and step.reason is not Reason.REPAIR:
-            return Outcome(step, Result.SKIPPED, Reason.TAKEN, f"{target} is another file")
-        written_ns = step.clip.fingerprint.mtime_ns
-        with fetched(self._remote, copy, target, written_ns, stopped=self._stop.event) as part:
-            if stands:
-                self._move_away(step)
-            atomic.publish(part, target)
-        return self._done(step, f"from {copy.remote}")
+        make_way = partial(self._move_away, step) if step.reason is Reason.REPAIR else None
+        outcome = bring_back(
+            self._remote, step, model=self._trees.source, retries=self._retries, make_way=make_way
+        )
+        if outcome.result is Result.DONE:
+            self._journal(step)
+        return outcome
 
     def _move_away(self, step: Restore) -> None:
         """Move the damaged archive into the trash, as any archive for which a better one takes its place."""
@@ -254,9 +227,10 @@ class OffsiteRestorer:
         )
         self._pipeline.writer.replaced(source, step.relative, gone.place)
 
-    def _done(self, step: Restore, detail: str) -> Outcome:
+    def _journal(self, step: Restore) -> None:
         writer, copy = self._pipeline.writer, step.offsite
         assert copy is not None
+        self._guard.proved(copy.name)
         writer.restored(step, {})
         lines = [writer.copy_verified(_checked(step), copy.remote, HOW)]
         if self._pipeline.archives.is_damaged(step.relative):
@@ -265,10 +239,10 @@ class OffsiteRestorer:
         self._pipeline.journal.append(*lines)
         if len(lines) > 1:
             findings.change(self._trees.state, Change(sound={step.relative}))
-        return Outcome(step, Result.DONE, step.reason, detail, os.fspath(step.path))
 
     def _lost(self, step: Restore, flaw: CopyFlaw, error: CamarchiverError) -> None:
-        """Write down that the copy is not what the journal says."""
+        """Write down that the copy is not what the journal says, unless it is the remote that is not."""
+        self._guard.require_known()
         copy, writer = step.offsite, self._pipeline.writer
         assert copy is not None
         line = writer.copy_lost(_checked(step), copy.remote, flaw, error.message)

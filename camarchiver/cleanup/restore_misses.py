@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +50,9 @@ def check(pipeline: Pipeline, plan: RestorePlan) -> None:
             words = f"nothing in the trash came from {shown(path)}"
             if path.exists():
                 raise NotFound(f"{words}, which is in its place", hint=_HINT)
-            raise NotFound(words + _nearest_path(pipeline, path), hint=_HINT)
+            steps = restore.plan(pipeline, Selection()).steps
+            homes = [place for step in steps for place in _homes(pipeline, step)]
+            raise NotFound(words + nearest_path(path, homes), hint=_HINT)
     if plan.steps or selection == Selection():
         return
     if selection.run:
@@ -70,10 +72,8 @@ def _homes(pipeline: Pipeline, step: Restore) -> tuple[Path, ...]:
     return step.path, pipeline.trees.trash / step.trash
 
 
-def _nearest_path(pipeline: Pipeline, path: Path) -> str:
+def nearest_path(path: Path, places: Sequence[Path]) -> str:
     """A question that suggests the file that was probably meant, of the same folder or the same name."""
-    steps = restore.plan(pipeline, Selection()).steps
-    places = [place for step in steps for place in _homes(pipeline, step)]
     same_name = (place for place in places if place.name == path.name)
     found = next(same_name, None) or _similar(path, (p for p in places if p.parent == path.parent))
     return f"; did you mean {shown(found)}?" if found else ""

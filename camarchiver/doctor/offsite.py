@@ -11,6 +11,7 @@ from camarchiver.errors import CamarchiverError
 from camarchiver.journal.store import Journal
 from camarchiver.offsite.rclone import remote as remotes
 from camarchiver.offsite.rclone.remote import RcloneSettings, Remote
+from camarchiver.offsite.remote_guard import RemoteGuard, check_apart
 from camarchiver.runtime.formatting import size
 
 AREA = "off-site"
@@ -24,6 +25,8 @@ def remote(settings: RcloneSettings, trees: Trees) -> Iterator[Finding]:
             seconds = time.monotonic() - began
             message = f"{opened.label} answers, by rclone {opened.version}"
             yield fine(AREA, message, seconds=seconds)
+            check_apart(trees, opened.label, opened.backends)
+            RemoteGuard(opened, Journal(trees.state)).require_known()
             yield _proof(opened)
             yield from _space(opened)
             yield from _worm(opened, _newest_copy(trees, opened.label))

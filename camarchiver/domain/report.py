@@ -92,6 +92,10 @@ class DiskUse:
     """When the trash that this run filled expires; None if it filled none there."""
 
 
+_DAMAGE = frozenset({Reason.DAMAGED, Reason.COPY_LOST})
+"""Finding it is an achievement, also where nothing else was achieved."""
+
+
 class Status(StrEnum):
     """A run in one word."""
 
@@ -144,7 +148,7 @@ class Report:
             return Status.PARTIAL
         if not failed:
             return Status.DONE if self.outcomes else Status.NOTHING
-        found_damaged = any(outcome.reason is Reason.DAMAGED for outcome in self.outcomes) or any(
+        found_damaged = any(outcome.reason in _DAMAGE for outcome in self.outcomes) or any(
             problem.code == DAMAGED for problem in self.problems
         )
         archived = any(outcome.encoding for outcome in self.outcomes)

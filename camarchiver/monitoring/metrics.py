@@ -37,7 +37,7 @@ HELP: Mapping[str, str] = MappingProxyType({
     "camarchiver_damaged_archives": "Archives that verify found missing or damaged, not yet repaired.",
     "camarchiver_last_verify_timestamp_seconds": "When verify last came through every archive.",
     "camarchiver_offsite_archives": "Archives with and without a verified copy, when the last sync ended.",
-    "camarchiver_last_offsite_sync_timestamp_seconds": "When the last sync of all archives ended.",
+    "camarchiver_last_offsite_sync_timestamp_seconds": "When the last sync without an error ended.",
     "camarchiver_filesystem_free_bytes": "Bytes that may still be written where this tree lies.",
     "camarchiver_filesystem_size_bytes": "Size of the filesystem where this tree lies.",
     "camarchiver_until_full_seconds": "Time until the source's filesystem is full, by the last two weeks.",
@@ -88,8 +88,8 @@ class RemoteCopies:
     """The last sync of all archives to one remote."""
 
     remote: str
-    ended: float
-    """Unix time."""
+    ended: float | None
+    """Unix time of the last one without an error."""
     copied: int
     """Archives with a verified copy."""
     missing: int
@@ -209,7 +209,8 @@ def of_tree_state(state: TreeState) -> tuple[Figure, ...]:
         figures.append(Figure("camarchiver_last_verify_timestamp_seconds", state.last_verify))
     for each in state.offsite:
         at = labels(remote=each.remote)
-        figures.append(Figure("camarchiver_last_offsite_sync_timestamp_seconds", each.ended, at))
+        if each.ended is not None:
+            figures.append(Figure("camarchiver_last_offsite_sync_timestamp_seconds", each.ended, at))
         for name, count in (("verified", each.copied), ("missing", each.missing)):
             of = labels(remote=each.remote, copy=name)
             figures.append(Figure("camarchiver_offsite_archives", count, of))

@@ -43,7 +43,8 @@ def _copies(trees: Trees) -> Iterator[RemoteCopies]:
     with suppress(OSError, CamarchiverError):
         for remote, known in offsite_state.read(trees.state).items():
             if (sync := known.last_sync) is not None:
-                yield RemoteCopies(remote, sync.at.timestamp(), sync.copied, sync.missing)
+                ended = known.without_error.timestamp() if known.without_error is not None else None
+                yield RemoteCopies(remote, ended, sync.copied, sync.missing)
 
 
 def free_spaces(*places: tuple[str, Path]) -> Iterator[FreeSpace]:

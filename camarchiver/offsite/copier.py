@@ -6,21 +6,18 @@ import hashlib
 import os
 import time
 from io import BufferedReader
-from threading import Event
 
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import DAMAGED, CheckCopy, MakeCopy
 from camarchiver.errors import CamarchiverError
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import PASSING, RemoteError, RemoteTrouble
+from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
 from camarchiver.offsite.rclone.uploads import StagedUploads
+from camarchiver.offsite.transfers import Retries
 from camarchiver.offsite.verification import CopyVerdict, CopyVerifier
 from camarchiver.pipeline import Pipeline
 from camarchiver.storage import anchored
-
-PAUSES = (2.0, 15.0)
-"""Seconds before the second and the third try, if a further one may help."""
 
 
 class _NotAsJournalled(CamarchiverError):
@@ -38,13 +35,13 @@ class ArchiveCopier:
         remote: Remote,
         uploads: StagedUploads,
         verifier: CopyVerifier,
-        stopped: Event,
+        retries: Retries,
     ) -> None:
         self._pipeline = pipeline
         self._remote = remote
         self._uploads = uploads
         self._verifier = verifier
-        self._stopped = stopped
+        self._retries = retries
 
     def copy(self, step: MakeCopy) -> Outcome:
         """Copy and verify one archive. Raises OSError or CamarchiverError."""
@@ -59,16 +56,7 @@ class ArchiveCopier:
         with anchored.open_file(self._pipeline.trees.archive, step.relative) as stream:
             if os.fstat(stream.fileno()).st_size != step.size:
                 raise anchored.Stale("it has changed since it was journalled")
-            return self._tried(step, stream)
-
-    def _tried(self, step: MakeCopy, stream: BufferedReader) -> Outcome:
-        for pause in (*PAUSES, None):
-            try:
-                return self._copied(step, stream)
-            except RemoteError as error:
-                if error.trouble not in PASSING or pause is None or self._stopped.wait(pause):
-                    raise
-        raise AssertionError("unreachable")
+            return self._retries.tried(lambda: self._copied(step, stream))
 
     def _copied(self, step: MakeCopy, stream: BufferedReader) -> Outcome:
         began = time.monotonic()
@@ -76,7 +64,7 @@ class ArchiveCopier:
         seconds = time.monotonic() - began
         journal, writer = self._pipeline.journal, self._pipeline.writer
         journal.append(writer.copied(step, self._remote.label, seconds))
-        verdict = self._verifier.verify(step, self._pipeline.trees.archive)
+        verdict = self._verifier.compare(step, self._pipeline.trees.archive)
         if verdict.flaw is not None:
             journal.append(writer.copy_lost(step, self._remote.label, verdict.flaw, verdict.detail))
             self._refuse(step, stream, verdict)
@@ -85,7 +73,7 @@ class ArchiveCopier:
 
     def _is_there(self, step: MakeCopy) -> bool:
         """Whether the copy that an earlier run made, and did not verify, is as it should be."""
-        verdict = self._verifier.verify(step, self._pipeline.trees.archive)
+        verdict = self._verifier.compare(step, self._pipeline.trees.archive)
         if verdict.flaw is not None:
             return False
         line = self._pipeline.writer.copy_verified(step, self._remote.label, verdict.how)

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import islice
-from typing import Any
+from typing import TypeVar
 
-from camarchiver.domain.plan import Plan
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import MakeCopy
 from camarchiver.errors import CamarchiverError, Problem, failure, sentence
 from camarchiver.offsite.copier import ArchiveCopier, CopyChecker
 from camarchiver.offsite.manifest_writer import ManifestWriter
-from camarchiver.offsite.progress import TransferProgress
-from camarchiver.offsite.rclone import remote as remotes
-from camarchiver.offsite.rclone.remote import RcloneSettings, Remote
-from camarchiver.offsite.rclone.trouble import RemoteError, exit_code
+from camarchiver.offsite.rclone.remote import RcloneSettings
+from camarchiver.offsite.rclone.trouble import RemoteError
 from camarchiver.offsite.rclone.uploads import StagedUploads
-from camarchiver.offsite.transfers import Transfers
+from camarchiver.offsite.remote_guard import RemoteGuard, opened_apart
+from camarchiver.offsite.transfers import Retries, TransferProgress, Transfers, Watch, followed, reported
 from camarchiver.offsite.verification import CopyVerifier, VerifyMethod
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.offsite_rules import CheckPlan, OffsitePlan
-from camarchiver.runtime.progress import Display
+from camarchiver.runtime.formatting import count_of, size
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import offsite_state
-from camarchiver.state.offsite_state import SyncCounts
+from camarchiver.state.offsite_state import SyncCounts, SyncFailure
 
 _log = logging.getLogger(__name__)
+
+PlanT = TypeVar("PlanT", OffsitePlan, CheckPlan)
 
 MANIFEST_SECONDS = 600.0
 """How long a copy may be without a manifest that names it: the machine may be lost before the run ends."""
@@ -47,35 +47,58 @@ class TransferSettings:
     """After this nothing further is begun."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Who follows a run."""
-
-    stop: Stop
-    display: Display
-    on_outcome: Callable[[Outcome], None]
-
-
 def sync(pipeline: Pipeline, plan: OffsitePlan, settings: TransferSettings, watch: Watch) -> Report:
     """Make the copies of a plan; rclone is started only if there is something to do.
 
-    Raises RemoteError or ConfigError if the remote can't be used at all.
+    Raises RemoteError, ConfigError or UsageError if the remote can't be used at all.
     """
-    report = _synced(pipeline, plan, settings, watch)
-    if not (plan.policy.cameras or plan.policy.exclude):
-        offsite_state.note_sync(pipeline.trees.state, plan.policy.remote, _counts(plan, report))
+    state, remote = pipeline.trees.state, plan.policy.remote
+    try:
+        report = _synced(pipeline, plan, settings, watch)
+    except CamarchiverError as error:
+        offsite_state.note_sync(state, remote, SyncFailure(pipeline.now(), sentence(error)))
+        raise
+    is_whole = not (plan.policy.cameras or plan.policy.exclude)
+    counts = _counts(plan, report) if is_whole else None
+    if report.has_failures:
+        offsite_state.note_sync(state, remote, SyncFailure(report.ended, _why_failed(report)), counts)
+    else:
+        offsite_state.note_sync(state, remote, None, counts, is_over=report.stopped_by is None)
     return report
+
+
+def _why_failed(report: Report) -> str:
+    if report.problems:
+        return "; ".join(problem.message for problem in report.problems)
+    return f"{count_of(report.count(Result.FAILED), 'archive')} could not be copied"
 
 
 def _synced(pipeline: Pipeline, plan: OffsitePlan, settings: TransferSettings, watch: Watch) -> Report:
     due = offsite_state.due_manifests(pipeline.trees.state, plan.policy.remote)
     if not plan.steps and not due:
         return pipeline.report(plan, (), watch.stop)
-    with remotes.opened(settings.rclone) as remote:
-        run = _SyncRun(pipeline, plan, settings, remote, watch.stop)
-        progress = TransferProgress(remote, run.transfers, watch.display)
-        outcomes = _followed(run.outcomes(), progress, watch)
-    return _reported(pipeline, plan, outcomes, run.problems, run.ended_by, watch.stop)
+    with opened_apart(pipeline, settings.rclone) as guard:
+        run = _SyncRun(pipeline, plan, settings, guard, watch.stop)
+        progress = TransferProgress(guard.remote, run.transfers, watch.display)
+        outcomes = followed(run.outcomes(), progress, watch)
+    return reported(pipeline, plan, outcomes, run.transfers.ended_by, watch.stop, run.problems)
+
+
+def looked_at(pipeline: Pipeline, plan: PlanT, rclone: RcloneSettings) -> PlanT:
+    """The plan of a dry run with a note about its remote, or with what is wrong with it.
+
+    The remote is opened, and nothing is written there.
+    """
+    try:
+        with opened_apart(pipeline, rclone) as guard:
+            guard.require_known()
+            label, space = guard.remote.label, guard.remote.space()
+    except (CamarchiverError, OSError) as error:
+        problem, code = failure(error)
+        return replace(plan, problems=(*plan.problems, problem), refused=plan.refused or code)
+    free = space.free if space is not None else None
+    room = f"{size(free)} are free there" if free is not None else "it does not say how much room it has"
+    return replace(plan, notes=(*plan.notes, f"{label} can be reached; {room}"))
 
 
 def _counts(plan: OffsitePlan, report: Report) -> SyncCounts:
@@ -93,80 +116,50 @@ def verify(pipeline: Pipeline, plan: CheckPlan, settings: TransferSettings, watc
     """Compare the copies of a plan with their archives' BLAKE2b. Raises as `sync`."""
     if not plan.steps:
         return pipeline.report(plan, (), watch.stop)
-    with remotes.opened(settings.rclone) as remote:
-        checker = CopyChecker(pipeline, remote, CopyVerifier(remote, settings.verify))
-        transfers = Transfers(remote, watch.stop, max_runtime=settings.max_runtime, now=pipeline.now)
+    with opened_apart(pipeline, settings.rclone) as guard:
+        remote = guard.remote
+        checker = CopyChecker(pipeline, remote, CopyVerifier(remote, settings.verify, guard))
+        transfers = Transfers(remote, watch.stop, guard.of_reading, max_runtime=settings.max_runtime)
         steps = islice(plan.steps, plan.policy.limit)
-        found = transfers.run(steps, checker.check, begin=lambda step: None)
-        outcomes = _followed(found, TransferProgress(remote, transfers, watch.display), watch)
+        found = transfers.run(steps, checker.check)
+        outcomes = followed(found, TransferProgress(remote, transfers, watch.display), watch)
     lost = {
         each.step.start.date() for each in outcomes if each.reason is Reason.COPY_LOST and each.step.start
     }
     offsite_state.change_due(pipeline.trees.state, plan.policy.remote, add=lost)
-    return _reported(pipeline, plan, outcomes, (), transfers.ended_by, watch.stop)
-
-
-def _followed(
-    found: Iterable[Outcome | None], progress: TransferProgress, watch: Watch
-) -> tuple[Outcome, ...]:
-    outcomes = []
-    for outcome in found:
-        if outcome is None:
-            progress.look()
-            continue
-        outcomes.append(outcome)
-        progress.done(outcome.step.size)
-        watch.on_outcome(outcome)
-    return tuple(outcomes)
-
-
-def _reported(
-    pipeline: Pipeline,
-    plan: Plan[Any, Any],
-    outcomes: tuple[Outcome, ...],
-    problems: Iterable[Problem],
-    ended_by: RemoteError | None,
-    stop: Stop,
-) -> Report:
-    """The report with what went wrong; a remote that took nothing at all refused the run."""
-    refused = plan.refused
-    if ended_by is not None:
-        problems = (*problems, failure(ended_by)[0])
-        if not any(each.result is Result.DONE for each in outcomes):
-            refused = exit_code(ended_by.trouble)
-    told = replace(plan, problems=(*plan.problems, *problems), refused=refused)
-    return pipeline.report(told, outcomes, stop)
+    return reported(pipeline, plan, outcomes, transfers.ended_by, watch.stop)
 
 
 class _SyncRun:
     """One run over the steps of a plan of `offsite sync`."""
 
     def __init__(
-        self, pipeline: Pipeline, plan: OffsitePlan, settings: TransferSettings, remote: Remote, stop: Stop
+        self,
+        pipeline: Pipeline,
+        plan: OffsitePlan,
+        settings: TransferSettings,
+        guard: RemoteGuard,
+        stop: Stop,
     ) -> None:
         self._plan = plan
         self._stop = stop
         self._failures = offsite_state.failures(pipeline.trees.state)
+        self._pipeline = pipeline
+        self._guard = guard
+        remote = guard.remote
         self._uploads = StagedUploads(remote, pipeline.run, pipeline.trees.archive)
-        verifier = CopyVerifier(remote, settings.verify)
-        self._copier = ArchiveCopier(pipeline, remote, self._uploads, verifier, stop.event)
+        verifier = CopyVerifier(remote, settings.verify, self._guard)
+        self._copier = ArchiveCopier(pipeline, remote, self._uploads, verifier, Retries(stop.event))
         self._manifests = ManifestWriter(pipeline, remote, self._uploads)
-        self.transfers = Transfers(
-            remote,
-            stop,
-            max_runtime=settings.max_runtime,
-            failures=self._failures,
-            now=pipeline.now,
-        )
+        self.transfers = Transfers(remote, stop, self._uploads.of_writing, max_runtime=settings.max_runtime)
         self.problems: list[Problem] = []
 
-    @property
-    def ended_by(self) -> RemoteError | None:
-        """What kept every further copy from the remote."""
-        return self.transfers.ended_by
-
     def outcomes(self) -> Iterator[Outcome | None]:
-        """Each step's outcome as it comes, and None now and then while there is none."""
+        """Each step's outcome as it comes, and None now and then while there is none.
+
+        Raises RemoteError before the first one if the remote is not the place of the copies that there are.
+        """
+        self._guard.require_known()
         try:
             self._uploads.sweep()
         except RemoteError as error:
@@ -177,13 +170,22 @@ class _SyncRun:
             if outcome is not None:
                 # Again: its manifest may have been written while it was on the way.
                 self._manifests.due_after(outcome.step.start)
+                self._remember(outcome)
             yield outcome
             if time.monotonic() - written > MANIFEST_SECONDS:
                 self._write_manifests()
                 written = time.monotonic()
-        if not self._stop and self.ended_by is None:
+        if not self._stop and self.transfers.ended_by is None:
             self._write_manifests()
         self._failures.flush()
+
+    def _remember(self, outcome: Outcome) -> None:
+        assert isinstance(outcome.step, MakeCopy)
+        clip = outcome.step.clip
+        if outcome.result is Result.FAILED:
+            self._failures.note(clip, outcome.reason, outcome.detail, self._pipeline.now())
+        elif outcome.result in (Result.DONE, Result.SKIPPED):
+            self._failures.forget(clip)
 
     def _begin(self, step: MakeCopy) -> None:
         self._manifests.due_after(step.start)

@@ -1,41 +1,80 @@
-"""Reads a copy from the remote into a staged file, and compares it with its BLAKE2b before it gets a name."""
+"""Brings a copy back from the remote: it is compared with its BLAKE2b before it gets the archive's name."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
 
 from camarchiver.domain.clip import RemoteCopy
-from camarchiver.domain.steps import DAMAGED
-from camarchiver.errors import CamarchiverError
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.steps import DAMAGED, Restore
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import PASSING, RemoteError
-from camarchiver.storage import atomic, copying, filesystems, permissions
+from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
+from camarchiver.offsite.transfers import Retries
+from camarchiver.storage import anchored, atomic, copying, filesystems, permissions, removal
 from camarchiver.storage.atomic import Staged
 
-PAUSES = (1.0, 5.0)
-"""Seconds before the second and the third try: a line may be cut, and flips bits without TLS."""
 
-
-class CopyDiffers(CamarchiverError):
-    """What the remote gave is not the archive."""
+class CopyDiffers(RemoteError):
+    """What the remote gave is not the archive; a line without TLS may have spoilt it."""
 
     code = DAMAGED
 
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(RemoteTrouble.CUT, message, hint=hint)
+
+
+def bring_back(
+    remote: Remote,
+    step: Restore,
+    *,
+    model: Path,
+    retries: Retries,
+    make_way: Callable[[], None] | None = None,
+) -> Outcome:
+    """Put the archive of a step in its place; nothing of it stays if that fails.
+
+    `model` is the root whose folders the new ones are as readable as. Another file in the place stays, unless
+    `make_way` moves it away. The caller holds the clip's lock. Raises RemoteError or OSError.
+    """
+    copy, target, clip = step.offsite, step.path, step.clip
+    assert copy is not None
+    anchored.make_folder(clip.root, clip.folder, model=model)
+    removal.remove_unfinished(clip.root, step.relative)
+    if _has_bytes(target, copy):
+        atomic.sync_file(target)
+        atomic.fsync_folder(target.parent)
+        return _back(step, "it was back already")
+    stands = os.path.lexists(target)
+    if stands and make_way is None:
+        return Outcome(step, Result.SKIPPED, Reason.TAKEN, f"{target} is another file")
+    try:
+        with _fetched(remote, copy, target, clip.fingerprint.mtime_ns, retries) as part:
+            if stands and make_way is not None:
+                make_way()
+            atomic.publish(part, target)
+    except BaseException:
+        removal.remove_empty_folders(clip.root, clip.folder)
+        raise
+    return _back(step, f"from {copy.remote}")
+
+
+def _back(step: Restore, detail: str) -> Outcome:
+    return Outcome(step, Result.DONE, step.reason, detail, os.fspath(step.path))
+
 
 @contextmanager
-def fetched(
+def _fetched(
     remote: Remote,
     copy: RemoteCopy,
     target: Path,
     written_ns: int,
-    *,
-    stopped: Event,
+    retries: Retries,
 ) -> Iterator[Staged]:
     """The copy in a staged file beside `target`, whole, with the archive's BLAKE2b and time.
 
@@ -45,14 +84,7 @@ def fetched(
     if filesystems.free_bytes(target.parent) < copy.size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(target.parent))
     with atomic.staged(target) as part:
-        for pause in (*PAUSES, None):
-            try:
-                _read(remote, copy, part)
-                break
-            except (CopyDiffers, RemoteError) as error:
-                is_lasting = isinstance(error, RemoteError) and error.trouble not in PASSING
-                if is_lasting or pause is None or stopped.wait(pause):
-                    raise
+        retries.tried(lambda: _read(remote, copy, part))
         with part.path.open("rb") as stream:
             permissions.copy_access(target.parent, stream.fileno(), bits=0o666, least=0o600)
         os.utime(part.path, ns=(written_ns, written_ns))
@@ -76,7 +108,7 @@ def _read(remote: Remote, copy: RemoteCopy, part: Staged) -> None:
         )
 
 
-def has_bytes(path: Path, copy: RemoteCopy) -> bool:
+def _has_bytes(path: Path, copy: RemoteCopy) -> bool:
     """Whether the archive's own bytes are in its place: a run may have died before it journalled that."""
     try:
         status = path.lstat()

@@ -50,7 +50,18 @@ def plan_sync(pipeline: Pipeline, policy: OffsitePolicy, *, list_all: bool = Fal
                 left.append(decided)
 
     steps = SealedSequence(due(), key=offsite_rules.order_key)
-    return Plan("offsite", pipeline.trees, pipeline.started, policy, tally.totals(), steps, tuple(left))
+    notes = _notes(pipeline, policy.remote) if steps else ()
+    totals = tally.totals()
+    return Plan("offsite", pipeline.trees, pipeline.started, policy, totals, steps, tuple(left), notes=notes)
+
+
+def _notes(pipeline: Pipeline, remote: str) -> tuple[str, ...]:
+    """That the last sync failed, which this one tries again."""
+    known = offsite_state.read(pipeline.trees.state).get(remote)
+    if known is None or known.failure is None:
+        return ()
+    at = known.failure.at.astimezone(pipeline.zone)
+    return (f"the sync of {at:%Y-%m-%d %H:%M} failed, and this one tries again: {known.failure.why}",)
 
 
 def plan_verify(pipeline: Pipeline, policy: CheckPolicy) -> CheckPlan:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from threading import Event
 
 from msgspec.structs import replace
 
@@ -15,25 +15,23 @@ from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Restore
-from camarchiver.errors import CamarchiverError, NotFound, Problem, UsageError
+from camarchiver.errors import NotFound, Problem, UsageError
 from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.offsite import manifest, names
-from camarchiver.offsite.fetch import fetched, has_bytes
+from camarchiver.offsite.fetch import bring_back
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import ENDS_RUN, RemoteError
+from camarchiver.offsite.rclone.trouble import ENDS_RUN, RemoteError, RemoteTrouble
+from camarchiver.offsite.remote_guard import RemoteGuard
+from camarchiver.offsite.transfers import Retries, TransferProgress, Transfers, Watch, followed, reported
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.external_sort import SealedSequence
 from camarchiver.runtime.formatting import count_of, shown
-from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import volume_marker
-from camarchiver.storage import anchored, atomic, removal
+from camarchiver.storage import atomic, removal
 
 MARK = "restored-from"
 """The file of the state folder that names the remote from which the journal was made."""
-
-READS = 3
-"""Tries to read one manifest: its name says whether what arrived is whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +50,7 @@ class Manifests:
     def __init__(self, remote: Remote) -> None:
         """Lists them. Raises RemoteError."""
         self._remote = remote
+        self._retries = Retries(Event())
         self._names: dict[date, list[tuple[str, str]]] = {}
         for found in remote.listing(names.MANIFESTS, recursive=True):
             if (read := names.read_manifest(found.name)) is not None:
@@ -81,21 +80,23 @@ class Manifests:
         return found
 
     def _read(self, name: str, digits: str) -> list[JournalEvent]:
-        problem = ""
-        for _ in range(READS):
-            text = bytearray()
-            try:
-                self._remote.read(name, text.extend)
-                return manifest.parse(bytes(text), digits)
-            except RemoteError as error:
-                if error.trouble in ENDS_RUN:
-                    raise
-                problem = error.message
-            except ValueError as error:
-                problem = f"{name}: {error}"
-        if problem not in self.problems:
-            self.problems.append(problem)
+        try:
+            return self._retries.tried(lambda: self._read_once(name, digits))
+        except RemoteError as error:
+            if error.trouble in ENDS_RUN:
+                raise
+            if error.message not in self.problems:
+                self.problems.append(error.message)
         return []
+
+    def _read_once(self, name: str, digits: str) -> list[JournalEvent]:
+        """The lines of one manifest: its name says whether what arrived is whole."""
+        text = bytearray()
+        self._remote.read(name, text.extend)
+        try:
+            return manifest.parse(bytes(text), digits)
+        except ValueError as error:
+            raise RemoteError(RemoteTrouble.CUT, f"{name}: {error}") from error
 
 
 def _pairs(lines: list[JournalEvent]) -> Iterator[ManifestCopy]:
@@ -178,86 +179,53 @@ def _step(pipeline: Pipeline, archive: str, copy: ManifestCopy, remote: str) -> 
 
 
 def execute(
-    pipeline: Pipeline,
-    planned: RestoreAllPlan,
-    manifests: Manifests,
-    remote: Remote,
-    *,
-    stop: Stop,
-    display: Display,
-    on_outcome: Callable[[Outcome], None],
+    pipeline: Pipeline, planned: RestoreAllPlan, manifests: Manifests, remote: Remote, watch: Watch
 ) -> Report:
-    """Carry out a plan; `on_outcome` gets every outcome as it comes."""
+    """Carry out a plan."""
     volume_marker.mark(pipeline.trees)
     atomic.write_text(pipeline.trees.state / MARK, f"{remote.label}\n")
-    restorer = _EmptyMachine(pipeline, manifests, remote, stop)
-    outcomes: list[Outcome] = []
-    for step in planned.steps:
-        if stop:
-            break
-        outcome = restorer.perform(step)
-        outcomes.append(outcome)
-        display.done(step.size)
-        on_outcome(outcome)
-    return pipeline.report(planned, tuple(outcomes), stop)
+    restorer = _JournalRestorer(pipeline, manifests, remote, watch.stop)
+    transfers = Transfers(remote, watch.stop, RemoteGuard(remote, pipeline.journal).of_reading, at_once=1)
+    progress = TransferProgress(remote, transfers, watch.display)
+    outcomes = followed(transfers.run(planned.steps, restorer.perform), progress, watch)
+    return reported(pipeline, planned, outcomes, transfers.ended_by, watch.stop)
 
 
-class _EmptyMachine:
+class _JournalRestorer:
     """Restores archives with their lines in a new journal."""
 
     def __init__(self, pipeline: Pipeline, manifests: Manifests, remote: Remote, stop: Stop) -> None:
         self._pipeline = pipeline
-        self._trees = pipeline.trees
         self._manifests = manifests
         self._remote = remote
         self._stop = stop
-        self._ended_by: RemoteError | None = None
+        self._retries = Retries(stop.event)
 
     def perform(self, step: Restore) -> Outcome:
-        """What came of one step."""
-        if self._ended_by is not None:
-            return removal.outcome_of(step, self._ended_by)
-        try:
-            with self._stop.busy(step.relative), removal.locked(self._trees, step.source):
-                return self._locked(step)
-        except RemoteError as error:
-            if error.trouble in ENDS_RUN:
-                self._ended_by = error
-            return removal.outcome_of(step, error)
-        except (OSError, CamarchiverError) as error:
-            return removal.outcome_of(step, error)
+        """Restore one archive. Raises OSError or CamarchiverError."""
+        trees = self._pipeline.trees
+        with self._stop.busy(step.relative), removal.locked(trees, step.source):
+            outcome = bring_back(self._remote, step, model=trees.source, retries=self._retries)
+            if outcome.result is Result.DONE:
+                self._journal(step)
+            return outcome
 
-    def _locked(self, step: Restore) -> Outcome:
-        copy, target = step.offsite, step.path
-        assert copy is not None
-        anchored.make_folder(step.clip.root, step.clip.folder, model=self._trees.source)
-        removal.remove_unfinished(step.clip.root, step.relative)
-        if has_bytes(target, copy):
-            atomic.sync_file(target)
-            atomic.fsync_folder(target.parent)
-            return self._done(step, copy, "it was back already")
-        if os.path.lexists(target):
-            return Outcome(step, Result.SKIPPED, Reason.TAKEN, f"{target} is another file")
-        written_ns = step.clip.fingerprint.mtime_ns
-        with fetched(self._remote, copy, target, written_ns, stopped=self._stop.event) as part:
-            atomic.publish(part, target)
-        return self._done(step, copy, f"from {copy.remote}")
-
-    def _done(self, step: Restore, copy: RemoteCopy, detail: str) -> Outcome:
+    def _journal(self, step: Restore) -> None:
         """Journal what the manifest says, once, and that the copy was verified now."""
-        pipeline = self._pipeline
+        pipeline, copy = self._pipeline, step.offsite
+        assert copy is not None
         found = self._manifests.of_day(step.start.date()).get(copy.archive)
         known = pipeline.journal.day(step.start.date()).ledger
-        if found is not None and copy.archive not in known.archives:
-            line = replace(found.copied, remote=copy.remote)
-            verified = replace(
-                line,
-                event=EventKind.COPY_VERIFIED,
-                at=pipeline.now(),
-                run=pipeline.run.id,
-                host=pipeline.run.host,
-                verified="read back",
-                seconds=None,
-            )
-            pipeline.journal.append(found.made, line, verified)
-        return Outcome(step, Result.DONE, step.reason, detail, os.fspath(step.path))
+        if found is None or copy.archive in known.archives:
+            return
+        line = replace(found.copied, remote=copy.remote)
+        verified = replace(
+            line,
+            event=EventKind.COPY_VERIFIED,
+            at=pipeline.now(),
+            run=pipeline.run.id,
+            host=pipeline.run.host,
+            verified="read back",
+            seconds=None,
+        )
+        pipeline.journal.append(found.made, line, verified)

@@ -11,6 +11,7 @@ from camarchiver.offsite.rclone.backends import label
 from camarchiver.offsite.rclone.remote import RcloneSettings, RemoteSpace
 from camarchiver.pipeline import Pipeline
 from camarchiver.state import offsite_state
+from camarchiver.state.offsite_state import SyncFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,10 @@ class OffsiteStatus:
     """Days of footage whose newest copies no manifest names yet."""
     last_sync: datetime | None
     """When the last sync of all archives ended."""
+    without_error: datetime | None
+    """When the last one of these ended in which nothing failed."""
+    failure: SyncFailure | None
+    """Of the last sync, if one failed."""
     space: RemoteSpace | None = None
     """None if the remote was not asked, or does not say."""
 
@@ -139,5 +144,7 @@ def status(pipeline: Pipeline, settings: RcloneSettings, *, with_space: bool) ->
         len(offsite_state.failures(state).known()),
         frozenset(known.days),
         known.last_sync.at if known.last_sync is not None else None,
+        known.without_error,
+        known.failure,
         space,
     )

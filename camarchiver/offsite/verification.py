@@ -12,6 +12,7 @@ from camarchiver.errors import ConfigError
 from camarchiver.offsite.rclone import backends as backends_of
 from camarchiver.offsite.rclone.remote import Remote
 from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
+from camarchiver.offsite.remote_guard import RemoteGuard
 from camarchiver.storage import anchored
 
 _BLOCK = 1 << 18
@@ -63,8 +64,11 @@ class _Reading:
 class CopyVerifier:
     """Compares copies at one remote."""
 
-    def __init__(self, remote: Remote, method: VerifyMethod) -> None:
-        """Raises ConfigError if the remote's own hash is wanted and it has none of whole objects."""
+    def __init__(self, remote: Remote, method: VerifyMethod, guard: RemoteGuard) -> None:
+        """`guard` is of the same remote.
+
+        Raises ConfigError if the remote's own hash is wanted and it has none of whole objects.
+        """
         if method is VerifyMethod.REMOTE_HASH and not remote.own_hash:
             raise ConfigError(
                 f"{remote.label} has no hash of its own that covers a whole object",
@@ -72,8 +76,22 @@ class CopyVerifier:
             )
         self._remote = remote
         self._method = method
+        self._guard = guard
 
     def verify(self, step: MakeCopy | CheckCopy, archive: Path | None) -> CopyVerdict:
+        """Compare a copy that was made before; as `compare`.
+
+        One that is missing or differs may be lost only if another one can be read there: otherwise it raises
+        RemoteError that ends the run.
+        """
+        verdict = self.compare(step, archive)
+        if verdict.flaw is None:
+            self._guard.proved(step.name)
+        else:
+            self._guard.require_known()
+        return verdict
+
+    def compare(self, step: MakeCopy | CheckCopy, archive: Path | None) -> CopyVerdict:
         """Compare one copy; `archive` is the root below which its archive is, None if it is gone.
 
         The remote's own hash needs the archive's bytes, of which the journal only has the BLAKE2b.

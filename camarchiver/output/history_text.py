@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 
-from camarchiver.domain.clip import Tree
+from camarchiver.domain.clip import RemoteCopy, Tree
 from camarchiver.domain.clocks import DOUBTFUL
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.plan import action_of
@@ -52,6 +53,7 @@ def story_lines(story: Story, preview: CleanupPreview, zone: tzinfo) -> Iterator
             f" {damage.flaw} ({shown(damage.detail)}), found on {_time(damage.at, zone)}"
             f" by run {shown(damage.run)}; camarchiver verify --known --repair"
         )
+    yield from (_offsite_line(copy, zone) for copy in story.only_offsite)
     if (step := story.next_step) is not None:
         yield f"  the next archive run would {_planned_action(step, 'it')}: {_why(step)}"
     elif Tree.SOURCE not in story.places.values():
@@ -62,6 +64,16 @@ def story_lines(story: Story, preview: CleanupPreview, zone: tzinfo) -> Iterator
             yield f"  the next cleanup would {action}, {shown(path)}: {_why(step)}"
     if story.places and preview.stopped:
         yield f"  the next cleanup would change nothing: {preview.stopped}"
+
+
+def _offsite_line(copy: RemoteCopy, zone: tzinfo) -> str:
+    """That an archive is gone, and how it comes back."""
+    archive = shown(copy.archive)
+    proof = f"verified on {_time(copy.verified, zone)}" if copy.verified else "not verified yet"
+    return (
+        f"  its archive {archive} is not here; its off-site copy {shown(copy.path)} ({proof}) brings it back:"
+        f" camarchiver restore --from-offsite {shlex.quote(archive)}"
+    )
 
 
 def event_lines(

@@ -35,6 +35,8 @@ def _lines(plan: OffsitePlan | CheckPlan, what: str, *, verbose: bool) -> Iterat
         clips, count = sum(total.clips for total in changes), sum(total.size for total in changes)
         yield ""
         yield f"{count_of(clips, 'archive')}, {size(count)} {what}"
+    yield from (f"note: {shown(note)}" for note in plan.notes)
+    yield from map(problem_line, plan.problems)
 
 
 def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
@@ -74,7 +76,9 @@ def status_lines(found: OffsiteStatus, zone: tzinfo) -> Iterator[str]:
     if found.manifests_due:
         days = count_of(len(found.manifests_due), "day")
         yield f"{days} without the newest manifest: camarchiver offsite sync writes it"
-    yield f"last sync of everything: {_moment(found.last_sync, zone)}"
+    yield f"last sync of everything without an error: {_moment(found.without_error, zone)}"
+    if found.failure is not None:
+        yield f"the last sync failed, {_moment(found.failure.at, zone)}: {shown(found.failure.why)}"
     if found.space is not None and found.space.free is not None:
         room = f" of {size(found.space.total)}" if found.space.total is not None else ""
         yield f"free there: {size(found.space.free)}{room}"

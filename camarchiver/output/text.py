@@ -15,7 +15,6 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Encoding, Outcome, Report, Result
 from camarchiver.domain.steps import Archive, CheckCopy, Discard, MakeCopy, Restore, Salvage, Tidy
 from camarchiver.errors import Problem
-from camarchiver.export import exporter
 from camarchiver.output.reasons import REASON_WORDS, REMEDIES
 from camarchiver.policy import doubtful_clocks
 from camarchiver.runtime.formatting import cells, count_of, padded, shown, size, span
@@ -237,7 +236,10 @@ def outcome_words(outcome: Outcome) -> str:
     """The result of a step, without the clip's name."""
     detail = f" ({shown(outcome.detail)})" if outcome.detail else ""
     if outcome.result is not Result.DONE:
-        return f"{outcome.result}: {REASON_WORDS[outcome.reason]}{detail}"
+        words = REASON_WORDS[outcome.reason]
+        # "failed" or "held" needs to be said once.
+        why = shown(outcome.detail) if words == outcome.result and outcome.detail else f"{words}{detail}"
+        return f"{outcome.result}: {why}"
     if (encoding := outcome.encoding) is not None:
         return (
             f"archived {size(encoding.bytes_before)} -> {size(encoding.bytes_after)}"
@@ -342,6 +344,9 @@ def not_done_lines(
 
 def exported_lines(found: Exported, place: Path) -> Iterator[str]:
     """How much was copied, and how to check it."""
+    # What it imports takes long, and the other commands print without it.
+    from camarchiver.export.exporter import NAME
+
     if not found.copied:
         yield "nothing was copied" if found.problems else "this hold covers no file that is here now"
         return
@@ -353,7 +358,7 @@ def exported_lines(found: Exported, place: Path) -> Iterator[str]:
         + (f" ({before:,} of them were there)" if before else "")
         + (f", {len(found.problems):,} could not be copied as they should" if found.problems else "")
     )
-    yield f"to check them: cd {shlex.quote(shown(place))} && b2sum -c {exporter.NAME}"
+    yield f"to check them: cd {shlex.quote(shown(place))} && b2sum -c {NAME}"
 
 
 def problem_line(problem: Problem) -> str:

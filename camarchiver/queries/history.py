@@ -10,7 +10,7 @@ from pathlib import Path
 
 from camarchiver.discovery import walks
 from camarchiver.discovery.source_tree import Discovery
-from camarchiver.domain.clip import Tree
+from camarchiver.domain.clip import RemoteCopy, Tree
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import FolderFacts
@@ -39,6 +39,8 @@ class Story:
     """Its archives that were found missing or damaged, by path below the archive root."""
     next_step: Step | None
     """What `archive` would do with it now; None if it is not in the source tree."""
+    only_offsite: tuple[RemoteCopy, ...] = ()
+    """Off-site copies of its archives that are not in their place."""
 
     @property
     def is_known(self) -> bool:
@@ -74,7 +76,17 @@ class ClipHistory:
         step = self._next_step(source, policy, now)
         archives = dict.fromkeys(event.archive for event in events if event.archive is not None)
         damaged = {each: found for each in archives if (found := self._memory.damaged.get(each))}
-        return Story(source, events, self._places(source, events), damaged, step)
+        return Story(
+            source, events, self._places(source, events), damaged, step, tuple(self._only_offsite(source))
+        )
+
+    def _only_offsite(self, source: str) -> Iterator[RemoteCopy]:
+        for day in sorted(self._days.of(source)):
+            ledger = self._journal.day(day).ledger
+            for (_, archive, digest), found in ledger.copies.items():
+                is_its = found.line.source == source and digest == ledger.digest(archive)
+                if is_its and found.lost is None and not os.path.lexists(self._trees.archive / archive):
+                    yield found.copy
 
     def of_time(self, question: FindQuestion, policy: ArchivePolicy, now: datetime) -> Iterator[Story]:
         """The stories of the clips that a search finds."""

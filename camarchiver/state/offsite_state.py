@@ -29,12 +29,26 @@ class SyncCounts(msgspec.Struct, frozen=True):
         check_time(self.at)
 
 
+class SyncFailure(msgspec.Struct, frozen=True):
+    """Why the last sync did not do all it was to do."""
+
+    at: Moment
+    why: str
+
+    def __post_init__(self) -> None:
+        check_time(self.at)
+
+
 class RemoteState(msgspec.Struct, frozen=True):
     """What is remembered of one remote."""
 
     days: tuple[date, ...] = ()
     """Days of footage whose manifest lacks a copy."""
     last_sync: SyncCounts | None = None
+    without_error: Moment | None = None
+    """When the last sync of everything ended in which nothing failed."""
+    failure: SyncFailure | None = None
+    """Of the last sync; None if nothing failed in it."""
 
 
 def failures(state: Path) -> Failures:
@@ -59,10 +73,28 @@ def change_due(state: Path, remote: str, *, add: Iterable[date] = (), remove: It
         _change(state, remote, lambda found: replace(found, days=tuple(sorted({*found.days} - remove | add))))
 
 
-def note_sync(state: Path, remote: str, counts: SyncCounts) -> None:
-    """Note what a sync of everything came to. Raises OSError or StorageError."""
-    if state.is_dir():
-        _change(state, remote, lambda found: replace(found, last_sync=counts))
+def note_sync(
+    state: Path,
+    remote: str,
+    failure: SyncFailure | None,
+    counts: SyncCounts | None = None,
+    *,
+    is_over: bool = True,
+) -> None:
+    """Note what a sync came to; `counts` are of one of everything. Raises OSError or StorageError.
+
+    One that was stopped, so that it is not `is_over`, neither failed nor succeeded.
+    """
+    if not state.is_dir():
+        return
+
+    def changed(found: RemoteState) -> RemoteState:
+        after = found if counts is None else replace(found, last_sync=counts)
+        if failure is not None or not is_over:
+            return replace(after, failure=failure or found.failure)
+        return replace(after, failure=None, without_error=counts.at if counts else found.without_error)
+
+    _change(state, remote, changed)
 
 
 def _change(state: Path, remote: str, changed: Callable[[RemoteState], RemoteState]) -> None:

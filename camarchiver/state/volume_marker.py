@@ -24,12 +24,12 @@ _FOLDERS = ("journal", "runs", *work_in_progress.FOLDERS, "locks")
 """Subfolders of the state folder."""
 
 
-def check_roots(trees: Trees) -> None:
+def check_roots(trees: Trees, *, source_may_be_missing: bool = False) -> None:
     """Refuse trees that can't be intended: a missing root, or a source inside its archive.
 
     Raises StorageError or UsageError.
     """
-    if not trees.source.is_dir():
+    if not trees.source.is_dir() and (trees.source.exists() or not source_may_be_missing):
         kind = "is not a folder" if trees.source.exists() else "does not exist"
         raise StorageError(
             f"the source {trees.source} {kind}", hint="name the camera folder, and check that it is mounted"

@@ -72,16 +72,25 @@ class TestSync:
         assert {total["reason"] for total in document["totals"]} == {"already-copied"}
         assert sum(total["clips"] for total in document["totals"]) == 3
 
-    def test_a_dry_run_asks_the_remote_nothing(self, archived: Path, told: Command) -> None:
-        done = told("offsite", "sync", archived, "--remote", "nosuch:x", "--dry-run")
-        assert done.returncode == 0
+    def test_a_dry_run_says_whether_the_remote_can_be_reached_and_writes_nothing(
+        self, archived: Path, elsewhere: Path, told: Command
+    ) -> None:
+        before = media(archived)
+        done = told("offsite", "sync", archived, "--remote", elsewhere, "--dry-run")
+        assert (done.returncode, done.stderr) == (0, "")
         assert "3 archives" in done.stdout
         assert "without an off-site copy (not-copied)" in done.stdout
-        steps = json.loads(told("offsite", "sync", archived, "--remote", "nosuch:x", "-n", "--json").stdout)[
-            "steps"
-        ]
-        assert {(each["action"], each["reason"]) for each in steps} == {("copy", "not-copied")}
+        assert f"{elsewhere} can be reached; " in done.stdout
+        assert "are free there" in done.stdout
+        document = json.loads(told("offsite", "sync", archived, "--remote", elsewhere, "-n", "--json").stdout)
+        assert {(each["action"], each["reason"]) for each in document["steps"]} == {("copy", "not-copied")}
+        assert any("can be reached" in note for note in document["notes"])
         assert "copied" not in {each["event"] for each in journal(archived)}
+        assert (media(archived), list(elsewhere.iterdir())) == (before, [])
+        gone = told("offsite", "sync", archived, "--remote", "nosuch:x", "--dry-run")
+        assert gone.returncode == 10
+        assert "3 archives" in gone.stdout
+        assert "rclone has no such remote" in gone.stdout
 
     def test_the_config_says_where_and_a_camera_may_differ(
         self, archived: Path, elsewhere: Path, told: Command, tmp_path: Path
@@ -131,6 +140,28 @@ class TestSync:
             done = told("offsite", "sync", archived, "--remote", place)
             assert done.returncode == 2
             assert "is no other place" in done.stderr
+
+    def test_a_remote_that_leads_into_the_trees_is_no_other_place(
+        self, archived: Path, told: Command, own_rclone_config: Path, tmp_path: Path
+    ) -> None:
+        inside, password = archived / "archived/copies", servers.obscured("correct horse")
+        inside.mkdir()
+        own_rclone_config.write_text(
+            f"[disk]\ntype = local\n[link]\ntype = alias\nremote = disk:{archived}/archived\n"
+            f"[secret]\ntype = crypt\nremote = link:copies\npassword = {password}\n"
+            f"[parts]\ntype = chunker\nremote = {inside}\n"
+            f"[both]\ntype = union\nupstreams = {tmp_path}/outside:ro secret:\n"
+            f"[many]\ntype = combine\nupstreams = a={tmp_path}/outside b=link:copies\n"
+        )
+        (tmp_path / "outside").mkdir()
+        remotes = ("disk:" + str(inside), f":local:{inside}", "link:copies", "link:", "secret:", "parts:")
+        for remote in (*remotes, "both:", "many:b"):
+            done = told("offsite", "sync", archived, "--remote", remote, "-n")
+            assert (done.returncode, "is no other place" in done.stdout + done.stderr) == (2, True), remote
+            if remote in ("secret:", ":local:"):
+                assert told("offsite", "sync", archived, "--remote", remote).returncode == 2
+        assert not list(inside.iterdir())
+        assert told("offsite", "sync", archived, "--remote", "many:a", "-n").returncode == 0
 
     def test_a_copy_that_a_dead_run_made_is_verified_and_not_made_again(
         self, archived: Path, elsewhere: Path, told: Command
@@ -284,6 +315,13 @@ class TestQuestions:
         assert {each["copies"][0]["remote"] for each in found} == {str(elsewhere)}
         listed = told("find", archived, "--camera", "yard", *words).stdout
         assert "offsite" in listed
+        archive = f"{DAY}/REO_yard_20260301091500.mp4"
+        story = told("why", "-C", archived, archive, *words).stdout
+        assert f"its archive {archive} is not here; its off-site copy {elsewhere}/{DAY}" in story
+        assert f"brings it back: camarchiver restore --from-offsite {archive}" in story
+        other = told("why", "-C", archived, FRONT, "--json", *words)
+        (known,) = json.loads(other.stdout)["stories"]
+        assert known["only_offsite"] == []
 
         lost = next(name for name in objects(elsewhere) if "front_20260302" in name)
         (elsewhere / lost).unlink()
@@ -462,6 +500,119 @@ class TestRefused:
         assert len(list(server.data.rglob("*.mp4"))) == 3
 
 
+class TestRemoteAtFault:
+    """Errors that concern the remote, and not one archive."""
+
+    def test_one_that_takes_nothing_ends_the_run_and_is_tried_again_by_the_next(
+        self, archived: Path, told: Command, serve: Callable[[Kind], Server], own_rclone_config: Path
+    ) -> None:
+        server = serve(servers.WEBDAV)
+        Rclone.of(own_rclone_config.parent, {"store": server.settings()})
+        writable = server.kind
+        server.kill()
+        server.kind = replace(writable, command=servers.serving("webdav", "--read-only", *_LOGIN))
+        server.start()
+        words = ("offsite", "sync", archived, "--remote", "store:", "--json")
+        document = json.loads(told(*words).stdout)
+        assert (document["exit_code"], document["outcomes"]) == (13, [])
+        (error,) = document["errors"]
+        assert "store:: nothing can be written there" in error["message"]
+        assert "the next run tries again" in error["hint"]
+        assert not (state_of(archived) / "offsite-failures.json").exists()
+        again = json.loads(told(*words).stdout)
+        assert again["exit_code"] == 13
+        assert any("failed, and this one tries again: store:: nothing can" in each for each in again["notes"])
+        status = told("offsite", "status", archived, "--remote", "store:").stdout
+        assert "last sync of everything without an error: never" in status
+        assert "the last sync failed, 20" in status
+        assert "nothing can be written there" in status
+        server.kill()
+        server.kind = writable
+        server.start()
+        done = json.loads(told(*words).stdout)
+        assert (done["exit_code"], len(done["outcomes"])) == (0, 3)
+        found = json.loads(told("offsite", "status", archived, "--remote", "store:", "--json").stdout)
+        assert found["last_failure"] is None
+        assert found["last_sync_without_error"] == found["last_sync"]
+
+    def test_what_concerns_one_archive_does_not_keep_the_others_from_being_copied(
+        self, archived: Path, told: Command, elsewhere: Path
+    ) -> None:
+        (elsewhere / "2026/03").mkdir(parents=True)
+        (elsewhere / "2026/03/02").write_text("no folder")
+        done = told("offsite", "sync", archived, "--remote", elsewhere, "--json")
+        document = json.loads(done.stdout)
+        assert done.returncode == 3
+        assert sorted(each["result"] for each in document["outcomes"]) == ["done", "done", "failed"]
+        assert (state_of(archived) / "offsite-failures.json").exists()
+        status = told("offsite", "status", archived, "--remote", elsewhere).stdout
+        assert "1 archive could not be copied" in status
+
+    @pytest.mark.parametrize("harm", ["not a line of it\n[x", "a folder", "encrypted"])
+    def test_a_config_of_rclone_that_it_can_not_read_is_named(
+        self, archived: Path, told: Command, elsewhere: Path, own_rclone_config: Path, harm: str
+    ) -> None:
+        if harm == "a folder":
+            own_rclone_config.unlink()
+            own_rclone_config.mkdir()
+        else:
+            own_rclone_config.write_text("RCLONE_ENCRYPT_V0:\n" + "A" * 80 if harm == "encrypted" else harm)
+        done = told("offsite", "sync", archived, "--remote", f"x:{elsewhere}")
+        assert done.returncode == 10
+        assert str(own_rclone_config) in done.stderr
+        said = "password is unknown or wrong" if harm == "encrypted" else "rclone can't read its config file"
+        assert said in done.stderr
+        assert "\n" in done.stderr.strip(), "a remedy"
+
+    @pytest.mark.parametrize("names_are", ["standard", "off"])
+    def test_with_the_wrong_password_of_a_crypt_nothing_is_lost_and_nothing_is_copied(
+        self, archived: Path, told: Command, elsewhere: Path, own_rclone_config: Path, names_are: str
+    ) -> None:
+        def configure(password: str) -> None:
+            own_rclone_config.write_text(
+                f"[secret]\ntype = crypt\nremote = {elsewhere}\nfilename_encryption = {names_are}\n"
+                f"password = {servers.obscured(password)}\n"
+            )
+
+        configure("correct horse")
+        words = (archived, "--remote", "secret:")
+        assert told("offsite", "sync", *words, "--limit", "2").returncode == 0
+        stored = sorted(elsewhere.rglob("*"))
+        configure("wrong horse")
+        for command in (("verify",), ("sync",), ("sync", "-n")):
+            done = told("offsite", *command[:1], *words, *command[1:])
+            assert done.returncode == 10, command
+            assert "no copy that the journal knows can be read there" in done.stdout + done.stderr
+        config = own_rclone_config.with_name("offsite.toml")
+        config.write_text('[offsite]\nremote = "secret:"\n')
+        for path in (archived / "archived").rglob("*.mp4"):
+            path.unlink()
+        back = told("restore", "-C", archived, "2026", "--from-offsite", "-y", "--config", config)
+        assert back.returncode == 10
+        if names_are == "standard":
+            limit = ("--max-age-hard", "30", "--allow-large")
+            assert told("cleanup", archived, "-y", *limit, "--config", config).returncode in (1, 3)
+        assert not lines_of(archived, "copy-lost")
+        assert sorted(elsewhere.rglob("*")) == stored
+        configure("correct horse")
+        assert told("offsite", "verify", *words).returncode == 0
+
+    @pytest.mark.parametrize("stays", ["nothing", "manifests"])
+    def test_all_copies_are_lost_only_where_a_manifest_shows_that_it_is_the_place(
+        self, copied: Path, told: Command, elsewhere: Path, stays: str
+    ) -> None:
+        for name in objects(elsewhere):
+            (elsewhere / name).unlink()
+        if stays == "nothing":
+            shutil.rmtree(elsewhere / names.MANIFESTS)
+        done = told("offsite", "verify", copied, "--remote", elsewhere)
+        assert done.returncode == (10 if stays == "nothing" else 3)
+        assert len(lines_of(copied, "copy-lost")) == (0 if stays == "nothing" else 3)
+
+
+_LOGIN = ("--user", servers.KEY, "--pass", servers.SECRET, "--dir-cache-time", "0s")
+
+
 class TestRestore:
     """`restore --from-offsite` and `verify --repair`."""
 
@@ -524,6 +675,23 @@ class TestRestore:
         assert done.returncode == 1
         assert "nothing.mp4" in done.stderr
 
+    def test_that_nothing_fits_is_said_before_consent_is_asked(
+        self, copied: Path, config: Path, told: Command
+    ) -> None:
+        (copied / "archived" / FRONT).unlink()
+        misspelt = FRONT.replace("front", "frnt")
+        for words in (("--from-offsite", "--config", config), ()):
+            done = told("restore", "-C", copied, misspelt, *words)
+            assert done.returncode == 1
+            assert misspelt in done.stderr
+        found = told("restore", "-C", copied, misspelt, "--from-offsite", "--config", config)
+        assert f"did you mean {copied / FRONT}?" in found.stderr
+        asked = told("restore", "-C", copied, FRONT, "--from-offsite", "--config", config)
+        assert (asked.returncode, "needs consent" in asked.stderr) == (2, True)
+        here = copied / "archived" / f"{DAY}/REO_yard_20260301091500.mp4"
+        there = told("restore", "-C", copied, here, "--from-offsite", "--config", config)
+        assert (there.returncode, f"{here} is in its place" in there.stderr) == (1, True)
+
     @pytest.mark.parametrize("harm", ["missing", "damaged"])
     def test_repair_uses_the_copy_as_the_last_source(
         self, copied: Path, config: Path, told: Command, harm: str
@@ -552,11 +720,13 @@ class TestDisaster:
         sources = {each["source"] for each in journal(copied)}
         shutil.rmtree(copied)
         new = tmp_path / "new"
-        new.mkdir()
         shown = told("offsite", "restore-all", elsewhere, new, "--dry-run")
         assert (shown.returncode, shown.stderr) == (0, "")
         assert "restore 3 archives" in shown.stdout
-        assert not list(new.iterdir())
+        assert not new.exists()
+        assert told("offsite", "restore-all", elsewhere, new).returncode == 2, "consent"
+        assert told("offsite", "restore-all", tmp_path / "unmounted", new, "-y").returncode == 10
+        assert not new.exists()
         done = told("offsite", "restore-all", elsewhere, new, "-y")
         assert (done.returncode, done.stderr) == (0, "")
         assert bytes_of(new) == before
@@ -579,6 +749,7 @@ class TestDisaster:
         assert first.returncode == 3
         assert "has other bytes than the archive had" in first.stdout
         assert bytes_of(new).keys() == before.keys() - {FRONT}
+        assert not list((new / "archived/2026").rglob(".*"))
         place.write_bytes(good)
         second = told("offsite", "restore-all", elsewhere, new, "-y")
         assert second.returncode == 0

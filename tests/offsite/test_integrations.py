@@ -376,6 +376,35 @@ class TestTroubles:
         error = self.refused(server.path("r"))
         assert (error.trouble, error.exit_code) == (trouble.RemoteTrouble.SLOW, ExitCode.STORAGE)
 
+    @pytest.mark.parametrize("upward", [True, False], ids=["sent", "received"])
+    def test_a_call_that_gets_no_answer_is_given_up_also_where_rclone_waits_for_ever(
+        self,
+        serve: Serve,
+        proxied: Proxied,
+        own_rclone_config: Path,
+        source: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        upward: bool,
+    ) -> None:
+        monkeypatch.setenv("RCLONE_TIMEOUT", "0")
+        monkeypatch.setattr(daemon, "STALL_SECONDS", 0.5)
+        server = serve(servers.WEBDAV)
+        proxy = proxied(server)
+        self.configured(own_rclone_config, server.settings(proxy.port))
+        with opened(RcloneSettings(server.path("r"))) as remote, source.open("rb") as stream:
+            remote.upload(stream, "a.mp4")
+            proxy.fail(ProxyFault(Trouble.STALL, 0, times=-1, upward=upward))
+            for act in (
+                lambda: remote.upload(stream, "b.mp4"),
+                lambda: remote.read("a.mp4", lambda block: None),
+                lambda: remote.stat("a.mp4"),
+            ):
+                with pytest.raises(RemoteError, match="no byte was transferred") as slow:
+                    act()
+                assert slow.value.exit_code is ExitCode.STORAGE
+                assert slow.value.hint
+
 
 class TestInterrupted:
     """A run that is stopped or killed while an archive is on the way."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC, date, datetime, timedelta
+from threading import Event
 from typing import Any, ClassVar
 
 import pytest
@@ -19,10 +21,10 @@ from camarchiver.errors import ConfigError, ExitCode
 from camarchiver.journal import event as journal_event
 from camarchiver.journal.ledger import Ledger
 from camarchiver.journal.store import Day
-from camarchiver.offsite import manifest, names
-from camarchiver.offsite.progress import TransferProgress
+from camarchiver.offsite import manifest, names, transfers
 from camarchiver.offsite.rclone import backends, trouble
-from camarchiver.offsite.rclone.trouble import RemoteTrouble
+from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
+from camarchiver.offsite.transfers import Retries, TransferProgress
 from camarchiver.policy import offsite_rules
 from camarchiver.policy.offsite_rules import CopyState, KnownArchive, OffsitePolicy, WhatToCopy
 from tests.values import NOW, a_clip, line_of
@@ -223,6 +225,52 @@ class TestBackends:
         backends.check(remote)
 
 
+class TestLocalFolders:
+    """Which folder of this machine a remote leads to."""
+
+    CONFIG: ClassVar[dict[str, dict[str, str]]] = {
+        "disk": {"type": "local"},
+        "link": {"type": "alias", "remote": "disk:/mnt/usb"},
+        "secret": {"type": "crypt", "remote": "link:safe"},
+        "plain": {"type": "crypt", "remote": "link:safe", "filename_encryption": "off"},
+        "both": {"type": "union", "upstreams": 'link:a:ro "/mnt/b c:nc" s3:x'},
+        "many": {"type": "combine", "upstreams": "one=link:x two=/mnt/y"},
+        "round": {"type": "alias", "remote": "round:"},
+        "s3": {"type": "s3"},
+    }
+
+    @pytest.mark.parametrize(
+        ("remote", "folders"),
+        [
+            ("/mnt/x", [("/mnt/x", True)]),
+            (":local:/mnt/x", [("/mnt/x", True)]),
+            ("disk:/mnt/x", [("/mnt/x", True)]),
+            ("disk:", [(".", True)]),
+            ("link:x/y", [("/mnt/usb/x/y", True)]),
+            ("link,copy_links:x", [("/mnt/usb/x", True)]),
+            ("secret:", [("/mnt/usb/safe", True)]),
+            ("secret:x", [("/mnt/usb/safe", False)]),
+            ("plain:x", [("/mnt/usb/safe/x", True)]),
+            ("both:x", [("/mnt/usb/a/x", True), ("/mnt/b c/x", True)]),
+            ("many:", [("/mnt/usb/x", True), ("/mnt/y", True)]),
+            ("many:two/z", [("/mnt/y/z", True)]),
+            ("round:", []),
+            ("s3:x", []),
+            ("nosuch:x", []),
+        ],
+    )
+    def test_it_is_followed_through_other_remotes(self, remote: str, folders: list[tuple[str, bool]]) -> None:
+        found = backends.backends(remote, self.CONFIG, {})
+        assert [(each.folder, each.is_exact) for each in found if each.kind == "local"] == folders
+
+    def test_the_environment_describes_remotes_too(self) -> None:
+        environment = {"RCLONE_CONFIG_MY_DISK_TYPE": "alias", "RCLONE_CONFIG_MY_DISK_REMOTE": "/mnt/x"}
+        (link, local) = backends.backends("my-disk:y", {}, environment)
+        assert (link.kind, local.folder) == ("alias", "/mnt/x/y")
+        assert backends.unknown_name("my-disk:y", {}, environment) is None
+        assert backends.unknown_name("my-disk:y", {}, {}) == "my-disk"
+
+
 class TestJournal:
     """What the journal's lines about copies add up to."""
 
@@ -360,6 +408,54 @@ class TestRules:
         copies = sorted((each for each in steps if isinstance(each, MakeCopy)), key=offsite_rules.order_key)
         assert [each.start.day for each in copies] == [1, 5, 3]
         assert copies[0].reason is Reason.HELD
+
+
+class TestRetries:
+    """What is tried again."""
+
+    def tries(self, kinds: list[RemoteTrouble], retries: Retries) -> int:
+        """How often it is tried if these errors come, one after the other."""
+        errors = iter(kinds)
+        count = 0
+
+        def act() -> None:
+            nonlocal count
+            count += 1
+            if (kind := next(errors, None)) is not None:
+                raise RemoteError(kind, "x")
+
+        with contextlib.suppress(RemoteError):
+            retries.tried(act)
+        return count
+
+    @pytest.mark.parametrize(
+        ("kinds", "count"),
+        [
+            ([], 1),
+            ([RemoteTrouble.GONE], 2),
+            ([RemoteTrouble.CUT, RemoteTrouble.SLOW], 3),
+            ([RemoteTrouble.CUT] * 5, 3),
+            ([RemoteTrouble.REFUSED], 1),
+            ([RemoteTrouble.FULL], 1),
+        ],
+    )
+    def test_only_what_may_pass_is_tried_again(
+        self, monkeypatch: pytest.MonkeyPatch, kinds: list[RemoteTrouble], count: int
+    ) -> None:
+        monkeypatch.setattr(transfers, "PAUSES", (0.0, 0.0))
+        assert self.tries(kinds, Retries(Event())) == count
+
+    def test_a_remote_that_is_gone_for_all_transfers_is_given_up(
+        self, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture
+    ) -> None:
+        monkeypatch.setattr(transfers, "PAUSES", (0.0, 0.0))
+        now = iter([0.0, 15.0, 30.0, 50.0])
+        mocker.patch.object(transfers, "time").monotonic = lambda: next(now)
+        retries = Retries(Event())
+        assert self.tries([RemoteTrouble.GONE] * 3, retries) == 3
+        assert self.tries([RemoteTrouble.GONE] * 3, retries) == 1
+        assert self.tries([], retries) == 1
+        assert self.tries([RemoteTrouble.GONE], retries) == 2, "it came back meanwhile"
 
 
 class TestProgress:

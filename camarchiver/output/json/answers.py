@@ -120,6 +120,12 @@ def offsite_status(found: OffsiteStatus, run: str) -> str:
         "failed_before": found.failed_before,
         "manifests_due": [f"{day}" for day in sorted(found.manifests_due)],
         "last_sync": found.last_sync.isoformat() if found.last_sync else None,
+        "last_sync_without_error": found.without_error.isoformat() if found.without_error else None,
+        "last_failure": (
+            {"at": found.failure.at.isoformat(), "message": shown(found.failure.why)}
+            if found.failure is not None
+            else None
+        ),
         "free": found.space.free if found.space else None,
         "total": found.space.total if found.space else None,
     }
@@ -146,6 +152,16 @@ def stories(
             "damaged_archives": [
                 {"archive": shown(archive), **damage_fields(damage)}
                 for archive, damage in story.damaged.items()
+            ],
+            "only_offsite": [
+                {
+                    "archive": shown(copy.archive),
+                    "remote": shown(copy.remote),
+                    "object": shown(copy.name),
+                    "bytes": copy.size,
+                    "verified": copy.verified.isoformat() if copy.verified else None,
+                }
+                for copy in story.only_offsite
             ],
             "next_archive": step_fields(story.next_step, trees) if story.next_step else None,
             "next_cleanup": [
