@@ -101,15 +101,15 @@ class Yard:
 
     def copy(self, clip: Clip, remote: str, *, is_lost: bool = False) -> None:
         """An off-site copy of its archive as the journal knows it: made, verified, and perhaps lost since."""
-        scribe = self.scribe(self.now)
+        writer = self.writer(self.now)
         print_of, archive = clip.fingerprint, clip._replace(root=self.trees.archive)
         identity = print_of.size, print_of.mtime_ns
         size = (self.trees.archive / clip.relative).stat().st_size
         archive = archive._replace(fingerprint=print_of._replace(size=size))
         step = MakeCopy(archive, Reason.NOT_COPIED, clip.relative, identity, "0" * 128, clip.relative)
-        lines = [scribe.copied(step, remote, 1.0), scribe.copy_verified(step, remote, "read back")]
+        lines = [writer.copied(step, remote, 1.0), writer.copy_verified(step, remote, "read back")]
         if is_lost:
-            lines.append(scribe.copy_lost(step, remote, "missing"))
+            lines.append(writer.copy_lost(step, remote, "missing"))
         Journal(self.trees.state).append(*lines)
 
     def find_damaged(self, *archives: str) -> None:

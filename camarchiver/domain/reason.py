@@ -83,6 +83,14 @@ class Reason(StrEnum):
 REASONS: frozenset[str] = frozenset(Reason)
 """To find out whether a text is the value of a reason."""
 
+BY_ARCHIVE = frozenset(
+    {
+        *(Reason.NOT_ARCHIVED, Reason.ALREADY_ARCHIVED, Reason.REPEAT_ASKED, Reason.SAME_FILE),
+        *(Reason.PERHAPS_ARCHIVED, Reason.SAME_CONTENT, Reason.SECOND_GENERATION),
+    }
+)
+"""The reasons for which `archive` handles a clip; they are no rules that remove anything."""
+
 MAY_REMOVE_LAST_COPY = frozenset(
     {
         Reason.UNARCHIVED,

@@ -12,7 +12,7 @@ from camarchiver.domain.clip import RemoteCopy, Tree
 from camarchiver.domain.clocks import DOUBTFUL
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.plan import action_of
-from camarchiver.domain.reason import REASONS, Reason
+from camarchiver.domain.reason import BY_ARCHIVE, REASONS, Reason
 from camarchiver.domain.steps import Keep, Step
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import REPLACED
@@ -23,11 +23,8 @@ from camarchiver.runtime.formatting import shown, size
 
 _COPIES = {Tree.SOURCE: "the source", Tree.ARCHIVE: "the archive", Tree.TRASH: "the copy in the trash"}
 
-_RULES = REASONS - {
-    *(Reason.NOT_ARCHIVED, Reason.ALREADY_ARCHIVED, Reason.REPEAT_ASKED, Reason.SAME_FILE),
-    *(Reason.PERHAPS_ARCHIVED, Reason.SAME_CONTENT, Reason.SECOND_GENERATION),
-}
-"""The reasons that name a rule; not those for which `archive` handles a clip."""
+_RULES = REASONS - BY_ARCHIVE
+"""The reasons that name a rule."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.motion import ClipMotion
+from camarchiver.domain.reason import BY_ARCHIVE, REASONS, Reason
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import REMOVED, ClipKey, Ledger, clip_of
 from camarchiver.naming.formats import is_clip_name
@@ -99,9 +100,9 @@ class PageClip:
     """Its pictures, if there are any."""
     copies: tuple[OffsiteState, ...] = ()
     """Its off-site copies, lost ones too; not those that a rule removed."""
-    end: JournalEvent | None = None
-    """The line that says that the last of its copies was removed; None if the journal knows of one that
-    should be there."""
+    ends: tuple[JournalEvent, ...] = ()
+    """Of a clip that is gone: the lines that say which rules removed its copies, oldest first; none if the
+    journal knows of a copy that should be there."""
 
     @property
     def file(self) -> ClipFile | None:
@@ -115,6 +116,17 @@ class PageClip:
     def is_offsite(self) -> bool:
         """Whether it has a verified off-site copy."""
         return any(each.is_proved for each in self.copies)
+
+    @property
+    def gone_by(self) -> str:
+        """The rule by which a clip that is gone was given up; the trash only kept it for a while.
+
+        Empty if it is not known.
+        """
+        rules = [event.reason or "" for event in self.ends]
+        return next(
+            (rule for rule in reversed(rules) if rule != Reason.TRASH_AGE), rules[-1] if rules else ""
+        )
 
     @property
     def is_gone(self) -> bool:
@@ -186,13 +198,14 @@ class DayGatherer:
             # What a rule removed is not to be seen in small pictures either.
             None if is_gone else self._strip(StripKey(found.start.date(), *key)),
             copies,
-            self._end(key, events) if is_gone else None,
+            tuple(self._ends(key, events)) if is_gone else (),
         )
 
-    def _end(self, key: ClipKey, events: Sequence[JournalEvent]) -> JournalEvent | None:
-        if key in self._expected or not any(event.event in _REMOVALS for event in events):
-            return None
-        return next(event for event in reversed(events) if event.event in _REMOVALS)
+    def _ends(self, key: ClipKey, events: Iterable[JournalEvent]) -> Iterator[JournalEvent]:
+        if key not in self._expected:
+            for event in events:
+                if event.event in _REMOVALS and event.reason in REASONS - BY_ARCHIVE:
+                    yield event
 
     def _strip(self, key: StripKey) -> PictureStrip | None:
         state = self._pipeline.trees.state

@@ -106,7 +106,7 @@ class DaySummary(msgspec.Struct, frozen=True, gc=False):
     offsite: int = 0
     """Clips with a verified off-site copy."""
     gone: dict[str, int] = {}
-    """Clips without any copy, by the rule that removed the last one; empty for none."""
+    """Clips without any copy, by the rule that gave them up; an empty one if it is not known."""
     copies: tuple[str, ...] = ()
     """Playable copies of its held clips, below the site."""
 
@@ -171,7 +171,7 @@ def summary_of(clips: Iterable[PageClip]) -> DaySummary:
         removals,
         max((clip.start for clip in there if clip.files), default=None),
         sum(clip.is_offsite for clip in there),
-        dict(Counter(clip.end.reason or "" if clip.end else "" for clip in clips if clip.is_gone)),
+        dict(Counter(clip.gone_by for clip in clips if clip.is_gone)),
     )
 
 

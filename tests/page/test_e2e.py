@@ -228,6 +228,10 @@ class TestFromDisk:
         for each in (index_of(place), month, day_of(place)):
             page.goto(each)
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        page.goto(index_of(place))
+        # A name of one word stays on its line.
+        name = page.locator("tbody th", has_text="yard").first.bounding_box()
+        assert name is not None and name["height"] < 50
 
 
 class TestAccessible:

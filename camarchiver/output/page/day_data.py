@@ -10,7 +10,6 @@ from typing import Any
 from camarchiver.domain.clip import Disposal, Tree
 from camarchiver.domain.motion import MotionSpan
 from camarchiver.domain.reason import REASONS, Reason
-from camarchiver.journal.event import JournalEvent
 from camarchiver.output.history_text import event_lines
 from camarchiver.output.page.links import address
 from camarchiver.output.reasons import REASON_WORDS
@@ -135,23 +134,11 @@ def _copy_notes(clip: PageClip, page: DayPage) -> Iterator[str]:
 
 def gone_words(clip: PageClip, now: datetime) -> str:
     """Since when a clip is gone, and by which rules."""
-    end = clip.end
-    if end is None:
+    if not clip.ends:
         return "gone: no copy is left, and no line of the journal says why"
-    words = f"gone since {_day(end, now)}: {_rule(end)}"
-    trashed = next((e for e in reversed(clip.events) if e.event == "trashed" and e.trash == end.trash), None)
-    if end.event == "purged" and trashed is not None:
-        words += f"; moved to the trash on {_day(trashed, now)}: {_rule(trashed)}"
-    return words
-
-
-def _day(event: JournalEvent, now: datetime) -> str:
-    return f"{event.at.astimezone(now.tzinfo):%Y-%m-%d}"
-
-
-def _rule(event: JournalEvent) -> str:
-    reason = event.reason or ""
-    return REASON_WORDS[Reason(reason)] if reason in REASONS else shown(reason) or "removed"
+    ends = [(f"{end.at.astimezone(now.tzinfo):%Y-%m-%d}", Reason(end.reason or "")) for end in clip.ends]
+    rules = "; ".join(f"{REASON_WORDS[reason]} ({day})" for day, reason in dict.fromkeys(ends))
+    return f"gone since {ends[-1][0]}: {rules}"
 
 
 def removal_words(planned: PlannedRemoval, now: datetime) -> str:

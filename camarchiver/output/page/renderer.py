@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from camarchiver.domain.clip import Tree, Trees
-from camarchiver.domain.reason import REASONS, Reason
+from camarchiver.domain.reason import Reason
 from camarchiver.output import status_text
 from camarchiver.output.lists import run_lines
 from camarchiver.output.page import timeline
@@ -214,7 +214,7 @@ def _summary_words(summary: DaySummary, now: datetime) -> Iterator[str]:
         when = "by the next cleanup" if day <= now.date() else f"from {day} on"
         yield f"{count_of(count, 'file')} to go {when}: {REASON_WORDS[reason]}"  # type: ignore[index]
     for rule, count in sorted(summary.gone.items()):
-        why = REASON_WORDS[Reason(rule)] if rule in REASONS else shown(rule) or "no line says why"
+        why = REASON_WORDS[Reason(rule)] if rule else "no line of the journal says why"
         yield f"{count_of(count, 'clip')} gone: {why}"
 
 
