@@ -256,7 +256,7 @@ class ClipArchiver:
     def _not_removed(
         self, work: StepInWork, archived: Archived, encoding: Encoding | None, error: removal.Expected
     ) -> Outcome:
-        """Remember and report an archived source that stays, or a picture that does."""
+        """Remember and report an archived source that stays, or a sidecar that does."""
         step, context = work.step, self._context
         outcome = removal.outcome_of(step, error, gone=self._why_stale(step.clip))
         where = os.fspath(context.trees.archive / archived.archive)

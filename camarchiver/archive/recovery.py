@@ -116,15 +116,15 @@ class _Recovery:
         in_archive = tree is Tree.ARCHIVE
         identity = (event.archive_size, event.archive_mtime_ns) if in_archive else event.identity
         there = next(self._places(copy, identity), None)
-        went = self._pictures_of(event, root, tree, relative)
+        went = self._sidecars_of(event, root, tree, relative)
         self._writer.found_ended(
             event, EventKind.TRASHED if there else EventKind.DELETED, there, went, detail
         )
 
-    def _pictures_of(self, event: JournalEvent, root: Path, tree: Tree, relative: str) -> dict[str, str]:
-        """Where the pictures that were to follow their clip are now; copies of those that stayed are removed.
+    def _sidecars_of(self, event: JournalEvent, root: Path, tree: Tree, relative: str) -> dict[str, str]:
+        """Where the sidecars that were to follow their clip are now; copies of those that stayed are removed.
 
-        Only pictures in the trash are found: a deleted one leaves no trace.
+        Only sidecars in the trash are found: a deleted one leaves no trace.
         """
         went: dict[str, str] = {}
         for name in event.sidecars or {}:
@@ -211,9 +211,9 @@ class _Recovery:
         return ""
 
     def _is_journalled(self, path: Path, place: str, day: date) -> bool:
-        """Whether the journal says that a file is at this path, in the trash or where pictures are moved."""
+        """Whether the journal says that a file is at this path, in the trash or where sidecars are moved."""
         ledger = self._journal.day(day).ledger
-        return place in ledger.trashed or os.fspath(path) in ledger.picture_places
+        return place in ledger.trashed or os.fspath(path) in ledger.sidecar_places
 
     def _remove_staged(self, clip: Clip, root: Path, staged: str) -> None:
         try:

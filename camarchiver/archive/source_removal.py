@@ -46,7 +46,7 @@ def with_known_time(step: Archive | Remove, archives: ArchiveLookup, now: dateti
 
 
 class SidecarPolicy(StrEnum):
-    """What becomes of a clip's pictures once the clip is archived."""
+    """What becomes of a clip's sidecars once the clip is archived."""
 
     ARCHIVE = "archive"
     TRASH = "trash"
@@ -71,7 +71,7 @@ class SourceRemover:
         """Remove the source if it is still the planned file.
 
         Raises Stale or FileNotFoundError if it is not, NotRemovable if it can't leave its folder, OSError if
-        one of its pictures can't follow.
+        one of its sidecars can't follow.
         """
         if disposal is Disposal.KEEP:
             self._writer.kept(clip, archived, reason)
@@ -82,7 +82,7 @@ class SourceRemover:
         return gone
 
     def follow(self, clip: Clip, archived: Archived, left: JournalEvent) -> None:
-        """Move the pictures that stayed behind when their clip left, by the journal's line `left`.
+        """Move the sidecars that stayed behind when their clip left, by the journal's line `left`.
 
         Raises OSError if one still can't follow.
         """
@@ -96,7 +96,7 @@ class SourceRemover:
     def finish(
         self, clip: Clip, archived: Archived, place: str | None, reason: str, detail: str | None = None
     ) -> None:
-        """Complete the removal of a source that is gone: move its pictures and write the journal's line."""
+        """Complete the removal of a source that is gone: move its sidecars and write the journal's line."""
         followed = self._remove_sidecars(clip, archived)
         self._writer.removed(clip, archived, place, sidecars=followed.went, reason=reason, detail=detail)
         if followed.problem:
@@ -131,7 +131,7 @@ class SourceRemover:
         return unused >= UNUSED_SECONDS and self.remove_folder_if_empty(folder)
 
     def left_behind(self, clip: Clip) -> bool:
-        """Whether a picture that should have followed its clip is still in the source."""
+        """Whether a sidecar that should have followed its clip is still in the source."""
         return self._has_followers and any(
             os.path.lexists(clip.path.with_name(name)) for name in clip.sidecars
         )
@@ -162,7 +162,7 @@ class SourceRemover:
         self._writer.replaced(clip, relative, gone.place)
 
     def _remove_sidecars(self, clip: Clip, archived: Archived) -> Followed:
-        """Move the pictures after their clip, which is gone."""
+        """Move the sidecars after their clip, which is gone."""
         if not self._has_followers:
             return Followed()
         return removal.remove_sidecars(clip, lambda relative: self._place_of_sidecar(relative, archived))

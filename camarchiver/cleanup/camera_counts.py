@@ -63,7 +63,7 @@ class CameraCounts:
         elif (device, inode) not in self._linked:
             self._linked.add((device, inode))
             seen.size += size
-        if copy.tree is Tree.TRASH or copy.is_picture or copy.damage:
+        if copy.tree is Tree.TRASH or copy.is_sidecar or copy.damage:
             return
         start = clip.recorded
         # A doubtful time counts only for a camera that has no other.

@@ -93,13 +93,13 @@ def execute(
             outcomes.append(outcome)
             on_outcome(outcome)
         findings.forget_removed(pipeline.trees.state, outcomes)
-        _forget_old_pictures(pipeline, plan)
+        _forget_old_thumbnails(pipeline, plan)
         pipeline.failures.forget_all(pipeline.failures.of_missing_files(pipeline.trees.source))
     return pipeline.report(plan, tuple(outcomes), stop)
 
 
-def _forget_old_pictures(pipeline: Pipeline, plan: CleanupPlan) -> None:
-    """Under a legal maximum for all cameras, remove pictures older than it, whoever removed their clips."""
+def _forget_old_thumbnails(pipeline: Pipeline, plan: CleanupPlan) -> None:
+    """Under a legal maximum for all cameras, remove thumbnails older than it, whoever removed their clips."""
     hard = plan.policy.limits.max_age_hard
     if hard is not None and not plan.policy.cameras and not plan.policy.exclude:
         thumbnails.remove_before(pipeline.trees.state, (plan.now - hard).date())
@@ -214,7 +214,7 @@ class CleanupExecutor:
             self._copies().prove(step)
         gone = self._remove(step)
         if step.archived is None and step.offsite is None and not gone.place:
-            self._forget_pictures(step)
+            self._forget_thumbnails(step)
         self._gauge.freed(step, gone.freed)
         result = Result.FAILED if gone.problem else Result.DONE
         reason = Reason.FAILED if gone.problem else step.reason
@@ -244,8 +244,8 @@ class CleanupExecutor:
         followed = removal.remove_sidecars(step.clip, place)
         return _Gone(gone.place, gone.target, gone.freed, followed.went, followed.problem)
 
-    def _forget_pictures(self, step: Discard) -> None:
-        """Remove the pictures of a clip with what may be its last copy; they are made again if it is not."""
+    def _forget_thumbnails(self, step: Discard) -> None:
+        """Remove a clip's thumbnails with what may be its last copy; they are made again if it is not."""
         with contextlib.suppress(OSError):
             thumbnails.remove(self._trees.state, StripKey(step.start.date(), step.source, *step.identity))
 

@@ -14,7 +14,7 @@ from camarchiver.cleanup.camera_counts import CameraCounts
 from camarchiver.cleanup.past_limit import PastLimit
 from camarchiver.cleanup.plan_notes import PlanNotes
 from camarchiver.discovery import walks
-from camarchiver.discovery.copies import CopyFinder, SidecarPicture
+from camarchiver.discovery.copies import CopyFinder, LoneSidecar
 from camarchiver.discovery.offsite_copies import offsite_copies
 from camarchiver.discovery.other_files import OtherFiles
 from camarchiver.domain.clip import Disposal, Trees
@@ -31,7 +31,7 @@ from camarchiver.policy.cleanup_rules import (
     Rank,
     Stay,
     decide,
-    decide_picture,
+    decide_sidecar,
     discard_by,
     rank,
 )
@@ -226,14 +226,14 @@ class CleanupPlanner:
                     self._stays(item, step)
             elif isinstance(item, Keep):
                 self._keep(item)
-            elif isinstance(item, SidecarPicture):
-                self._picture(item)
+            elif isinstance(item, LoneSidecar):
+                self._sidecar(item)
             else:
                 self._tally.add(item)
                 self._small.append(item)
 
-    def _picture(self, item: SidecarPicture) -> None:
-        step = decide_picture(item.copy, self._policy, self._memory, self._now, orphan=item.orphan)
+    def _sidecar(self, item: LoneSidecar) -> None:
+        step = decide_sidecar(item.copy, self._policy, self._memory, self._now, orphan=item.orphan)
         if isinstance(step, Stay):
             self._stays(item.copy, step)
         else:

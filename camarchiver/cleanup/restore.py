@@ -179,14 +179,14 @@ class Restorer:
     def _is_whole(self, step: Restore) -> bool:
         """Whether a restored clip has nothing left to restore."""
         return not os.path.lexists(self._trees.trash / step.trash) and not any(
-            self._picture(went) and not os.path.lexists(self._trees.source / beside(step.source, name))
+            self._sidecar(went) and not os.path.lexists(self._trees.source / beside(step.source, name))
             for name, went in step.sidecars.items()
         )
 
     def _sweep(self, step: Restore) -> None:
         """Remove the unfinished copies of a run that died while it restored this clip."""
-        pictures = ((self._trees.source, beside(step.source, name)) for name in step.sidecars)
-        for root, relative in ((step.clip.root, step.clip.relative), *pictures):
+        sidecars = ((self._trees.source, beside(step.source, name)) for name in step.sidecars)
+        for root, relative in ((step.clip.root, step.clip.relative), *sidecars):
             removal.remove_unfinished(root, relative)
 
     def _is_back(self, step: Restore) -> bool:
@@ -208,7 +208,7 @@ class Restorer:
         problem = ""
         for name, went in step.sidecars.items():
             home = beside(step.source, name)
-            found = self._picture(went)
+            found = self._sidecar(went)
             if found is None or os.path.lexists(self._trees.source / home):
                 continue
             root, relative = found
@@ -222,8 +222,8 @@ class Restorer:
                 problem = f"its sidecar {name} stays: {sentence(error)}"
         return came, problem
 
-    def _picture(self, went: str) -> tuple[Path, str] | None:
-        """The tree that a picture is in and its path there, even if the tree is mounted elsewhere now.
+    def _sidecar(self, went: str) -> tuple[Path, str] | None:
+        """The tree that a sidecar is in and its path there, even if the tree is mounted elsewhere now.
 
         The journal holds the absolute path of that time, so the end of the path decides.
         """
@@ -256,8 +256,8 @@ class Restorer:
         clip = Clip(root, folder, name, event.camera, event.start, anchored.fingerprint_of(status))
         identity = event.source_size, event.source_mtime_ns
         tree = Tree(event.tree or Tree.SOURCE)
-        pictures = event.sidecars or {}
-        return Restore(clip, place, pictures, Reason.RESTORE_ASKED, event.source, identity, tree)
+        sidecars = event.sidecars or {}
+        return Restore(clip, place, sidecars, Reason.RESTORE_ASKED, event.source, identity, tree)
 
     def _home(self, event: JournalEvent) -> tuple[Path, str]:
         """The root and the path below it that a trashed file came from."""

@@ -94,7 +94,7 @@ class _UnjournalledFinder:
         if known is not None and tree is Tree.ARCHIVE:
             # An archive that was moved away for a better one; a run restores no outdated archive.
             return None
-        home = known.source if known is not None and not known.is_picture else self._home(root, relative)
+        home = known.source if known is not None and not known.is_sidecar else self._home(root, relative)
         camera, start = self._read(home, status)
         folder_there, _, name_there = home.rpartition("/")
         clip = Clip(root, folder_there, name_there, camera, start, fingerprint_of(status))

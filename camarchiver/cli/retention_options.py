@@ -74,7 +74,7 @@ class RetentionOptions:
             max_size=self.max_size,
             min_free=self.min_free,
             free=free,
-            keep_pictures=self.sidecar == "keep",
+            keep_sidecars=self.sidecar == "keep",
             allow_large=self.allow_large,
             max_removals=self.max_removals,
             spared_run=spared_run,

@@ -42,15 +42,15 @@ DAYS_IN_MEMORY = 3
 
 
 @dataclass(frozen=True, slots=True)
-class SidecarPicture:
-    """A picture in the source that belongs to no clip there."""
+class LoneSidecar:
+    """A sidecar in the source that belongs to no clip there."""
 
     copy: Copy
     orphan: bool
     """Whether the journal knows its clip, which was archived or removed."""
 
 
-Item = Copy | SidecarPicture | Tidy | Keep
+Item = Copy | LoneSidecar | Tidy | Keep
 
 
 _Find = Callable[[FoundFile], Copy | Keep | None]
@@ -108,9 +108,9 @@ class CopyFinder:
         yield from facts.set_aside
         for clip in facts.clips:
             yield self.in_source(clip, facts)
-        for name in facts.pictures:
-            if (picture := self._picture(facts.folder, name)) is not None:
-                yield picture
+        for name in facts.lone_sidecars:
+            if (sidecar := self._sidecar(facts.folder, name)) is not None:
+                yield sidecar
         for name in facts.temporary:
             yield from self._temporary(Tree.SOURCE, facts.root, facts.folder, name)
         if facts.is_empty:
@@ -136,7 +136,7 @@ class CopyFinder:
             return self._damage_of(own) or "its archive is missing or damaged"
         return "another clip under a name that was archived before" if entries else ""
 
-    def _picture(self, folder: str, name: str) -> SidecarPicture | Keep | None:
+    def _sidecar(self, folder: str, name: str) -> LoneSidecar | Keep | None:
         relative = joined(folder, name)
         try:
             status = (self._trees.source / relative).lstat()
@@ -161,8 +161,8 @@ class CopyFinder:
         )
         identity = status.st_size, status.st_mtime_ns
         clip = self._clocks.applied(clip) if self._clocks else clip
-        copy = Copy(clip, Tree.SOURCE, relative, identity=identity, is_picture=True)
-        return SidecarPicture(copy, orphan=origin is not None)
+        copy = Copy(clip, Tree.SOURCE, relative, identity=identity, is_sidecar=True)
+        return LoneSidecar(copy, orphan=origin is not None)
 
     def _clip_of(
         self, folder: str, stem: str, camera: str, start: datetime, *, by_time: bool
@@ -217,7 +217,7 @@ class CopyFinder:
         copy = find(place)
         if copy is None:
             return Keep(root, place.relative, Reason.FOREIGN, status.st_size)
-        if not self._clip_ends.has_holds or isinstance(copy, Keep) or copy.is_picture:
+        if not self._clip_ends.has_holds or isinstance(copy, Keep) or copy.is_sidecar:
             return copy
         known = (copy.archived,) if copy.archived else ()
         clip = self._clip_ends.with_duration(copy.clip, known, self._discovery.following(()))
@@ -237,17 +237,18 @@ class CopyFinder:
         relative, status = place.relative, place.status
         for day in self._days.of(relative):
             ledger = self._ledger(day)
-            known, is_picture = ledger.archives.get(relative), False
+            known, is_sidecar = ledger.archives.get(relative), False
             if known is None and is_sidecar_name(place.name):
-                known = ledger.pictures.get(relative) or ledger.pictures.get(unnumbered(relative))
-                is_picture = True
+                sidecars = ledger.archived_sidecars
+                known = sidecars.get(relative) or sidecars.get(unnumbered(relative))
+                is_sidecar = True
             if known is None:
                 continue
             event, entry = known
             clip = self._placed(place, event, entry.duration)
-            if not is_picture and status.st_size != entry.archive_size:
+            if not is_sidecar and status.st_size != entry.archive_size:
                 return keep(clip, Reason.DAMAGED, "its size is not the journalled one")
-            damage = None if is_picture else self._damaged.get(relative)
+            damage = None if is_sidecar else self._damaged.get(relative)
             copy = Copy(
                 clip,
                 Tree.ARCHIVE,
@@ -255,9 +256,9 @@ class CopyFinder:
                 entry,
                 identity=(event.source_size or 0, event.source_mtime_ns or 0),
                 made_by=event.run,
-                is_picture=is_picture,
+                is_sidecar=is_sidecar,
                 damage=damage.words(self._zone) if damage else "",
-                offsite=None if is_picture else ledger.newest_copy(self._remote, (relative,)),
+                offsite=None if is_sidecar else ledger.newest_copy(self._remote, (relative,)),
             )
             shared = ledger.sharers.get(relative)
             return with_sharers(copy, shared.values(), place, self._clocks) if shared else copy
@@ -295,7 +296,7 @@ class CopyFinder:
             since=origin.at,
             identity=identity,
             remark="" if existing else self._damage_of(entries),
-            is_picture=is_sidecar_name(place.name),
+            is_sidecar=is_sidecar_name(place.name),
             offsite=None
             if existing
             else journalled.ledger.newest_copy(self._remote, (entry.archive for entry in reversed(entries))),
@@ -382,13 +383,13 @@ def _timed(clip: Clip, archived: Archived | None) -> Clip:
 def _trashed_origin(ledger: Ledger, relative: str) -> Origin | None:
     event = ledger.trashed.get(relative)
     if event is None and is_sidecar_name(relative):
-        picture = relative.removeprefix(f"{FROM_SOURCE}/")
-        event = ledger.sidecars.get(picture) or ledger.sidecars.get(unnumbered(picture))
+        sidecar = relative.removeprefix(f"{FROM_SOURCE}/")
+        event = ledger.sidecars.get(sidecar) or ledger.sidecars.get(unnumbered(sidecar))
     return None if event is None else ledger.origin(event)
 
 
 def _is_that_file(origin: Origin, relative: str, status: os.stat_result) -> bool:
-    """Whether it is the file that the journal records there; of a picture only the path is known."""
+    """Whether it is the file that the journal records there; of a sidecar only the path is known."""
     if is_sidecar_name(relative) and not is_sidecar_name(origin.source):
         return True
     if origin.tree is Tree.SOURCE:

@@ -136,16 +136,16 @@ class Discovery:
 
     def _facts(self, folder: str, listing: Listing, wanted: frozenset[str] | None = None) -> FolderFacts:
         names = sorted(listing.files)
-        pictures = [
+        sidecars = [
             *listing.pictures,
             *filter(is_picture_name, listing.irregular),
             *filter(is_text_name, listing.foreign),
         ]
-        if pictures and (others := _not_examined(listing, wanted)):
-            # A picture may belong to a clip that isn't asked for.
+        if sidecars and (others := _not_examined(listing, wanted)):
+            # A sidecar may belong to a clip that isn't asked for.
             names = sorted((*names, *others))
         parsed = {name: self._names.read(name.rpartition(".")[0], folder) for name in names}
-        pairs = self._pair(folder, parsed, pictures)
+        pairs = self._pair(folder, parsed, sidecars)
         clips, aside = self._clips(folder, listing, parsed, pairs)
         aside = [*self._set_aside(folder, listing, wanted), *aside]
         locks = {name for name in listing.temporary if name.endswith(".lock")}
@@ -164,7 +164,7 @@ class Discovery:
             frozenset(clip.relative for clip in clips if clip.links > 1 and self._seen_before(clip)),
             alike,
             removable=os.access(self._trees.source / folder, os.W_OK | os.X_OK),
-            pictures=_unclaimed(pictures, pairs),
+            lone_sidecars=_unclaimed(sidecars, pairs),
             temporary=(*sorted(locks), *sorted(filter(atomic.staged_stem, listing.temporary))),
             is_empty=listing.is_empty,
         )
@@ -225,26 +225,26 @@ class Discovery:
             yield self._aside(folder, name, Reason.UNREADABLE, explained(error))
 
     def _pair(
-        self, folder: str, clips: dict[str, ParsedName | None], pictures: list[str]
+        self, folder: str, clips: dict[str, ParsedName | None], sidecars: list[str]
     ) -> dict[str, tuple[str, ...]]:
         """Each clip's sidecars: by stem, pictures also by camera and time; each belongs to one clip only."""
-        if not pictures:
+        if not sidecars:
             return {}
-        # Of clips with one stem or one time the first one gets the picture.
+        # Of clips with one stem or one time the first one gets the sidecar.
         stems = {name.rpartition(".")[0]: name for name in reversed(clips) if clips[name]}
         taken: dict[tuple[str, datetime], str] | None = None
         pairs: dict[str, tuple[str, ...]] = {}
-        for picture in sorted(pictures):
-            stem = picture.rpartition(".")[0]
+        for sidecar in sorted(sidecars):
+            stem = sidecar.rpartition(".")[0]
             clip = stems.get(stem)
-            if clip is None and not is_text_name(picture) and (parsed := self._names.read(stem, folder)):
+            if clip is None and not is_text_name(sidecar) and (parsed := self._names.read(stem, folder)):
                 if taken is None:
                     taken = {
                         (said.camera, said.start): name for name in reversed(clips) if (said := clips[name])
                     }
                 clip = taken.get((parsed.camera, parsed.start))
             if clip is not None:
-                pairs[clip] = (*pairs[clip], picture) if clip in pairs else (picture,)
+                pairs[clip] = (*pairs[clip], sidecar) if clip in pairs else (sidecar,)
         return pairs
 
     def _known(
@@ -357,11 +357,11 @@ def _not_examined(listing: Listing, wanted: frozenset[str] | None) -> list[str]:
     return [*listing.skipped, *(name for name in others if is_clip_name(name) and name not in (wanted or ()))]
 
 
-def _unclaimed(pictures: list[str], pairs: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    if not pictures:
+def _unclaimed(sidecars: list[str], pairs: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    if not sidecars:
         return ()
     claimed = {name for names in pairs.values() for name in names}
-    return tuple(name for name in sorted(pictures) if name not in claimed)
+    return tuple(name for name in sorted(sidecars) if name not in claimed)
 
 
 def _observation(clip: Clip, reason: Reason, detail: str) -> Keep:

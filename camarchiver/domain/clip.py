@@ -44,7 +44,7 @@ class Clip(NamedTuple):
     duration: float | None = None
     """Seconds, if known."""
     sidecars: tuple[str, ...] = ()
-    """Names of the pictures in the same folder that share camera and time."""
+    """Names of the files in the same folder that share its stem, and of pictures of its camera and time."""
     place: str = ""
     """Where its bytes lie below the root, if not under its own name: a copy in the trash."""
     source_mtime_ns: int | None = None

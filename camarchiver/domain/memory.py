@@ -81,8 +81,8 @@ class FolderFacts:
     """For clips without an archive, by relative path: archived clips of the same size and time."""
     removable: bool = True
     """False if the folder can't be written, so that no source can leave it."""
-    pictures: tuple[str, ...] = ()
-    """Names of pictures that belong to none of the clips."""
+    lone_sidecars: tuple[str, ...] = ()
+    """Names of sidecars that belong to none of the clips."""
     temporary: tuple[str, ...] = ()
     """Names of locks and unfinished files, of any program."""
     is_empty: bool = False

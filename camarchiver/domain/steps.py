@@ -115,7 +115,7 @@ class _RestoreFields(NamedTuple):
     trash: str
     """Below the trash root; empty for what comes from an off-site copy."""
     sidecars: Mapping[str, str]
-    """Each picture that went with it: its name, and its absolute path now."""
+    """Each sidecar that went with it: its name, and its absolute path now."""
     reason: Reason
     source: str
     """The clip's name in the journal: its path below the source root."""

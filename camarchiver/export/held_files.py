@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from camarchiver.discovery import walks
-from camarchiver.discovery.copies import SidecarPicture
+from camarchiver.discovery.copies import LoneSidecar
 from camarchiver.domain.clip import Clip, Fingerprint, Tree
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import Memory
@@ -28,7 +28,7 @@ _SPAN = timedelta(days=2)
 
 @dataclass(frozen=True, slots=True)
 class HeldPart:
-    """One file that a hold keeps: a clip's source, its archive, a copy in the trash, or a picture."""
+    """One file that a hold keeps: a clip's source, its archive, a copy in the trash, or a sidecar."""
 
     tree: Tree
     root: Path
@@ -42,7 +42,7 @@ class HeldPart:
     identity: tuple[int, int] = (0, 0)
     """Bytes and mtime_ns of the clip's source, which may be gone."""
     clip: Clip | None = None
-    """None for a picture."""
+    """None for a sidecar."""
     digest: str = ""
     """The BLAKE2b in the journal; empty if it has none."""
     remark: str = ""
@@ -80,7 +80,7 @@ class HeldFiles:
             match item:
                 case Copy():
                     yield from self._parts(item)
-                case SidecarPicture():
+                case LoneSidecar():
                     yield from self._parts(item.copy)
                 case Keep():
                     yield from self._kept(item)
@@ -99,7 +99,7 @@ class HeldFiles:
         clip = copy.clip
         if not any(self._covers(each.clip) for each in (copy, *copy.sharers)):
             return
-        is_picture = copy.is_picture or is_sidecar_name(clip.name)
+        is_sidecar = copy.is_sidecar or is_sidecar_name(clip.name)
         part = HeldPart(
             copy.tree,
             clip.root,
@@ -108,8 +108,8 @@ class HeldFiles:
             clip.start,
             clip.fingerprint.size,
             copy.identity,
-            None if is_picture else clip,
-            "" if is_picture else self._digest_of(copy),
+            None if is_sidecar else clip,
+            "" if is_sidecar else self._digest_of(copy),
         )
         yield part
         for name in clip.sidecars:

@@ -162,7 +162,7 @@ def is_sound(event: JournalEvent) -> bool:
         and (event.archive is None or is_below(event.archive))
         and (event.trash is None or is_below(event.trash))
         and (event.object is None or is_below(event.object))
-        and (event.sidecars is None or _are_pictures(event.sidecars))
+        and (event.sidecars is None or _are_sidecars(event.sidecars))
     )
 
 
@@ -206,8 +206,8 @@ def _has_odd(events: Sequence[JournalEvent]) -> bool:
     paths |= {copy for event in events if (copy := event.object) is not None}
     if any(".." in path or path[0] in "/." for path in paths):
         return True
-    pictures = {name for event in events if (names := event.sidecars) is not None for name in names}
-    return any("/" in name or name in {".", ".."} for name in pictures)
+    sidecars = {name for event in events if (names := event.sidecars) is not None for name in names}
+    return any("/" in name or name in {".", ".."} for name in sidecars)
 
 
 def _with_comparable_camera(event: JournalEvent) -> JournalEvent:
@@ -216,5 +216,5 @@ def _with_comparable_camera(event: JournalEvent) -> JournalEvent:
     return event if camera == event.camera else replace(event, camera=camera)
 
 
-def _are_pictures(sidecars: Mapping[str, str]) -> bool:
+def _are_sidecars(sidecars: Mapping[str, str]) -> bool:
     return all(is_name(name) and "\0" not in place for name, place in sidecars.items())

@@ -149,7 +149,7 @@ class Ledger:
         self.given_up: set[str] = set()
         """Archives that a named rule removed."""
         self.sidecars: dict[str, JournalEvent] = {}
-        """By path below the source root: the clip that each picture followed."""
+        """By path below the source root: the clip that each sidecar followed."""
         self.intended: dict[FileKey, JournalEvent] = {}
         """Removals that were announced and have no outcome."""
         self.copying: dict[tuple[str, str | None], JournalEvent] = {}
@@ -161,7 +161,7 @@ class Ledger:
         self.superseded: set[str] = set()
         """Archives that were found damaged and whose clip has a newer one."""
         self.only_offsite: dict[str, tuple[JournalEvent, Archived]] = {}
-        """By path below the archive root: archives that left for off-site copies, without their pictures."""
+        """By path below the archive root: archives that left for off-site copies, without their sidecars."""
         self.copies: dict[CopyKey, OffsiteCopy] = {}
         """The off-site copies of archives, lost ones and those of former bytes too."""
 
@@ -222,8 +222,8 @@ class Ledger:
         return found
 
     @cached_property
-    def picture_places(self) -> frozenset[str]:
-        """Every absolute path where a picture was put and should be now."""
+    def sidecar_places(self) -> frozenset[str]:
+        """Every absolute path where a sidecar was put and should be now."""
         found: dict[str, list[str]] = {}
         for event in self._changes:
             for name, place in (event.sidecars or {}).items():
@@ -239,20 +239,20 @@ class Ledger:
         return {event.source: event for event in self._changes}
 
     @cached_property
-    def pictures(self) -> dict[str, tuple[JournalEvent, Archived]]:
-        """By path below the archive root: the archive that each picture of a clip lies beside."""
+    def archived_sidecars(self) -> dict[str, tuple[JournalEvent, Archived]]:
+        """By path below the archive root: the archive that each sidecar of a clip lies beside."""
         if not self.sidecars:
             return {}
         of_source: dict[str, list[tuple[JournalEvent, Archived]]] = {}
         for known in (*self.archives.values(), *self.only_offsite.values()):
             of_source.setdefault(known[0].source, []).append(known)
         found: dict[str, tuple[JournalEvent, Archived]] = {}
-        for picture, event in self.sidecars.items():
+        for sidecar, event in self.sidecars.items():
             for known in of_source.get(event.source, ()):
-                # Nearly every archive has its source's name, and so have the pictures beside it.
+                # Nearly every archive has its source's name, and so have the sidecars beside it.
                 archive = known[1].archive
                 is_same = archive == event.source
-                place = picture if is_same else beside(archive, picture.rpartition("/")[2])
+                place = sidecar if is_same else beside(archive, sidecar.rpartition("/")[2])
                 found.setdefault(place, known)
         return found
 

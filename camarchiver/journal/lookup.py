@@ -29,7 +29,7 @@ class JournalDays:
         self._journal = journal
         self._odd: dict[str, date] | None = None
         self._last: tuple[tuple[str, str], date | None] = (("", ""), None)
-        """Folder, stem and day of the last file: a clip and its pictures come one after the other."""
+        """Folder, stem and day of the last file: a clip and its sidecars come one after the other."""
 
     def of(self, relative: str) -> Iterator[date]:
         """The likeliest first; `relative` is the file's path below its root."""

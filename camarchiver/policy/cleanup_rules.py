@@ -74,7 +74,7 @@ class CleanupPolicy:
     """Bytes that must be free on each filesystem."""
     free: int | None = None
     """Bytes that must come free on the source's filesystem."""
-    keep_pictures: bool = False
+    keep_sidecars: bool = False
     allow_large: bool = False
     max_removals: int = 5000
     only_trash: bool = False
@@ -146,7 +146,7 @@ class Copy(NamedTuple):
     """Why it counts as not archived although the journal knows the name."""
     damage: str = ""
     """What is wrong with an archive that does not count; empty for a sound one."""
-    is_picture: bool = False
+    is_sidecar: bool = False
     """A sidecar that followed its clip, or one whose clip is gone."""
     sharers: tuple[Copy, ...] = ()
     """The same file as the archive of other clips that have the same bytes."""
@@ -329,7 +329,7 @@ def _archive(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay
         return _discard(copy, policy.disposal, Reason.QUIET_ARCHIVE_AGE, None)
     if limits.archive_age_offsite is None or time > now - limits.archive_age_offsite:
         return _IN_POLICY
-    if copy.is_picture or (counted := _counted(copy, policy, now)) is None:
+    if copy.is_sidecar or (counted := _counted(copy, policy, now)) is None:
         return _IN_POLICY
     return _discard(copy, policy.disposal, Reason.ARCHIVE_AGE_OFFSITE, None, counted)
 
@@ -356,13 +356,13 @@ def _trash(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
     return Stay(Reason.LAST_COPY, copy.remark or "its archive does not exist or does not count")
 
 
-def decide_picture(
+def decide_sidecar(
     copy: Copy, policy: CleanupPolicy, memory: Memory, now: datetime, *, orphan: bool
 ) -> Discard | Stay:
-    """The decision for a picture in the source that belongs to no clip there."""
+    """The decision for a sidecar in the source that belongs to no clip there."""
     past = _is_past_limit(copy, policy, now)
     barrier = _barrier(copy, policy, memory, {}, now, past_hard=past)
-    # No rule but the hard limit removes a picture that never had a clip, whatever its clocks say.
+    # No rule but the hard limit removes a sidecar that never had a clip, whatever its clocks say.
     is_free = not orphan and policy.of(copy.clip.camera).max_age_hard is None
     if barrier is not None and not (is_free and barrier is _DOUBTFUL):
         return barrier
@@ -370,8 +370,8 @@ def decide_picture(
         return _discard(copy, Disposal.DELETE, Reason.MAX_AGE_HARD, None)
     if not orphan:
         return Stay(Reason.PICTURE_ONLY)
-    if policy.keep_pictures:
-        return Stay(Reason.IN_POLICY, "pictures are kept, as set")
+    if policy.keep_sidecars:
+        return Stay(Reason.IN_POLICY, "sidecars are kept, as set")
     if latest_time(copy.clip) > now - YOUNG:
         return Stay(Reason.TOO_RECENT)
     answer = _discard(copy, policy.disposal, Reason.ORPHAN_PICTURE, None)

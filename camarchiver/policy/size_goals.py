@@ -83,7 +83,7 @@ def loses(copy: Copy) -> bool:
 
     A file in the trash was given up before, and a damaged archive is no copy.
     """
-    if copy.is_picture or copy.damage or copy.tree in (Tree.TRASH, Tree.OFFSITE):
+    if copy.is_sidecar or copy.damage or copy.tree in (Tree.TRASH, Tree.OFFSITE):
         return False
     return copy.tree is Tree.ARCHIVE or copy.archived is None
 

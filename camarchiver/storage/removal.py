@@ -80,7 +80,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """The pictures that left with their clip."""
+    """The sidecars that left with their clip."""
 
     went: Mapping[str, str] = field(default_factory=dict)
     """Each one's name, and its absolute path now; empty if it is gone for good."""
@@ -146,9 +146,9 @@ def remove_unfinished(root: Path, relative: str) -> None:
 
 
 def remove_sidecars(clip: Clip, place: Callable[[str], Place | None]) -> Followed:
-    """Remove a clip's pictures, to the `place` of each path below the clip's root.
+    """Remove a clip's sidecars, to the `place` of each path below the clip's root.
 
-    A picture that is gone is skipped, and one that can't follow does not stop the others.
+    A sidecar that is gone is skipped, and one that can't follow does not stop the others.
     """
     went: dict[str, str] = {}
     freed, problem = 0, ""

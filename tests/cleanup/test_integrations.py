@@ -180,7 +180,7 @@ class TestCleanup:
         assert yard.carry_out(yard.plan()).exit_code == 0
         assert not orphan.exists() and only.exists()
         assert (yard.trees.trash / "input" / gone.with_suffix(".jpg")).read_bytes() == b"jpeg"
-        assert reasons_of(yard.plan(keep_pictures=True)).get(str(gone.with_suffix(".jpg"))) is None
+        assert reasons_of(yard.plan(keep_sidecars=True)).get(str(gone.with_suffix(".jpg"))) is None
 
     def test_leftovers_and_empty_date_folders_are_tidied_but_no_root_and_nothing_new(
         self, yard: Yard

@@ -200,10 +200,10 @@ class TestLedger:
         )
         found = self.fold(self.ARCHIVED, source, gone)
         assert not found.archives
-        assert set(found.pictures) == {"d/x.jpg"}
+        assert set(found.archived_sidecars) == {"d/x.jpg"}
         assert not found.given_up
         other = gone | {"reason": "archive-age"}
-        assert not self.fold(self.ARCHIVED, source, other).pictures
+        assert not self.fold(self.ARCHIVED, source, other).archived_sidecars
         back = line_of("restored", tree="archive", archive="d/x.mp4", remote="b2:x", object="d/x.0123.mp4")
         assert set(self.fold(self.ARCHIVED, source, gone, back).archives) == {"d/x.mp4"}
 
@@ -247,10 +247,10 @@ class TestLedger:
         first = line_of("trashed", trash="input/a", sidecars={"a.jpg": "/t/a.jpg"})
         again = line_of("trashed", trash="input/a~2", sidecars={"a.jpg": "/t/a~2.jpg"})
         other = line_of("trashed", trash="input/b", source="e/x.mp4", sidecars={"a.jpg": "/t/e/a.jpg"})
-        assert self.fold(first, again).picture_places == {"/t/a.jpg", "/t/a~2.jpg"}
+        assert self.fold(first, again).sidecar_places == {"/t/a.jpg", "/t/a~2.jpg"}
         for back in ("restored", "purged"):
             home = line_of(back, trash="input/a", tree="trash", sidecars={"a.jpg": "d/a.jpg"})
-            assert self.fold(first, again, other, home).picture_places == {"/t/e/a.jpg"}
+            assert self.fold(first, again, other, home).sidecar_places == {"/t/e/a.jpg"}
 
     @pytest.mark.parametrize(
         ("outcome", "is_open"),

@@ -221,7 +221,7 @@ class TestPlan:
         answer = cleanup_rules.decide(copy, policy, memory, {}, NOW)
         assert isinstance(answer, cleanup_rules.Stay if waits else Discard)
         assert (cleanup_rules.rank(copy, policy, memory, {}, NOW) is None) is waits
-        answer = cleanup_rules.decide_picture(copy, policy, memory, NOW, orphan=True)
+        answer = cleanup_rules.decide_sidecar(copy, policy, memory, NOW, orphan=True)
         assert isinstance(answer, cleanup_rules.Stay if waits else Discard)
 
     def test_a_doubtful_clip_is_archived_and_keeps_its_source(self) -> None:
@@ -532,7 +532,7 @@ class TestRetention:
             ),
             (a_copy(Tree.ARCHIVE, age=25, offsite=an_offsite_copy()), KEEPING, "keep in-policy"),
             (
-                a_copy(Tree.ARCHIVE, age=25, offsite=an_offsite_copy(), is_picture=True),
+                a_copy(Tree.ARCHIVE, age=25, offsite=an_offsite_copy(), is_sidecar=True),
                 OFFSITE,
                 "keep in-policy",
             ),
@@ -678,15 +678,15 @@ class TestRetention:
             (True, 2, KEEPING, "trash orphan-picture"),
             (True, 0.5, KEEPING, "keep too-recent"),
             (False, 2, KEEPING, "keep picture-only"),
-            (True, 2, replace(KEEPING, keep_pictures=True), "keep in-policy"),
+            (True, 2, replace(KEEPING, keep_sidecars=True), "keep in-policy"),
             (False, 36, HARD, "delete max-age-hard"),
         ],
     )
     def test_pictures_without_a_clip(
         self, orphan: bool, age: float, policy: CleanupPolicy, answer: str
     ) -> None:
-        step = cleanup_rules.decide_picture(
-            a_copy(age=age, archived=False, is_picture=True), policy, Memory(), NOW, orphan=orphan
+        step = cleanup_rules.decide_sidecar(
+            a_copy(age=age, archived=False, is_sidecar=True), policy, Memory(), NOW, orphan=orphan
         )
         assert in_short(step) == answer
 
