@@ -56,6 +56,10 @@ def exit_codes(codes: Iterable[ExitCode] = ExitCode) -> str:
     return f"Exit codes: {listed}, {_SIGNALS}+n signal n."
 
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""The system's numbers for a disk without room, and for a quota that is used up."""
+
+
 class CamarchiverError(Exception):
     """A failure that stops the command; `message` is a sentence, `hint` the remedy."""
 
@@ -105,6 +109,8 @@ def remedy(error: object, otherwise: str = "") -> str:
     """What helps against an error: which access is missing, if the system refused it; or `otherwise`."""
     if isinstance(error, CamarchiverError):
         return error.hint
+    if isinstance(error, OSError) and error.errno in FULL:
+        return otherwise or "make room there, as camarchiver cleanup --free 1GB does; it needs some kB itself"
     names = (error.filename, error.filename2) if isinstance(error, PermissionError) else ()
     missing = (_missing_access(Path(name)) for name in names if isinstance(name, str | os.PathLike))
     return next(filter(None, missing), otherwise)
@@ -162,10 +168,10 @@ class UsageError(CamarchiverError):
 class Declined(CamarchiverError):
     """The user was asked and did not agree; nothing was changed."""
 
-    code = "stopped"
+    code = "declined"
 
     def __init__(self) -> None:
-        super().__init__("stopped; nothing was changed")
+        super().__init__("declined; nothing was changed")
 
 
 class NotFound(CamarchiverError):

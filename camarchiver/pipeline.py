@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import socket
 from dataclasses import replace
@@ -14,6 +15,7 @@ from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.report import Outcome, Report
+from camarchiver.errors import sentence
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter, RunId
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from camarchiver.domain.plan import Plan
     from camarchiver.runtime.signals import Stop
 
+
+_log = logging.getLogger(__name__)
 
 NO_CONVENTIONS = Conventions()
 """A config that says nothing about the trees."""
@@ -62,7 +66,7 @@ class Pipeline:
         self.started = started or self.now()
         self.run = RunId(run_id(self.started), command, socket.gethostname())
         self._configured = conventions
-        self._is_begun = False
+        self._began: datetime | None = None
 
     @cached_property
     def conventions(self) -> Conventions:
@@ -113,17 +117,21 @@ class Pipeline:
 
     def begin(self) -> None:
         """Add the run to the run history before its first step; `report` completes the record."""
-        report = Report(self.run.command, self.run.id, self.started, self.now())
-        run_history.begin(self.trees.state, report, self.run.host)
-        self._is_begun = True
+        self._began = self.now()
+        report = Report(self.run.command, self.run.id, self.started, self._began)
+        try:
+            run_history.begin(self.trees.state, report, self.run.host)
+        except OSError as error:  # a cleanup of a full disk has to begin, too
+            _log.warning("the run's record could not be written: %s", sentence(error))
 
     def report(self, plan: Plan[Any, Any], outcomes: tuple[Outcome, ...], stop: Stop | None = None) -> Report:
         """The report of a plan's execution; the run history keeps it if anything was done."""
         signal = stop.signal if stop else None
         report = plan.report(self.run.id, outcomes, ended=self.now(), stopped_by=signal)
+        report = replace(report, began=self._began)
         if outcomes:
             run_history.write(self.trees.state, report, self.run.host)
-        elif self._is_begun:
+        elif self._began:
             run_history.forget(self.trees.state, self.run.id)
         return report
 

@@ -75,7 +75,7 @@ class SharedArchives:
             return may_share(clip, label, any_camera=step.any_camera)
 
         if step.reason is Reason.REPAIR:
-            return None
+            return self._repaired(step)
         if clip.links > 1 and (same := self._archives.same_file(clip, digest)) is not None:
             self._writer.same_file(clip, same)
             return ArchiveFound(same, Reason.SAME_FILE, f"the same file as {same.source}")
@@ -85,6 +85,15 @@ class SharedArchives:
             self._writer.same_content(clip, same)
             return ArchiveFound(same, Reason.SAME_CONTENT, f"the same bytes as {same.source}")
         return None
+
+    def _repaired(self, step: Archive) -> ArchiveFound | None:
+        """The archive that this clip got when that of another clip with its bytes was made again."""
+        former, entries = step.replaces, self._archives.entries(step.clip)
+        if former is None or not entries or not self._archives.is_valid(entries[-1]):
+            return None
+        if entries[-1].archive != former.archive and self._archives.leaves_trace((former,)):
+            return None
+        return ArchiveFound(entries[-1], step.reason, "made again for another clip with the same bytes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,10 @@ class ArchivePublisher:
         archived = original.archived_as(place, size, unencoded or "", made.looked.motion)
         generation = self._generation(step)
         self._context.writer.archived(step.source_clip, archived, made, digest, moment_ns, generation)
+        if step.reason is Reason.REPAIR and step.replaces is not None:
+            former = step.replaces.archive
+            for line in [*self._context.archives.sharing(former, clip, original.digest)]:
+                self._context.writer.repaired_too(line, archived)
         thumbnails.keep(self._context.trees, step.source_clip, made.looked)
         self._forget_damage(step.source_clip, place)
         return archived

@@ -78,6 +78,7 @@ def execute(
     outcomes: list[Outcome] = []
     if plan.refused is None:
         if plan.steps:
+            thumbnails.give_way(pipeline.trees.state)
             pipeline.begin()
         executor = CleanupExecutor(
             pipeline.trees,

@@ -12,7 +12,7 @@ import click
 
 from camarchiver import __version__
 from camarchiver.cli.help_page import HelpGroup
-from camarchiver.errors import CamarchiverError, Declined, ExitCode
+from camarchiver.errors import CamarchiverError, ExitCode
 
 if TYPE_CHECKING:
     from camarchiver.errors import Problem
@@ -97,13 +97,12 @@ def run(arguments: Sequence[str]) -> int:
         code = cli.main(list(arguments), prog_name="camarchiver", standalone_mode=False)
     except click.exceptions.Exit as leave:
         return leave.exit_code
-    except (click.Abort, Declined):
+    except click.Abort:
         from signal import SIGINT
 
         from camarchiver.errors import signal_code
 
-        stopped = Declined()
-        return _report(arguments, _problem(stopped.code, stopped.message), signal_code(SIGINT))
+        return _report(arguments, _problem("stopped", "stopped; nothing was changed"), signal_code(SIGINT))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.message)
         return ExitCode.USAGE

@@ -123,6 +123,9 @@ class Trees:
 
 STATE_FOLDER = ".camarchiver"
 
+ARCHIVE_FOLDER, TRASH_FOLDER = "archived", ".deleted"
+"""Where archive and trash are below the source unless an option says otherwise."""
+
 
 class Disposal(StrEnum):
     """What happens to a file that leaves its tree."""

@@ -126,6 +126,13 @@ class Report:
     disks: tuple[DiskUse, ...] = ()
     refused: ExitCode | None = None
     """The exit code of a brake that stopped the whole plan; None if none did."""
+    began: datetime | None = None
+    """When the first step began, after the plan was shown and agreed to; None if none did."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the work took, without the time that a question was open; below 0 if the clock was set."""
+        return (self.ended - (self.began or self.started)).total_seconds()
 
     def count(self, *results: Result) -> int:
         """How many steps have one of these results."""

@@ -19,6 +19,7 @@ from camarchiver.domain.clip import Tree, Trees
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Status
 from camarchiver.errors import (
+    FULL,
     AlreadyRunning,
     CamarchiverError,
     ExitCode,
@@ -43,7 +44,6 @@ JOURNAL = "journal.jsonl"
 FOLDERS = (*(str(tree) for tree in Tree), PLAYABLE)
 """What an export holds: one folder for each tree that files come from, and one for playable copies."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _ORDER = {Tree.SOURCE: 0, Tree.TRASH: 1, Tree.ARCHIVE: 2}
 
 
@@ -155,7 +155,7 @@ class Exporter:
             try:
                 copied = self._copy(part, display.done)
             except OSError as error:
-                if error.errno in _FULL:
+                if error.errno in FULL:
                     rest = count_of(len(parts) - number, "file")
                     raise _Full(f"{self._place} is full: {rest} not copied, first {part.path}") from error
                 where = error.filename or part.path
@@ -232,7 +232,7 @@ class Exporter:
                     raise _Full(f"{self._place} is full: no playable copy of {part.path}") from failed
                 self._note("not-playable", f"{part.path}: no playable copy: {failed.message}")
             except OSError as error:
-                if error.errno in _FULL:
+                if error.errno in FULL:
                     raise _Full(f"{self._place} is full: no playable copy of {part.path}") from error
                 self._note("not-playable", f"{part.path}: no playable copy: {cause(error)}")
             else:
@@ -253,7 +253,7 @@ class Exporter:
                 # The file only grows, so replacing it loses nothing.
                 atomic.write_text(path, os.fsdecode(now), mode=0o644)
         except OSError as error:
-            self._full |= error.errno in _FULL
+            self._full |= error.errno in FULL
             words = f"{self._place}: {NAME} could not be written: {cause(error)}"
             self._note("no-sums", words, "mend that and run the same command again")
 

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Container, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 from camarchiver.domain.clip import Archived, Clip, Label, Trees
@@ -161,6 +162,15 @@ class ArchiveLookup:
             if entry.digest == digest and accepts(label) and self.is_valid(entry):
                 return entry
         return None
+
+    def sharing(self, archive: str, clip: Clip, digest: str) -> Iterator[JournalEvent]:
+        """Lines of the other clips whose archive is, or was, this file; all have these bytes."""
+        day = self._journal.day(clip.start.date())
+        for source, entries in day.archived.items():
+            newest = entries[-1]
+            if source != clip.relative and (newest.archive, newest.digest) == (archive, digest):
+                made = reversed(day.ledger.made.get(archive, ()))
+                yield from islice((line for line in made if line.source == source), 1)
 
     def archive_digest(self, clip: Clip, archive: str) -> str:
         """The newest BLAKE2b of an archive of this clip; empty if the journal has none."""

@@ -21,6 +21,10 @@ CopyStep = MakeCopy | CheckCopy
 """The steps about an off-site copy."""
 
 
+_BY_BYTES = "the BLAKE2b of its source"
+"""How it is known that an archive is also that of another clip."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunId:
     """Identifies the run that acts; it is part of every line of journal and log."""
@@ -102,9 +106,26 @@ class JournalWriter:
             EventKind.ADOPTED,
             clip,
             archived=archived,
-            verified="the BLAKE2b of its source",
+            verified=_BY_BYTES,
             reason=Reason.SAME_CONTENT,
             detail=f"the same bytes as {archived.source}",
+        )
+
+    def repaired_too(self, line: JournalEvent, archived: Archived) -> None:
+        """An archive that was made again has the bytes of another clip, too, which shared the former one.
+
+        `line` is the other clip's own line about that archive.
+        """
+        head = self._head(EventKind.ADOPTED, line.source, line.start, line.camera, line.identity)
+        self._journal.append(
+            JournalEvent(
+                **head,
+                recorded=line.recorded,
+                **_fields_of(archived),
+                verified=_BY_BYTES,
+                reason=Reason.SAME_CONTENT,
+                detail=f"the same bytes as {archived.source}",
+            )
         )
 
     def adopted(self, clip: Clip, archived: Archived, digest: str, mtime_ns: int, *, verified: str) -> None:
@@ -297,15 +318,7 @@ class JournalWriter:
         self, what: EventKind, clip: Clip, *, archived: Archived | None = None, **fields: object
     ) -> JournalEvent:
         if archived is not None:
-            fields |= {
-                "duration": archived.duration,
-                "source_blake2b": archived.digest,
-                "archive": archived.archive,
-                "archive_size": archived.archive_size,
-                "remuxed": archived.remuxed,
-                "unencoded": archived.unencoded or None,
-                "motion": archived.motion,
-            }
+            fields |= _fields_of(archived)
         identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
         return JournalEvent(
             **self._head(what, clip.relative, clip.start, clip.camera, identity),
@@ -334,6 +347,18 @@ class JournalWriter:
             "source_size": size,
             "source_mtime_ns": mtime_ns,
         }
+
+
+def _fields_of(archived: Archived) -> dict[str, Any]:
+    return {
+        "duration": archived.duration,
+        "source_blake2b": archived.digest,
+        "archive": archived.archive,
+        "archive_size": archived.archive_size,
+        "remuxed": archived.remuxed,
+        "unencoded": archived.unencoded or None,
+        "motion": archived.motion,
+    }
 
 
 def _name(tree: Tree) -> TreeName:

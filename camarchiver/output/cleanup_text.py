@@ -14,7 +14,7 @@ from camarchiver.domain.plan import Total, action_of
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Salvage, Tidy
 from camarchiver.errors import Problem
-from camarchiver.output.text import changes_of, forecast_lines, not_done_lines, steps_lines
+from camarchiver.output.text import changes_of, forecast_lines, not_done_lines, place_words, steps_lines
 from camarchiver.runtime.formatting import cells, count_of, padded, shown, size, span
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _content(plan: CleanupPlan | SpoolPlan, *, verbose: bool) -> Iterator[str]:
         yield "ways to free more space, safest first:"
     for more in plan.further:
         words = "loses footage" if more.loses_footage else "then run this cleanup again"
-        line = f"camarchiver {more.command} {shown(plan.trees.source)} {more.options}"
+        line = f"camarchiver {more.command} {place_words(plan.trees)} {more.options}"
         yield f"  about {size(more.size):>8}, {words}: {line}"
 
 

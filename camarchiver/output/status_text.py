@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from camarchiver.output.lists import ending
 from camarchiver.output.reasons import REASON_WORDS
+from camarchiver.output.text import place_words
 from camarchiver.policy import doubtful_clocks
 from camarchiver.runtime.formatting import about, cells, count_of, padded, shown, size
 
@@ -112,14 +113,15 @@ def _growth(disk: DiskStatus) -> str:
 
 def attention_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
     """What needs attention, each with its remedy."""
+    where = place_words(report.trees)
     for camera in report.cameras:
-        yield from _camera_lines(camera, zone)
+        yield from _camera_lines(camera, zone, where)
     if damaged := report.findings.damaged:
         kinds = Counter(str(damage.flaw) for damage in damaged.values())
         counted = ", ".join(f"{count:,} {flaw}" for flaw, count in sorted(kinds.items()))
         yield (
             f"{count_of(len(damaged), 'archive')} found damaged ({counted}): none counts until it is repaired"
-            " or found sound (camarchiver verify --known --repair)"
+            f" or found sound (camarchiver verify {where} --known --repair)"
         )
     for remote, counts in report.offsite.items():
         if counts.lost:
@@ -135,13 +137,14 @@ def attention_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
         yield f"{found} without a declared frame rate: never archived (--raw-rate)"
     if report.unreadable:
         found = count_of(report.unreadable, "file or folder", "files or folders")
-        yield f"{found} can't be read (camarchiver doctor)"
+        yield f"{found} can't be read (camarchiver doctor {where})"
     for disk in report.disks:
         if (left := disk.days_until_full) is not None and left < SOON_FULL.days:
-            yield f"{shown(disk.path)} is full in about {left:.0f} days (camarchiver cleanup --dry-run)"
+            remedy = f"camarchiver cleanup {where} --dry-run"
+            yield f"{shown(disk.path)} is full in about {left:.0f} days ({remedy})"
 
 
-def _camera_lines(camera: CameraStatus, zone: tzinfo) -> Iterator[str]:
+def _camera_lines(camera: CameraStatus, zone: tzinfo, where: str) -> Iterator[str]:
     name = shown(camera.name)
     if camera.is_overdue and camera.rhythm is not None:
         usual = about(camera.rhythm.usual.total_seconds())
@@ -152,8 +155,12 @@ def _camera_lines(camera: CameraStatus, zone: tzinfo) -> Iterator[str]:
         span_of = f"{start.astimezone(zone):%Y-%m-%d %H:%M} - {end.astimezone(zone):%Y-%m-%d %H:%M}"
         yield f"{name}: nothing from {span_of}"
     for reason, count in sorted(camera.failed.items()):
-        words = f"failed before: {REASON_WORDS[reason]} ({reason})"
-        yield f"{name}: {count_of(count, 'clip')} {words}; camarchiver archive --retry-failed tries again"
+        words = REASON_WORDS[reason]
+        words = words if words == reason else f"{words} ({reason})"
+        yield (
+            f"{name}: {count_of(count, 'clip')} failed before: {words}; camarchiver find {where}"
+            f" --state failed lists them, camarchiver archive {where} --retry-failed tries again"
+        )
     if count := camera.clock_doubtful:
         words = "whose clock is doubtful: name and mtime are more than a day apart, or in the future"
         yield f"{name}: {count_of(count, 'clip')} {words}; {doubtful_clocks.REMEDY}"

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from camarchiver.domain.clip import ARCHIVE_FOLDER, TRASH_FOLDER, Trees
 from camarchiver.domain.plan import Plan, Total, action_of
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Encoding, Outcome, Report, Result
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 
 ROWS = 40
 """Rows of a plan's table; beyond that days are grouped by month, then into one row."""
+
+
+def place_words(trees: Trees) -> str:
+    """DIRECTORY and the options that name the trees, for a command line that can be pasted."""
+    words = [trees.source]
+    for option, root, usual in (
+        ("-o", trees.archive, ARCHIVE_FOLDER),
+        ("--trash-root", trees.trash, TRASH_FOLDER),
+    ):
+        words += [Path(option), root] if root != trees.source / usual else []
+    return shlex.join(map(shown, words))
 
 
 # --- the plan --------------------------------------------------------------------------------------
@@ -263,7 +275,7 @@ def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
     encodings = [outcome.encoding for outcome in report.outcomes if outcome.encoding]
     before = sum(encoding.bytes_before for encoding in encodings)
     after = sum(encoding.bytes_after for encoding in encodings)
-    elapsed = span((report.ended - report.started).total_seconds())
+    elapsed = span(report.seconds)
     if report.stopped_by is not None:
         yield f"stopped by signal {report.stopped_by}; everything begun was put back or finished"
     if encodings:

@@ -10,6 +10,7 @@ from camarchiver.domain.clocks import latest_time
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.plan import FurtherStep
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Rank, rank
+from camarchiver.runtime.formatting import exact_size
 
 WAITING_DAYS = 7
 """`archive --age` that is proposed for clips without an archive."""
@@ -46,9 +47,17 @@ class FurtherSteps:
     def steps(self) -> tuple[FurtherStep, ...]:
         """The steps that free something: first the one that loses no footage."""
         kept = self._archives_size / self._sources_size if self._sources_size else 0.0
+        goals = self._goals()
         found = (
             FurtherStep("archive", f"--age {WAITING_DAYS}", round(self._waiting * max(0.0, 1 - kept)), False),
-            FurtherStep("cleanup", "--clean-output", self._archives, True),
-            FurtherStep("cleanup", "--unarchived", self._unarchived, True),
+            FurtherStep("cleanup", f"{goals} --clean-output", self._archives, True),
+            FurtherStep("cleanup", f"{goals} --unarchived", self._unarchived, True),
         )
         return tuple(step for step in found if step.size)
+
+    def _goals(self) -> str:
+        """The options that ask for space: without them a cleanup removes by age only, and into the trash."""
+        wanted = {"--free": self._policy.free, "--min-free": self._policy.min_free}
+        given = [f"{name} {exact_size(size)}" for name, size in wanted.items() if size is not None]
+        own = {"--clean-output": self._policy.clean_output, "--unarchived": self._policy.unarchived}
+        return " ".join((*given, *(name for name, is_given in own.items() if is_given)))

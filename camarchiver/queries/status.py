@@ -226,6 +226,7 @@ class StatusCounter:
             cameras = tuple(self._camera(name, prober) for name in sorted(self._by_camera))
         disks, working = tuple(self._disks()), tuple(self._working())
         return StatusReport(
+            self._trees,
             cameras,
             disks,
             working,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from camarchiver.domain.clip import Trees
 from camarchiver.domain.reason import Reason
 from camarchiver.offsite.status import CopyCounts
 from camarchiver.queries.rhythm import Rhythm
@@ -79,6 +80,7 @@ class DiskStatus:
 class StatusReport:
     """Everything that `status` reports."""
 
+    trees: Trees
     cameras: tuple[CameraStatus, ...]
     disks: tuple[DiskStatus, ...]
     working: tuple[str, ...]

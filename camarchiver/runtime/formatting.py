@@ -17,6 +17,15 @@ def size(count: float) -> str:
     raise AssertionError("the loop ends with TB")
 
 
+def exact_size(count: int) -> str:
+    """Bytes as an option takes them, not rounded."""
+    for power, unit in enumerate(("TB", "GB", "MB", "kB")):
+        factor = 1000 ** (4 - power)
+        if count and count % factor == 0:
+            return f"{count // factor}{unit}"
+    return str(count)
+
+
 def span(seconds: float) -> str:
     """A duration for people: `8 s`, `3 min`, `2 h 05 min`."""
     if seconds < 99.5:

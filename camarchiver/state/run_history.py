@@ -112,7 +112,7 @@ def _record(report: Report, host: str, done: Done, status: str, exit_code: int |
         exit_code=exit_code,
         results=dict(done.results),
         encoded=done.encoded,
-        seconds=(report.ended - report.started).total_seconds(),
+        seconds=report.seconds,
         bytes_before=done.bytes_before,
         bytes_after=done.bytes_after,
         remaining=report.remaining,

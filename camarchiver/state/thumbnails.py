@@ -18,11 +18,14 @@ from camarchiver.domain.clip import Clip
 from camarchiver.domain.motion import ThumbnailStrip
 from camarchiver.domain.untrusted import decode
 from camarchiver.journal.event import JournalEvent
-from camarchiver.storage import anchored, atomic
+from camarchiver.storage import anchored, atomic, filesystems
 
 CACHE = "cache"
 """Below the state folder. Unfinished strips are directly in it, where the next start looks for them."""
 FOLDER = f"{CACHE}/thumbnails"
+
+ENOUGH = 1_000_000
+"""Free bytes with which a run can write lock, record and journal."""
 """Below the state folder."""
 
 _READABLE = 0o644
@@ -116,6 +119,17 @@ def remove_before(state: Path, day: date) -> None:
         with contextlib.suppress(ValueError):
             if date(*map(int, folder.parts[-3:])) < day:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def give_way(state: Path) -> None:
+    """Remove the oldest strips while the disk of the state is full: a cleanup must write what it removes."""
+    folder = state / FOLDER
+    if folder.is_symlink() or folder.parent.is_symlink():
+        return
+    for day in sorted(folder.glob("*/*/*")):
+        if filesystems.free_bytes(state) >= ENOUGH:
+            return
+        shutil.rmtree(day, ignore_errors=True)
 
 
 def clear(state: Path) -> None:

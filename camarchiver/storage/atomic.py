@@ -311,11 +311,15 @@ def _encoded(text: str) -> bytes:
 
 
 def _fill(path: Path, content: bytes, *, mode: int) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fchmod(file.fileno(), mode)
-        os.fsync(file.fileno())
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+    except OSError as error:  # of a call that knows no name
+        error.filename = error.filename or os.fspath(path)
+        raise
 
 
 def backup_of(path: Path) -> Path:

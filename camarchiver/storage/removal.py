@@ -25,6 +25,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Step
 from camarchiver.errors import (
+    FULL,
     AlreadyRunning,
     CamarchiverError,
     ClipBusy,
@@ -39,7 +40,6 @@ from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE, Stale, finge
 _log = logging.getLogger(__name__)
 
 _NOT_EMPTY = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS})
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Held(CamarchiverError):
@@ -250,7 +250,7 @@ def outcome_of(step: Step, error: Expected, *, gone: str = "it is gone") -> Outc
             return Outcome(step, Result.STALE, Reason.STALE, error.message)
         case FileNotFoundError():
             return Outcome(step, Result.STALE, Reason.STALE, gone)
-        case OSError(errno=code) if code in _FULL:
+        case OSError(errno=code) if code in FULL:
             return Outcome(step, Result.FAILED, Reason.NO_SPACE, sentence(error))
         case CamarchiverError(code="damaged"):
             return Outcome(step, Result.FAILED, Reason.DAMAGED, sentence(error))

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.untrusted import decode
-from camarchiver.errors import AlreadyRunning, StorageError
+from camarchiver.errors import FULL, AlreadyRunning, StorageError
 from camarchiver.storage import atomic, lockfile, owner
 from camarchiver.storage.owner import Owner
 
@@ -44,7 +44,15 @@ class _Runner(Owner, frozen=True, kw_only=True):
 def exclusive(path: Path, *, what: str) -> Iterator[None]:
     """Hold the lock file `path` for one run of the command `what`; AlreadyRunning if another has it."""
     record = json.dumps({"command": what, **msgspec.structs.asdict(Owner.this())}) + "\n"
-    lock = FileLock(path, blocking=False, mode=0o600, on_acquired=lambda fd: lockfile.write(fd, record))
+
+    def describe(descriptor: int) -> None:
+        try:
+            lockfile.write(descriptor, record)
+        except OSError as error:
+            if error.errno not in FULL:  # it is the kernel that holds the lock: a cleanup has to make room
+                raise
+
+    lock = FileLock(path, blocking=False, mode=0o600, on_acquired=describe)
     try:
         lock.acquire()
     except Timeout as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -429,6 +431,38 @@ class TestCleanup:
         assert b"%|" in said, "the bar"
         assert len(yard.events("trashed")) == 30
 
+    def test_a_full_disk_is_cleaned_although_the_cleanup_has_to_write(
+        self, archived_camera: Path, told: Command, small_disk: Path
+    ) -> None:
+        """The small pictures give way: they can be made again."""
+        tree = small_disk / "camera"
+        shutil.copytree(archived_camera, tree)
+        with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+            while filler.write(bytes(4096)):
+                pass
+        (trashed,) = (tree / ".deleted").rglob("*.mp4")
+        words = ("cleanup", tree, "--free", "1kB", "-y")
+        full = told("archive", tree, "--no-skip", "--codec", "h264")
+        assert (full.returncode, "No space left" in full.stdout + full.stderr) == (13, True)
+        done = told(*words)
+        assert (done.returncode, trashed.exists()) == (0, False), done.stderr
+        assert "cleanup   done" in told("runs", tree).stdout
+
+    def test_a_full_disk_without_anything_that_can_give_way_is_named(
+        self, archived_camera: Path, told: Command, small_disk: Path
+    ) -> None:
+        tree = small_disk / "camera"
+        shutil.copytree(archived_camera, tree)
+        shutil.rmtree(tree / "archived" / STATE_FOLDER / "cache")
+        with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+            while filler.write(bytes(4096)):
+                pass
+        before = media(tree)
+        done = told("cleanup", tree, "--free", "1kB", "-y")
+        assert (done.returncode, media(tree)) == (13, before)
+        assert f"camarchiver: {tree}/archived/{STATE_FOLDER}/" in done.stderr
+        assert "make room there" in done.stderr
+
     # --- what the earlier tool did ---------------------------------------------------------------------
 
     def test_a_cap_frees_what_it_promises_although_the_trash_lies_on_the_same_disk(
@@ -458,9 +492,14 @@ class TestCleanup:
         root = yard.trees.source
         assert [line.partition(": ")[2] for line in further] == [
             f"camarchiver archive {root} --age 7",
-            f"camarchiver cleanup {root} --clean-output",
-            f"camarchiver cleanup {root} --unarchived",
+            f"camarchiver cleanup {root} --free 1MB --clean-output",
+            f"camarchiver cleanup {root} --free 1MB --unarchived",
         ]
+        pasted = shlex.split(further[2].partition(": camarchiver ")[2])
+        planned = json.loads(told(*pasted, "--dry-run", "--json").stdout)["steps"]
+        assert {(each["reason"], each["bytes"]) for each in planned if each["path"] == str(lone.path)} == {
+            ("free", lone.fingerprint.size)
+        }
         assert ["loses footage" in line for line in further] == [False, True, True]
         found = json.loads(told(*words, "--free", "1MB", "--dry-run", "--json").stdout)
         assert [each["loses_footage"] for each in found["further"]] == [False, True, True]

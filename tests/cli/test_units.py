@@ -460,8 +460,9 @@ class TestTemplate:
         mocker.patch.object(template, "may_ask", return_value=True)
         agreed = mocker.patch.object(template, "agreed", return_value=False)
         course = Course()
-        with pytest.raises(Declined):
+        with pytest.raises(Declined) as caught:
             conduct("archive", run_of(no_confirm=False), course.task)
+        assert caught.value.exit_code is ExitCode.FAILED
         assert course.seen == ["plan"]
         for quiet in (Course(steps=0), Course()):
             quiet.refused = quiet.steps > 0

@@ -322,7 +322,7 @@ class TestUnencoded:
         (outcome,) = document(tree)["outcomes"]
         assert (outcome["result"], outcome["reason"]) == ("failed", "damaged")
         assert source.exists() and media(tree / "archived") == []
-        assert "front: 1 clip failed before: damaged (damaged)" in command("status", tree)
+        assert f"front: 1 clip failed before: damaged; camarchiver find {tree} --s" in command("status", tree)
         (camera,) = json.loads(command("status", tree, "--json"))["cameras"]
         assert (camera["failed"], camera["failed_by_reason"]) == (1, {"damaged": 1})
 

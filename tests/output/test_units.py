@@ -56,6 +56,10 @@ class TestReport:
         for code, reports in cases.items():
             assert [each.exit_code for each in reports] == [code] * len(reports)
 
+    def test_the_time_that_a_question_was_open_is_no_work(self) -> None:
+        asked = self.a_report(self.an_outcome(Result.DONE), began=NOW + timedelta(seconds=5))
+        assert (self.a_report().seconds, asked.seconds) == (9.0, 4.0)
+
     def test_busy_stale_and_held_are_no_failures(self) -> None:
         quiet = [self.an_outcome(each) for each in (Result.BUSY, Result.STALE, Result.HELD)]
         assert (self.a_report(*quiet).exit_code, self.a_report(*quiet).status) == (0, Status.DONE)

@@ -858,6 +858,37 @@ class TestFindings:
         assert (purge["exit_code"], purge["errors"]) == (0, [])
         assert not list((tree / ".deleted").rglob("*.mp4"))
 
+    @pytest.mark.parametrize("lacking", ["", "first", "second"])
+    def test_clips_that_share_an_archive_share_the_one_that_is_made_again(
+        self, put: Put, tree: Path, told: Command, lacking: str
+    ) -> None:
+        """Also a clip of which nothing but that archive is left: the other one has its bytes."""
+        again = f"again/{ONE}.mp4"
+        put(f"{ONE}.mp4")
+        assert archive(tree).returncode == 0
+        put(again)
+        assert archive(tree).returncode == 0
+        (shared,) = clips_of(tree / "archived")
+        names = {"first": f"{ONE}.mp4", "second": again}
+        if lacking:
+            (tree / ".deleted/input" / names[lacking]).unlink()
+        self.flip(tree / "archived" / shared)
+        assert told("verify", tree).returncode == 3
+        days = ("--from", "2026-03-01", "--to", "2026-03-01", "--reason", "x")
+        repaired = told("verify", tree, "--known", "--repair", "-y", "--json")
+        assert repaired.returncode == 0, repaired.stdout
+        (made,) = clips_of(tree / "archived")
+        newest = {line["source"]: line for line in journal(tree) if line["event"] in ("archived", "adopted")}
+        assert {source: line["archive"] for source, line in newest.items()} == dict.fromkeys(
+            names.values(), made
+        )
+        for source in names.values():
+            assert f"archived/{made}: kept by the policy" in told("why", "-C", tree, source).stdout
+        assert told("verify", tree).returncode == 0
+        assert told("hold", "add", "-C", tree, *days).returncode == 0
+        going = told("cleanup", tree, "--clean-output", "--archive-age", "1", "--trash-age", "0", "--dry-run")
+        assert "nothing to remove" in going.stdout, going.stdout
+
     def test_a_numbered_copy_in_the_trash_repairs_too(self, camera_tree: Path, told: Command) -> None:
         trashed = camera_tree / f".deleted/input/2026/03/01/{NAME}.mp4"
         numbered = trashed.with_name(f"{NAME}~2.mp4")

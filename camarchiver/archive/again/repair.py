@@ -82,12 +82,12 @@ class RepairPlanner:
             if clip in done or self._is_stopping():
                 continue
             done.add(clip)
-            step = self._decide(expected)
-            if isinstance(step, Keep):
-                left.append(step)
-            else:
+            step, others = self._decide(expected), [*self._of_other_names(expected)]
+            if isinstance(step, Archive):
                 steps.append(step)
-            steps += self._of_other_names(expected)
+            elif step.reason is not Reason.UNREPAIRABLE or not self._has_bytes_of(others, expected):
+                left.append(step)
+            steps += others
         for step in steps:
             tally.add(step)
         for kept in left:
@@ -104,9 +104,20 @@ class RepairPlanner:
             problems=problems,
         )
 
+    def _has_bytes_of(self, steps: Iterable[Archive], expected: Expected) -> bool:
+        """Whether one of the steps makes an archive of the bytes of this clip, which then has one, too."""
+        entry = self._entry(expected)
+        return entry is not None and any(
+            step.replaces is not None and step.replaces.digest == entry.digest for step in steps
+        )
+
+    def _entry(self, expected: Expected) -> Archived | None:
+        """The newest entry of the clip about this archive."""
+        entries = reversed(self._entries(expected.line))
+        return next((each for each in entries if each.archive == expected.archive), None)
+
     def _decide(self, expected: Expected) -> Archive | Keep:
-        entries = self._entries(expected.line)
-        entry = next((each for each in reversed(entries) if each.archive == expected.archive), None)
+        entries, entry = self._entries(expected.line), self._entry(expected)
         if entry is None:
             return self._left(expected, "the journal does not say which bytes it was made of")
         problem = "neither its source nor a copy in the trash is there"
@@ -124,7 +135,7 @@ class RepairPlanner:
         return self._left(expected, problem)
 
     def _of_other_names(self, expected: Expected) -> Iterator[Archive]:
-        """Steps for other names of the same file, which shared the archive and need a new one too."""
+        """Steps for the other clips that shared the archive and need one again, too."""
         line = expected.line
         made = self._journal.day(line.start.date()).ledger.made.get(expected.archive, ())
         by_source = {event.source: event for event in made}
