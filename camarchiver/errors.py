@@ -109,8 +109,6 @@ def remedy(error: object, otherwise: str = "") -> str:
     """What helps against an error: which access is missing, if the system refused it; or `otherwise`."""
     if isinstance(error, CamarchiverError):
         return error.hint
-    if isinstance(error, OSError) and error.errno in FULL:
-        return otherwise or "make room there, as camarchiver cleanup --free 1GB does; it needs some kB itself"
     names = (error.filename, error.filename2) if isinstance(error, PermissionError) else ()
     missing = (_missing_access(Path(name)) for name in names if isinstance(name, str | os.PathLike))
     return next(filter(None, missing), otherwise)
@@ -246,7 +244,9 @@ def failure(error: CamarchiverError | OSError) -> tuple[Problem, ExitCode]:
     if isinstance(error, CamarchiverError):
         return Problem(error.code, error.message, error.hint), error.exit_code
     words = f"{_files_of(error)}{cause(error)}"
-    return Problem(StorageError.code, words, remedy(error)), StorageError.exit_code
+    room = "make room there, as camarchiver cleanup does; it needs some kB itself"
+    hint = remedy(error, room if error.errno in FULL else "")
+    return Problem(StorageError.code, words, hint), StorageError.exit_code
 
 
 def failures(error: CamarchiverError | OSError) -> tuple[tuple[Problem, ...], ExitCode]:
