@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from camarchiver.page.site_folder import SiteFolder
 from camarchiver.state import holds, thumbnails
 from camarchiver.state.thumbnails import StripKey, ThumbnailStrip
 from tests.page.sites import HOSTILE, PageReader, days_of, value_of_script, write_site
-from tests.yards import Yard
+from tests.yards import Yard, cleanup_policy
 
 
 @pytest.fixture
@@ -98,6 +99,11 @@ class TestContent:
         assert goes not in notes_of(site, clips[0])
         text = PageReader((site / "index.html").read_text()).text
         assert "29.0 kB are used: " in text
+        own = {"front": replace(cleanup_policy().limits, max_size=10**9)}
+        write_site(yard, site, min_free=1000, cameras_own=own)
+        text = PageReader((site / "index.html").read_text()).text
+        assert "1.0 kB stay free at " in text
+        assert "front's files together have at most 1.0 GB (max_size); 29.0 kB are used: beyond that" in text
         write_site(yard, site, age=365)
         assert "Rules by size" not in page_of(site, "front", clips[1].start).text
 
@@ -376,6 +382,8 @@ class TestKnownFolders:
             yard.record(days)
         for days in range(40, 60):
             yard.record(days, "stopped")
+        for halves in (4, *range(20, 60)):
+            yard.record(halves / 2, "paused")
         wrong = yard.record(25)
         os.utime(wrong.path, (yard.now.timestamp() - 3600,) * 2)
         (yard.trees.source / "no time.mp4").write_bytes(b"x")
@@ -386,6 +394,7 @@ class TestKnownFolders:
             refreshed = first_page(site)
             assert "stopped: no new clip, although one usually comes every" in refreshed
             assert "1 clip whose clock is doubtful" in refreshed
+            assert minutes > 24 * 60 or "paused: nothing from" in refreshed
             write_site(yard, site, now, rebuild=True)
             assert first_page(site) == refreshed, minutes
 
