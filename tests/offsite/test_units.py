@@ -24,6 +24,7 @@ from camarchiver.journal.store import Day
 from camarchiver.offsite import manifest, names, transfers
 from camarchiver.offsite.rclone import backends, trouble
 from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
+from camarchiver.offsite.remote_guard import RemoteGuard
 from camarchiver.offsite.transfers import Retries, TransferProgress
 from camarchiver.policy import offsite_rules
 from camarchiver.policy.offsite_rules import CopyState, KnownArchive, OffsitePolicy, WhatToCopy
@@ -47,6 +48,14 @@ COPY: dict[str, Any] = {
 
 
 ALL = OffsitePolicy(REMOTE)
+
+
+def ledger_of(*lines: tuple[str, dict[str, Any]]) -> Ledger:
+    """What these lines of the journal add up to."""
+    text = "".join(json.dumps(line_of(event, **fields)) + "\n" for event, fields in lines)
+    events, torn = journal_event.read(text.encode())
+    assert torn == 0
+    return Day(tuple(events)).ledger
 
 
 class TestNames:
@@ -274,17 +283,11 @@ class TestLocalFolders:
 class TestJournal:
     """What the journal's lines about copies add up to."""
 
-    def ledger(self, *lines: tuple[str, dict[str, Any]]) -> Ledger:
-        text = "".join(json.dumps(line_of(event, **fields)) + "\n" for event, fields in lines)
-        events, torn = journal_event.read(text.encode())
-        assert torn == 0
-        return Day(tuple(events)).ledger
-
     def test_a_copy_counts_only_when_it_is_verified(self) -> None:
-        made = self.ledger(("archived", MADE), ("copied", COPY)).copy(REMOTE, ARCHIVE)
+        made = ledger_of(("archived", MADE), ("copied", COPY)).copy(REMOTE, ARCHIVE)
         assert made is not None
         assert not made.is_proved
-        proved = self.ledger(("archived", MADE), ("copied", COPY), ("copy-verified", COPY))
+        proved = ledger_of(("archived", MADE), ("copied", COPY), ("copy-verified", COPY))
         found = proved.copy(REMOTE, ARCHIVE)
         assert found is not None
         assert found.is_proved
@@ -299,13 +302,13 @@ class TestJournal:
         ],
     )
     def test_a_lost_copy_or_one_of_former_bytes_is_none(self, later: tuple[str, dict[str, Any]]) -> None:
-        ledger = self.ledger(("archived", MADE), ("copied", COPY), ("copy-verified", COPY), later)
+        ledger = ledger_of(("archived", MADE), ("copied", COPY), ("copy-verified", COPY), later)
         assert ledger.copy(REMOTE, ARCHIVE) is None
         assert len(ledger.copies) == 1
 
     def test_it_outlasts_its_archive(self) -> None:
         removed = {"archive": ARCHIVE, "tree": "archive", "reason": "archive-age"}
-        ledger = self.ledger(("archived", MADE), ("copy-verified", COPY), ("deleted", removed))
+        ledger = ledger_of(("archived", MADE), ("copy-verified", COPY), ("deleted", removed))
         assert ledger.archives == {}
         assert ledger.copy(REMOTE, ARCHIVE) is not None
 
@@ -317,7 +320,7 @@ class TestJournal:
     def test_a_manifest_has_what_restores_a_copy(self) -> None:
         day = date(2026, 3, 1)
         lost = {**COPY, "archive": "2026/03/01/y.mp4", "object": "y"}
-        ledger = self.ledger(
+        ledger = ledger_of(
             ("archived", MADE),
             ("archived", {**MADE, "archive": "2026/03/01/y.mp4"}),
             ("copied", COPY),
@@ -408,6 +411,52 @@ class TestRules:
         copies = sorted((each for each in steps if isinstance(each, MakeCopy)), key=offsite_rules.order_key)
         assert [each.start.day for each in copies] == [1, 5, 3]
         assert copies[0].reason is Reason.HELD
+
+
+class TestGuard:
+    """Whether a copy or the whole remote is at fault."""
+
+    @pytest.fixture
+    def remote(self, mocker: MockerFixture) -> Any:
+        """A remote that refuses every read and has no manifest."""
+        remote = mocker.Mock(label=REMOTE)
+        remote.read.side_effect = RemoteError(RemoteTrouble.REFUSED, f"{REMOTE}: 403")
+        remote.listing.return_value = ()
+        return remote
+
+    def guard(self, remote: Any, mocker: MockerFixture, *lines: tuple[str, dict[str, Any]]) -> RemoteGuard:
+        journal = mocker.Mock()
+        journal.days.return_value = [date(2026, 3, 1)]
+        journal.day.return_value.ledger = ledger_of(*lines)
+        return RemoteGuard(remote, journal)
+
+    def test_where_nothing_can_be_read_it_is_the_remote(self, remote: Any, mocker: MockerFixture) -> None:
+        guard = self.guard(remote, mocker, ("archived", MADE), ("copied", COPY))
+        found = guard.of_reading(RemoteError(RemoteTrouble.REFUSED, "x: 403"))
+        assert found.trouble is RemoteTrouble.UNKNOWN_PLACE
+        assert found.exit_code is ExitCode.CONFIG
+        assert found.message == f"{REMOTE}: no copy that the journal knows can be read there: 403"
+
+    def test_where_another_copy_can_be_read_it_is_the_copy(self, remote: Any, mocker: MockerFixture) -> None:
+        guard = self.guard(remote, mocker, ("archived", MADE), ("copied", COPY))
+        remote.read.side_effect = None
+        remote.read.return_value = 1
+        error = RemoteError(RemoteTrouble.REFUSED, "x: 403")
+        assert guard.of_reading(error) is error
+
+    def test_where_the_journal_knows_no_copy_nothing_can_be_said(
+        self, remote: Any, mocker: MockerFixture
+    ) -> None:
+        self.guard(remote, mocker).require_known()
+        lost = (("archived", MADE), ("copied", COPY), ("copy-lost", COPY))
+        self.guard(remote, mocker, *lost).require_known()
+
+    def test_a_remote_that_is_gone_is_told_as_that(self, remote: Any, mocker: MockerFixture) -> None:
+        guard = self.guard(remote, mocker, ("archived", MADE), ("copied", COPY))
+        remote.read.side_effect = RemoteError(RemoteTrouble.GONE, "x")
+        with pytest.raises(RemoteError) as gone:
+            guard.require_known()
+        assert gone.value.trouble is RemoteTrouble.GONE
 
 
 class TestRetries:

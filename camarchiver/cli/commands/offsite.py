@@ -46,6 +46,17 @@ def offsite() -> None:
     """Keep verified copies of archives in other storage, by rclone: S3, SFTP, WebDAV and many others."""
 
 
+_COMMON = (
+    *("--limit", "--max-runtime", "--remote", "--bandwidth", "--verify"),
+    *("--dry-run", "--no-confirm", "--json"),
+)
+"""The options that the short help of `sync` and `verify` lists, besides their own."""
+
+
+max_runtime_option = option(
+    "--max-runtime", type=Duration(), help="Begin no further copy after this time, such as 6h."
+)
+
 selection_options = options(
     what_option,
     cameras_option,
@@ -58,7 +69,7 @@ selection_options = options(
         help="Only clips that start then or later.",
     ),
     option("--limit", type=click.IntRange(min=1), help="Copy at most this many archives in this run."),
-    option("--max-runtime", type=Duration(), help="Begin no further copy after this time, such as 6h."),
+    max_runtime_option,
     option("--retry-failed", is_flag=True, help="Retry archives that could not be copied before."),
     heading="Which archives",
 )
@@ -72,20 +83,7 @@ selection_options = options(
         ("camarchiver offsite sync /camera --what held --remote nas:evidence", "only what is held"),
     ),
     codes=_CODES,
-    common=(
-        "--output",
-        "--what",
-        "--camera",
-        "--since",
-        "--limit",
-        "--max-runtime",
-        "--remote",
-        "--bandwidth",
-        "--verify",
-        "--dry-run",
-        "--no-confirm",
-        "--json",
-    ),
+    common=("--output", "--what", "--camera", "--since", *_COMMON),
 )
 @tree_options
 @selection_options
@@ -99,7 +97,8 @@ def sync(context: click.Context, /, **chosen: Any) -> int:
     """Copy archives below DIRECTORY to the remote: held ones first, then the newest.
 
     A copy counts only when it was compared with its archive's BLAKE2b. Nothing is removed here or there.
-    What was copied before is known from the journal: the remote is not listed.
+    What was copied before is known from the journal: the remote is not listed. A dry run says whether the
+    remote can be reached, and its room.
     """
     from camarchiver.cli.conventions import conventions
     from camarchiver.cli.offsite_options import sync_policy, transfer_settings
@@ -118,20 +117,7 @@ def sync(context: click.Context, /, **chosen: Any) -> int:
         ("camarchiver offsite verify /camera --camera front --verify read-back", "one camera, whole"),
     ),
     codes=_CODES,
-    common=(
-        "--output",
-        "--sample",
-        "--camera",
-        "--limit",
-        "--max-runtime",
-        "--remote",
-        "--bandwidth",
-        "--verify",
-        "--dry-run",
-        "--no-confirm",
-        "--json",
-        "--quiet",
-    ),
+    common=("--output", "--sample", "--camera", *_COMMON, "--quiet"),
 )
 @tree_options
 @options(
@@ -144,7 +130,7 @@ def sync(context: click.Context, /, **chosen: Any) -> int:
     ),
     cameras_option,
     option("--limit", type=click.IntRange(min=1), help="Verify at most this many copies in this run."),
-    option("--max-runtime", type=Duration(), help="Begin no further copy after this time, such as 6h."),
+    max_runtime_option,
     heading="Which copies",
 )
 @remote_options
@@ -157,7 +143,8 @@ def verify(context: click.Context, /, **chosen: Any) -> int:
     """Compare the copies of archives below DIRECTORY with the journal's BLAKE2b.
 
     A copy that is missing or differs counts no more, and the next `offsite sync` makes it again. Exit 3
-    if there is one.
+    if there is one. Where no copy that the journal knows can be read, the path or a password is wrong: the
+    run ends, and no copy is lost for that.
     """
     from camarchiver.cli.conventions import conventions
     from camarchiver.cli.offsite_options import transfer_settings
@@ -255,10 +242,9 @@ def restore_all(**chosen: Any) -> int:
     from camarchiver.offsite.rclone import backends
     from camarchiver.offsite.rclone.remote import RcloneSettings
 
-    place = TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"])
     backends.check(chosen["remote"])
     rclone = RcloneSettings(chosen["remote"], chosen["rclone"], chosen["bandwidth"])
-    restore_options = RestoreAllOptions(place, rclone, _run_options(chosen))
+    restore_options = RestoreAllOptions(_place(chosen), rclone, _run_options(chosen))
     return run_restore_all(restore_options, conventions(click.get_current_context()))
 
 

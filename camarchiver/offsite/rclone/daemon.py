@@ -190,11 +190,14 @@ class Daemon:
             before = moved
 
     def _moved(self) -> int:
-        """Bytes that it has transferred so far."""
+        """Bytes that it has transferred so far; -1 if it does not say."""
         with contextlib.closing(self._connection()) as connection:
             connection.timeout = _STATS_SECONDS
-            connection.request("POST", "/core/stats", b"{}", self._headers() | _JSON)
-            return int(json.loads(connection.getresponse().read())["bytes"])
+            try:
+                connection.request("POST", "/core/stats", b"{}", self._headers() | _JSON)
+                return int(json.loads(connection.getresponse().read())["bytes"])
+            except (OSError, http.client.HTTPException, ValueError, KeyError):
+                return -1
 
     def _why_ended(self) -> str:
         if self._is_ended:
