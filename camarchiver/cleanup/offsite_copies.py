@@ -12,7 +12,7 @@ from camarchiver.domain.steps import CheckCopy, Discard
 from camarchiver.errors import CamarchiverError, ConfigError, UsageError
 from camarchiver.offsite.rclone import backends
 from camarchiver.offsite.rclone.remote import RcloneSettings
-from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
+from camarchiver.offsite.rclone.trouble import ENDS_RUN, RemoteError, RemoteTrouble
 from camarchiver.offsite.remote_guard import RemoteGuard, opened_apart
 from camarchiver.offsite.verification import CopyVerifier, VerifyMethod
 from camarchiver.pipeline import Pipeline
@@ -53,11 +53,11 @@ class OffsiteCopies:
         The caller holds the clip's lock. Raises NotGood if the copy is missing or differs.
         """
         copy = _copy_of(step)
-        guard = self._guard(copy.remote)
         # The remote's own hash can only be compared with the bytes of the very archive.
         archive = step.clip.root if step.tree is Tree.ARCHIVE and step.relative == copy.archive else None
         checked = _checked(step, copy)
-        verdict = CopyVerifier(guard.remote, self._access.verify, guard).verify(checked, archive)
+        with self._guard(copy.remote) as guard:
+            verdict = CopyVerifier(guard.remote, self._access.verify, guard).verify(checked, archive)
         journal, writer = self._pipeline.journal, self._pipeline.writer
         if verdict.flaw is not None:
             journal.append(writer.copy_lost(checked, copy.remote, verdict.flaw, verdict.detail))
@@ -70,25 +70,31 @@ class OffsiteCopies:
     def remove(self, step: Discard) -> None:
         """Remove the copy of a step in `Tree.OFFSITE`, and journal that. The caller holds the clip's lock."""
         copy = _copy_of(step)
-        guard = self._guard(copy.remote)
-        remote = guard.remote
-        if remote.stat(copy.name) is None:
-            # Elsewhere it may still be there: at another path, or under an encrypted name.
-            guard.require_known()
-        remote.delete(copy.name)
-        if remote.stat(copy.name) is not None:
-            raise RemoteError(RemoteTrouble.REFUSED, f"{copy.path} is still there after it was deleted")
+        with self._guard(copy.remote) as guard:
+            remote = guard.remote
+            if remote.stat(copy.name) is None:
+                # Elsewhere it may still be there: at another path, or under an encrypted name.
+                guard.require_known()
+            remote.delete(copy.name)
+            if remote.stat(copy.name) is not None:
+                raise RemoteError(RemoteTrouble.REFUSED, f"{copy.path} is still there after it was deleted")
         line = self._pipeline.writer.copy_lost(_checked(step, copy), copy.remote, Reason.MAX_AGE_HARD)
         self._pipeline.journal.append(line)
 
-    def _guard(self, label: str) -> RemoteGuard:
-        """A remote by its name in the journal; one that could not be opened once is not tried again."""
+    @contextmanager
+    def _guard(self, label: str) -> Iterator[RemoteGuard]:
+        """A remote by its name in the journal; one that failed as a whole is not tried again."""
         if label not in self._remotes:
             self._remotes[label] = self._opened(label)
         found = self._remotes[label]
         if isinstance(found, CamarchiverError):
             raise found
-        return found
+        try:
+            yield found
+        except RemoteError as error:
+            if error.trouble in ENDS_RUN:
+                self._remotes[label] = error
+            raise
 
     def _opened(self, label: str) -> RemoteGuard | CamarchiverError:
         access = self._access.rclone
