@@ -1114,7 +1114,7 @@ class TestArchiveUnderFaults:
         hanging.chmod(0o755)
         finished = transcoder.run(hanging, ["-x"], stall_seconds=0.3)
         assert finished.ended == "stalled" and finished.returncode == -signal.SIGTERM
-        wait_until(lambda: not processes_with(f"{tmp_path}/child"), "the end of its child", 5)
+        wait_until(lambda: not processes_with(f"{tmp_path}/child"), "the end of its child")
 
     @pytest.mark.edge
     def test_a_file_that_kills_ffmpeg_does_not_stop_the_others(

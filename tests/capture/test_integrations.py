@@ -517,7 +517,7 @@ class TestOutboxAway:
         assert time.monotonic() - began < 5
         assert caplog.text.count("its outbox is away (no answer)") == 1
         answer.set()
-        wait_until(guard.outbox_is_there, "the answer", 5)
+        wait_until(guard.outbox_is_there, "the answer")
         assert caplog.text.count("its outbox is back") == 1
 
 
@@ -843,7 +843,7 @@ class TestUncompressedSound:
         (clip,) = rec_of(replace(faults, audio_late=0.7), 9, rec_g711("pcm_alaw"))
         assert_plays(clip)
         tones = [tone for tone in onsets(clip.path) if tone > 1]
-        assert len(tones) >= 5
+        assert len(tones) >= max(1, int(clip.seconds) - 2)
         assert [tone % 1 for tone in tones] == pytest.approx([0.5] * len(tones), abs=0.08)
 
     @pytest.mark.parametrize("chosen", ["keep", "aac"])

@@ -589,6 +589,7 @@ class TestCleanup:
     # --- kills ---------------------------------------------------------------------------------------
 
     @pytest.mark.edge
+    @pytest.mark.timeout(900)  # some hundred kills, and a run after each
     def test_killed_anywhere_it_loses_nothing_unnamed_and_forgets_nothing_gone(
         self, tmp_path: Path, sweep_kills: Callable[[Callable[[], object], Callable[[], object]], int]
     ) -> None:

@@ -74,7 +74,7 @@ class TestManyHosts:
         odd_ffmpeg: Callable[[str], Path],
         start: Callable[..., subprocess.Popen[str]],
     ) -> None:
-        sleeping = odd_ffmpeg('    touch "$last"; exec sleep 100')
+        sleeping = odd_ffmpeg('    touch "$last"; exec sleep 250')
         for second in range(8):
             put(f"2024/01/05/REO_front_202401051015{second:02}.mp4")
         locks = tree / "archived" / STATE_FOLDER / "locks"
@@ -82,7 +82,7 @@ class TestManyHosts:
         for host in ("attic", "nas"):
             (locks / f"archive@{host}.run").touch()
         runs = [start("archive", host, "--ffmpeg", sleeping) for host in ("attic", "nas")]
-        wait_until(lambda: len(list(tree.rglob("*.mp4.lock"))) == 2, "both locks", 60)
+        wait_until(lambda: len(list(tree.rglob("*.mp4.lock"))) == 2, "both locks", 150)
         told = json.loads(installed("status", tree, "--json").stdout)["working"]
         assert len(told) == 2
         assert all(f"(host {host}, pid" in " ".join(told) for host in ("attic", "nas")), told

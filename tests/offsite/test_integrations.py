@@ -31,7 +31,7 @@ from tests.offsite.servers import Kind, Rclone, Server
 from tests.processes import wait_until
 from tests.values import line_of
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 Serve = Callable[[Kind], Server]
 Proxied = Callable[[Server], Proxy]

@@ -240,6 +240,7 @@ class TestFindings:
 
     @pytest.mark.edge
     @pytest.mark.slow
+    @pytest.mark.timeout(900)  # some dozens of kills, and a repair after each
     def test_killed_anywhere_the_next_repair_finishes_it(
         self, tmp_path: Path, sweep_kills: Callable[..., int]
     ) -> None:
