@@ -140,10 +140,14 @@ def plan(pipeline: Pipeline, manifests: Manifests, remote: str) -> RestoreAllPla
                 yield step
 
     sealed = SealedSequence(steps(), key=lambda step: (-step.start.timestamp(), step.relative))
-    if not sealed and not manifests.problems:
+    if not sealed:
+        what = f"there is no manifest at {shown(remote)}"
+        if manifests.problems:
+            what = f"no manifest at {shown(remote)} can be read: {shown(manifests.problems[0])}"
         raise NotFound(
-            f"there is no manifest at {shown(remote)}",
-            hint="check the path: it is the one of [offsite] remote on the machine that made the copies",
+            what,
+            hint="check the path, and the password if it is a crypt: they are those of the machine that made"
+            " the copies",
         )
     problems = tuple(_problems(manifests))
     return Plan(

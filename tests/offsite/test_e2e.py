@@ -775,6 +775,12 @@ class TestDisaster:
         none = told("offsite", "restore-all", tmp_path / "nothing", tmp_path / "new", "-y")
         assert none.returncode == 1
         assert "no manifest" in none.stderr
+        assert not (tmp_path / "new").exists()
+        for manifest in (elsewhere / names.MANIFESTS).rglob("*.jsonl"):
+            manifest.write_text("spoilt")
+        spoilt = told("offsite", "restore-all", elsewhere, tmp_path / "new", "-y")
+        assert (spoilt.returncode, "can be read" in spoilt.stderr) == (1, True)
+        assert not (tmp_path / "new").exists()
 
     def test_plain_rclone_restores_what_crypt_encrypted(
         self, archived: Path, told: Command, elsewhere: Path, tmp_path: Path, own_rclone_config: Path
