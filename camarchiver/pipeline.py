@@ -60,6 +60,7 @@ class Pipeline:
         Raises StorageError or UsageError for trees that are impossible, or that have been replaced.
         """
         volume_marker.check_roots(trees, source_may_be_missing=may_make_source)
+        volume_marker.check_place(trees)
         volume_marker.check(trees)
         self.trees = trees
         self.zone = zone

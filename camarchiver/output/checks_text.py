@@ -44,10 +44,17 @@ def plan_lines(plan: Plan[Any, ArchivePolicy], flaws: Mapping[str, str]) -> Iter
     yield from map(problem_line, plan.problems)
 
 
-def verified_lines(found: Verified, zone: tzinfo, *, summary: bool, all_foreign: bool) -> Iterator[str]:
-    """The findings; `summary` adds how much was checked, `all_foreign` lists the foreign files."""
+def verified_lines(
+    found: Verified, zone: tzinfo, *, summary: bool, all_foreign: bool, remedy: str
+) -> Iterator[str]:
+    """The findings; `summary` adds how much was checked, `all_foreign` lists the foreign files.
+
+    `remedy` is the command that makes damaged archives again; empty if that comes next anyway.
+    """
     for each in found.findings:
         yield f"{each.flaw}: {shown(each.path)}: {shown(each.detail)}"
+    if remedy and any(each.expected is not None for each in found.findings):
+        yield f"{remedy} makes them again, if a copy of their source or an off-site copy is left"
     if all_foreign:
         yield from (f"foreign: {shown(path)}" for path in found.foreign)
     if summary:

@@ -50,6 +50,35 @@ def check_roots(trees: Trees, *, source_may_be_missing: bool = False) -> None:
         raise UsageError(f"the archive {trees.archive} lies inside the trash", hint="choose another --output")
 
 
+def check_place(trees: Trees) -> None:
+    """Refuse a source that is an archive, or a part of another camera tree.
+
+    Journal and holds of that tree lie elsewhere: here they would not count. Raises UsageError.
+    """
+    source = trees.source
+    if _is_archive(source):
+        raise UsageError(f"{source} is an archive", hint="name the camera folder; -o names its archive")
+    for folder in source.parents:
+        if _is_there(folder / STATE_FOLDER / MARKER) and not _is_archive(folder):
+            raise UsageError(
+                f"{source} is a part of the camera tree {folder}, whose archive and holds do not count here",
+                hint=f"name {folder}; if that is no camera tree any more, delete {folder / STATE_FOLDER}",
+            )
+
+
+def _is_archive(folder: Path) -> bool:
+    return _is_there(folder / STATE_FOLDER / "journal")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether this user sees a file there: a folder above the tree may be somebody else's."""
+    try:
+        path.lstat()
+    except OSError:
+        return False
+    return True
+
+
 def check(trees: Trees) -> None:
     """Refuse an archive that is not the one the source remembers.
 

@@ -305,6 +305,25 @@ class TestBadInput:
         assert frames(outside) == 20
         assert (folder / "REO_out_20260301081500.mp4").is_symlink()
 
+    def test_a_part_of_a_tree_is_no_tree(self, put: Put, tree: Path, told: Command) -> None:
+        """Its archive and its holds would not count, and a second archive would lie among the sources."""
+        put(f"{ONE}.mp4")
+        put("2026/03/02/REO_front_20260302081500.mp4")
+        assert archive(tree, "--until", "2026-03-01").returncode == 0
+        before = whole(tree)
+        for part, said in (
+            ("2026", f"a part of the camera tree {tree}"),
+            (".deleted", f"a part of the camera tree {tree}"),
+            ("archived", "is an archive"),
+            ("archived/2026", f"a part of the camera tree {tree}"),
+        ):
+            for words in (("archive", tree / part), ("cleanup", tree / part, "-y"), ("status", tree / part)):
+                refused = told(*words)
+                assert (refused.returncode, said in refused.stderr) == (2, True), (words, refused.stderr)
+        assert whole(tree) == before
+        shutil.rmtree(tree / STATE_FOLDER)
+        assert told("status", tree / "2026").returncode == 0
+
     def test_a_link_that_leads_nowhere_ends_no_command(self, put: Put, tree: Path, told: Command) -> None:
         """The kernel refuses to look for a name of this length, as for a folder that may not be entered."""
         put(f"{ONE}.mp4")

@@ -152,6 +152,9 @@ def _run(
         pipeline.zone,
         summary=sys.stderr.isatty() and options.prints_progress,
         all_foreign=options.verbose,
+        remedy=""
+        if options.repair
+        else f"camarchiver verify {text_output.place_words(pipeline.trees)} --known --repair",
     )
     if not options.as_json:
         show(lines)
