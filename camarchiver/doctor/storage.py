@@ -46,6 +46,7 @@ def roots(trees: Trees) -> Iterator[Finding]:
     """Source, archive and trash: whether they exist, are the right ones, are writable, and can publish."""
     try:
         volume_marker.check_roots(trees)
+        volume_marker.check_place(trees)
     except CamarchiverError as error:
         yield trouble("trees", error.message, error.hint)
         return

@@ -321,6 +321,8 @@ class TestBadInput:
                 refused = told(*words)
                 assert (refused.returncode, said in refused.stderr) == (2, True), (words, refused.stderr)
         assert whole(tree) == before
+        said = told("doctor", tree / "2026")
+        assert (said.returncode, "a part of the camera tree" in said.stdout) == (1, True)
         shutil.rmtree(tree / STATE_FOLDER)
         assert told("status", tree / "2026").returncode == 0
 
