@@ -18,18 +18,22 @@ MILLION = Shape("source", 1661, 301)
 MILLION_IN_THREE = Shape("three", 1240, 367, archived=868, trashed=248)
 FIVE_YEARS = Shape("source", 1826, 40)
 
-# The command as it is, at the moment that the trees were made for. The files are empty: no encoder is tried
-# and no header read for the guess at hours of footage.
+# The command as it is, at the moment that the trees were made for. The files are empty: no encoder is tried,
+# no header read for the guess at hours of footage, and no picture made.
 _DRIVER = """
 import sys
 from datetime import datetime
-told, moment = sys.argv[1:3]
-from camarchiver.archive import executor; from camarchiver.queries import footage_estimate as footage
+told, moment, command = sys.argv[1:4]
 from camarchiver.__main__ import main
 from camarchiver.pipeline import Pipeline
 Pipeline.now = lambda self: datetime.fromisoformat(moment).astimezone(self.zone)
-executor.prepare = lambda plan, *_: executor.Prepared(plan, None)
-footage.seconds_in = lambda plan: {}
+if command == "archive":  # other commands do not even import these
+    from camarchiver.archive import executor; from camarchiver.queries import footage_estimate as footage
+    executor.prepare = lambda plan, *_: executor.Prepared(plan, None)
+    footage.seconds_in = lambda plan: {}
+if command == "page":
+    from camarchiver.page.pictures import PictureMaker
+    PictureMaker.is_over = True
 del sys.argv[1:3]
 try:
     main()

@@ -42,7 +42,7 @@ def _site(forest: Forest, shape: Shape, place: Path) -> Iterator[Row]:
         day = datetime(*map(int, (*path.parts[-3:-1], path.stem)), tzinfo=UTC)
         later = day + timedelta(days=61)
         os.utime(path, (later.timestamp(), later.timestamp()))
-    page = Planning(forest, ("page", "--to", str(site), "--picture-time", "1s"), place)
+    page = Planning(forest, ("page", "--to", str(site)), place)
     yield Row(title + "full build", "s", [page.run()], goal=60 + clips / 1000)
     yield Row(title + "full build, peak memory", "MB", [page.peak], goal=200)
     nights = [_night(forest, shape, page) for _ in range(3)]
