@@ -484,6 +484,7 @@ class TestRetries:
             ([RemoteTrouble.GONE], 2),
             ([RemoteTrouble.CUT, RemoteTrouble.SLOW], 3),
             ([RemoteTrouble.CUT] * 5, 3),
+            ([RemoteTrouble.UNREADABLE], 2),
             ([RemoteTrouble.REFUSED], 1),
             ([RemoteTrouble.FULL], 1),
         ],

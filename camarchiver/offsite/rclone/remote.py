@@ -227,7 +227,7 @@ class Remote:
         """The error of an object that can't be read: rclone also says "not found" if the line broke."""
         if error.trouble is not RemoteTrouble.MISSING or self.stat(name) is None:
             return error
-        return RemoteError(RemoteTrouble.OTHER, f"{self.label}: {name} is there and could not be read")
+        return RemoteError(RemoteTrouble.UNREADABLE, f"{self.label}: {name} is there and could not be read")
 
     def delete(self, name: str) -> None:
         """Delete an object; it is no error if there is none."""

@@ -31,6 +31,8 @@ class RemoteTrouble(StrEnum):
     """The remote can't have this name."""
     MISSING = "missing"
     """There is no such object."""
+    UNREADABLE = "unreadable"
+    """The object is there and could not be read: it is damaged, or the line broke before its first byte."""
     CUT = "cut"
     """Fewer or other bytes arrived than were sent."""
     OTHER = "failed"
@@ -61,7 +63,7 @@ ENDS_RUN = SETUP | {
 CONFIG_FILE = frozenset({RemoteTrouble.LOCKED_CONFIG, RemoteTrouble.BROKEN_CONFIG})
 """What ends rclone itself as soon as it looks into its config file."""
 
-PASSING = frozenset({RemoteTrouble.GONE, RemoteTrouble.SLOW, RemoteTrouble.CUT})
+PASSING = frozenset({RemoteTrouble.GONE, RemoteTrouble.SLOW, RemoteTrouble.CUT, RemoteTrouble.UNREADABLE})
 """What a further try may overcome."""
 
 _ENDINGS = (
