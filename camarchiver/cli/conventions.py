@@ -84,7 +84,8 @@ def conventions(context: click.Context, *, trust_names: bool = False) -> Convent
     trusted = trust_names or bool(context.params.get("trust_names"))
     trusted = trusted or any(value is not None and value.value is True for value in values)
     passed_over = PassedOver(folders_to_pass_over(loaded))
-    return Conventions(_patterns(loaded), passed_over, Clocks(own, trusted), views_of(tables))
+    clocks = Clocks(own, trusted)
+    return Conventions(_patterns(loaded), passed_over, clocks, views_of(tables), frozenset(tables))
 
 
 def views_of(tables: Mapping[str, Mapping[str, Any]]) -> CameraViews:

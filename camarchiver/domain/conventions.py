@@ -22,3 +22,5 @@ class Conventions:
     """Which clock of which camera is right."""
     views: CameraViews = WHOLE_VIEWS
     """Masks and zones of cameras."""
+    cameras: frozenset[str] = frozenset()
+    """Cameras that have rules of their own in the config."""

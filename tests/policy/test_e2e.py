@@ -229,6 +229,10 @@ class TestAMisspeltCamera:
         assert not clip.exists()
         assert (tree / "archiver.log").read_text().count(note) == 2
         assert note.removeprefix("note: ") in document(told, "cleanup", tree, *words)["notes"]
+        for word in ("--dry-run", "-y"):
+            done = told("archive", tree, word, "--keep-source", "--config", config)
+            assert "no clip of a camera suana was found; cameras here: sauna, today" in done.stdout
+            assert "did you mean sauna?" in done.stdout
         assert told("config", "check", "--config", config).returncode == 0
         checked = told("config", "check", tree, "--config", config)
         assert checked.returncode == 10

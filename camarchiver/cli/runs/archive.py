@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -205,6 +206,7 @@ def _task(options: ArchiveOptions, conventions: Conventions) -> RunTask:
     @contextmanager
     def planned(_: Stop) -> Iterator[Ready]:
         plan = planner.with_present_room(first_plan())
+        notes = _unknown_cameras(pipeline, plan)
         with _prepared(options, pipeline, plan) as prepared:
             yield ready_plan(
                 prepared.plan,
@@ -212,8 +214,9 @@ def _task(options: ArchiveOptions, conventions: Conventions) -> RunTask:
                 lambda stop, shown, report: executor.execute(
                     pipeline, prepared, options.execution(), stop=stop, display=shown, on_outcome=report
                 ),
-                lines=lambda: _plan_lines(options, pipeline, prepared.plan),
-                odd=lambda: tuple(_odd_lines(pipeline, plan)),
+                lines=lambda: chain(_plan_lines(options, pipeline, prepared.plan), _as_lines(notes)),
+                odd=lambda: (*_odd_lines(pipeline, plan), *_as_lines(notes)),
+                notes=notes,
             )
 
     return RunTask(
@@ -270,6 +273,19 @@ def _prepared(
     from camarchiver.distributed import coordinator
 
     return coordinator.prepared(pipeline, plan, options.scheduler, request, execution)
+
+
+def _unknown_cameras(pipeline: Pipeline, plan: ArchivePlan) -> tuple[str, ...]:
+    """A note for each camera that has rules in the config and never had a clip."""
+    from camarchiver.queries import cameras
+
+    seen = {total.group.camera for total in plan.totals}
+    missing, known = cameras.unknown(pipeline, pipeline.conventions.cameras - seen)
+    return tuple(nothing_text.unknown_camera(camera, known) for camera in sorted(missing if known else ()))
+
+
+def _as_lines(notes: Iterable[str]) -> list[str]:
+    return [f"note: {note}" for note in notes]
 
 
 def _with_signed(plan: ArchivePlan) -> ArchivePlan:
