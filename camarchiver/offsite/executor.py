@@ -78,6 +78,8 @@ def _synced(pipeline: Pipeline, plan: OffsitePlan, settings: TransferSettings, w
     if not plan.steps and not due:
         return pipeline.report(plan, (), watch.stop)
     with opened_apart(pipeline, settings.rclone) as guard:
+        if plan.steps:
+            pipeline.begin()
         run = _SyncRun(pipeline, plan, settings, guard, watch.stop)
         progress = TransferProgress(guard.remote, run.transfers, watch.display)
         outcomes = followed(run.outcomes(), progress, watch)

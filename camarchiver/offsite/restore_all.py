@@ -188,6 +188,8 @@ def execute(
     """Carry out a plan."""
     volume_marker.mark(pipeline.trees)
     atomic.write_text(pipeline.trees.state / MARK, f"{remote.label}\n")
+    if planned.steps:
+        pipeline.begin()
     restorer = _JournalRestorer(pipeline, manifests, remote, watch.stop)
     transfers = Transfers(remote, watch.stop, RemoteGuard(remote, pipeline.journal).of_reading, at_once=1)
     progress = TransferProgress(remote, transfers, watch.display)

@@ -422,6 +422,8 @@ class TestInterrupted:
         process.send_signal(number)
         assert process.wait(20) == (128 + number if number == signal.SIGTERM else -number)
         assert not list(elsewhere.glob("20*"))
+        runs = subprocess.run([COMMAND, "runs", tree], capture_output=True, text=True).stdout
+        assert ("offsite   unfinished" in runs) == (number == signal.SIGKILL), runs
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stderr) == (0, "")
         (copy,) = elsewhere.glob("20*/**/*.mp4")
