@@ -165,7 +165,7 @@ class TestSound:
         assert_plays(clip)
         begin, end = heard(clip)
         # the first sound of a connection may be lost in opening it
-        assert begin < 0.4
+        assert begin < 0.6
         assert clip.seconds - 0.3 < end < clip.seconds + 0.1
         assert caplog.text.count("its sound has another clock") == 1
 
@@ -173,7 +173,7 @@ class TestSound:
         (clip,) = rec_of(Faults(video_late=6.0, reports=0), 16)
         assert_plays(clip)
         begin, end = heard(clip)
-        assert begin < 0.2
+        assert begin < 0.4
         assert clip.seconds - 0.3 < end < clip.seconds + 0.1
 
     def test_sound_of_another_time_reaches_no_muxer(self, rec_simple: Path, rec_folders: Folders) -> None:
@@ -829,7 +829,8 @@ class TestUncompressedSound:
         assert kinds == {"keep": [codec], "aac": ["aac"], "drop": []}[chosen]
         if kinds:
             begin, end = heard(clip)
-            assert begin == pytest.approx(0, abs=0.2)
+            # The first sound of a connection comes after the first picture, later on a busy machine.
+            assert -0.2 < begin < 0.6
             assert end == pytest.approx(clip.seconds, abs=0.3)
             tones = onsets(clip.path)
             assert len(tones) >= int(clip.seconds) - 1

@@ -621,7 +621,8 @@ class TestScreen:
         shown = on_screen("archive", tree, "--json", answers=b"n\n", piped=True)
         found = json.loads(shown.stdout)
         assert set(found) >= KEYS
-        assert (found["status"], found["exit_code"]) == ("stopped", shown.code)
+        assert (found["status"], found["exit_code"]) == ("failed", 1)
+        assert shown.code == 1
         assert source.exists()
 
     def test_json_shows_the_plan_it_asks_about(self, put: Put, tree: Path) -> None:

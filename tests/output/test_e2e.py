@@ -48,7 +48,7 @@ class TestDocument:
             return set(found[of][0]) if of else set(found) - KEYS
 
         story = {"source", "sentences", "events", "places", "next_archive", "next_cleanup"}
-        story |= {"damaged_archives"}
+        story |= {"damaged_archives", "only_offsite"}
         path = tree / f"2026/03/01/{NAME}.mp4"
         assert keys("why", "-C", tree, path) == {"stories", "cleanup_stopped"}
         assert keys("why", "-C", tree, path, of="stories") == story
