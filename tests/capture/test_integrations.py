@@ -45,6 +45,10 @@ from tests.record.rtsp import Faults, RtspServer
 from tests.recordings import RecRecorder, RecSource, rec_items, rec_packets, rec_place, rec_slices, rec_watch
 from tests.samples import REC_START
 
+# The camera plays in real time: what comes late on a machine that does other things is late in the clip, too.
+# Only a second failure counts; `scripts/test` names what failed once.
+pytestmark = pytest.mark.flaky(reruns=1)
+
 
 @pytest.fixture(autouse=True)
 def _quickly_learned(mocker: MockerFixture) -> None:

@@ -35,6 +35,9 @@ from tests.recordings import (
     rec_slices,
 )
 
+# As in tests/capture/test_integrations.py: cameras play in real time.
+pytestmark = pytest.mark.flaky(reruns=1)
+
 
 def rec_a_day_later(outbox: Path) -> None:
     """Date back what was announced."""

@@ -17,6 +17,9 @@ from tests.processes import processes_with, wait_until
 from tests.record.rtsp import RtspServer
 from tests.recordings import rec_clips, rec_packets
 
+# As in tests/capture/test_integrations.py: cameras play in real time.
+pytestmark = pytest.mark.flaky(reruns=1)
+
 
 @pytest.fixture
 def rec_pair(rec_make: Callable[..., Path], tmp_path: Path) -> Iterator[Path]:
