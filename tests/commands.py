@@ -180,7 +180,9 @@ def on_screen(*arguments: object, answers: bytes = b"", piped: bool = False) -> 
     """Run the installed command on a terminal of its own; `answers` are typed at the question."""
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))  # no bar fits no columns
-    words = ["setsid", "--ctty", "env", "--default-signal=INT", "TZ=UTC", str(COMMAND), *map(str, arguments)]
+    # The shell of the tests may be a dumb terminal, or want no colours.
+    shell = ["env", "--default-signal=INT", "--unset=NO_COLOR", "TZ=UTC", "TERM=xterm"]
+    words = ["setsid", "--ctty", *shell, str(COMMAND), *map(str, arguments)]
     process = subprocess.Popen(
         words, stdin=theirs, stdout=subprocess.PIPE if piped else theirs, stderr=theirs
     )
