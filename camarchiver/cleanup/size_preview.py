@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,8 +26,8 @@ class SizePreview:
 
     removals: Mapping[tuple[Tree, str], ForecastRemoval] = field(default_factory=dict)
     """By tree and path there. A plan that is not refused is limited by its brakes, and so is this."""
-    days: Mapping[date, str] = field(default_factory=dict)
-    """By the day of the clips' names: a digest of what is removed of it."""
+    days: Mapping[date, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    """By the day of the clips' names: tree, path and reason of what is removed of it."""
     stopped: str = ""
     """Why that cleanup would do nothing at all."""
 
@@ -50,9 +49,4 @@ def preview(pipeline: Pipeline, policy: CleanupPolicy, remote: str) -> SizePrevi
             place = step.clip.place or step.clip.relative
             removals[step.tree, place] = ForecastRemoval(pipeline.started, step.disposal, step.reason)
             days[step.clip.start.date()].append((step.tree, place, step.reason))
-    return SizePreview(removals, {day: _digest(found) for day, found in days.items()})
-
-
-def _digest(found: list[tuple[str, ...]]) -> str:
-    text = repr(sorted(found)).encode("utf-8", "surrogateescape")
-    return hashlib.blake2b(text, digest_size=12).hexdigest()
+    return SizePreview(removals, {day: tuple(sorted(found)) for day, found in days.items()})

@@ -83,18 +83,15 @@ class SiteMarks:
         return str(thumbnails.path(self._state, key).parent)
 
     def _digest(self, day: date, sources: Mapping[str, str], *, is_odd: bool) -> str:
-        digest = hashlib.blake2b(digest_size=12)
-        digest.update(repr(self._state_of_journal(day)).encode())
-        digest.update(repr(sorted(sources.items())).encode("utf-8", "surrogateescape"))
-        digest.update(self._by_size.days.get(day, "").encode())
         damaged = sorted(item for item in self._memory.damaged.items() if item[1].day == day)
-        digest.update(repr(damaged).encode("utf-8", "surrogateescape"))
+        facts: list[object] = [self._state_of_journal(day), sorted(sources.items())]
+        facts += [self._by_size.days.get(day), damaged]
         midnight = datetime.combine(day, time(), UTC)
         for hold in self._memory.holds:
             if is_odd or hold.start - _NEAR <= midnight <= hold.end + _NEAR:
                 has_lapsed = hold.until is not None and hold.until <= self._now
-                digest.update(repr((hold, has_lapsed)).encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
+                facts.append((hold, has_lapsed))
+        return digest_of(facts)
 
     def _state_of_journal(self, day: date) -> tuple[int, int]:
         try:
@@ -129,6 +126,11 @@ def settings_digest(
         playable,
         remote,
     )
+    return digest_of(facts)
+
+
+def digest_of(facts: object) -> str:
+    """A digest of what a page or a mark depends on, by its `repr`."""
     return hashlib.blake2b(repr(facts).encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
 
 
