@@ -187,4 +187,9 @@ class RemoteCopy(NamedTuple):
     @property
     def path(self) -> str:
         """Remote and name as rclone writes them."""
-        return f"{self.remote}{'' if self.remote.endswith((':', '/')) else '/'}{self.name}"
+        return remote_path(self.remote, self.name)
+
+
+def remote_path(remote: str, name: str) -> str:
+    """Remote and name as rclone writes them: `nas:a.mp4`, `nas:folder/a.mp4`."""
+    return f"{remote}{'' if remote.endswith((':', '/')) else '/'}{name}"

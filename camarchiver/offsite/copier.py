@@ -7,6 +7,7 @@ import os
 import time
 from io import BufferedReader
 
+from camarchiver.domain.clip import remote_path
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import DAMAGED, CheckCopy, MakeCopy
@@ -111,4 +112,5 @@ class CopyChecker:
             self._pipeline.journal.append(writer.copy_verified(step, self._label, verdict.how))
             return Outcome(step, Result.DONE, step.reason, f"{self._label}, {verdict.how}")
         self._pipeline.journal.append(writer.copy_lost(step, self._label, verdict.flaw, verdict.detail))
-        return Outcome(step, Result.FAILED, Reason.COPY_LOST, f"{self._label}/{step.name}: {verdict.detail}")
+        words = f"{remote_path(self._label, step.name)}: {verdict.detail}"
+        return Outcome(step, Result.FAILED, Reason.COPY_LOST, words)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camarchiver.domain import untrusted
-from camarchiver.domain.clip import Clip, Fingerprint
+from camarchiver.domain.clip import Clip, Fingerprint, remote_path
 from camarchiver.domain.clocks import Clocks, is_doubtful, latest_time, parse_clock
 from camarchiver.domain.hold import Hold, held_by, may_reach
 from camarchiver.domain.memory import Restored
@@ -247,3 +247,11 @@ class TestClocks:
         assert may_reach(fell_back, (hold,), LATER)
         assert held_by(fell_back, (hold,), LATER)
         assert held_by(fell_back._replace(duration=60.0), (hold,), LATER) is None
+
+
+@pytest.mark.parametrize(
+    ("remote", "path"),
+    [("nas:", "nas:a.mp4"), ("nas:b/", "nas:b/a.mp4"), ("nas:b", "nas:b/a.mp4"), ("/b", "/b/a.mp4")],
+)
+def test_an_off_site_copy_is_named_as_rclone_names_it(remote: str, path: str) -> None:
+    assert remote_path(remote, "a.mp4") == path
