@@ -13,8 +13,7 @@ from camarchiver.domain.steps import Keep
 from camarchiver.errors import Problem
 from camarchiver.naming.folders import camera_of_folder
 from camarchiver.naming.formats import is_clip_name, is_other_video_name
-from camarchiver.naming.local_time import locate
-from camarchiver.naming.patterns import Names
+from camarchiver.naming.patterns import Names, locate
 from camarchiver.policy.cleanup_rules import CleanupPolicy
 from camarchiver.runtime.formatting import count_of, shown
 from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE

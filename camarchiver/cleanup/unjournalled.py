@@ -17,8 +17,8 @@ from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Restore
 from camarchiver.naming.formats import is_clip_name, is_sidecar_name, is_temporary_name
-from camarchiver.naming.local_time import locate
 from camarchiver.naming.paths import unnumbered
+from camarchiver.naming.patterns import locate
 from camarchiver.pipeline import Pipeline
 from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE, fingerprint_of
 from camarchiver.storage.walk import TreeWalk, paths_in, readable

@@ -16,7 +16,7 @@ from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.motion import CameraViews, View
 from camarchiver.errors import ConfigError, UsageError, raise_all
 from camarchiver.motion.events import polygon
-from camarchiver.naming.cameras import comparable
+from camarchiver.naming.folders import comparable
 from camarchiver.naming.patterns import Pattern, compile_pattern
 from camarchiver.naming.system_folders import PassedOver
 from camarchiver.policy.archive_rules import KEEP, REENCODE

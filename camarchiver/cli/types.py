@@ -15,7 +15,7 @@ import click
 
 from camarchiver.domain.clocks import CameraClock, parse_clock
 from camarchiver.errors import CamarchiverError
-from camarchiver.naming.cameras import comparable
+from camarchiver.naming.folders import comparable
 from camarchiver.runtime.formatting import unescaped
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(?:([kmgtp])(i?))?b?", re.ASCII | re.IGNORECASE)

@@ -27,9 +27,8 @@ from camarchiver.journal.lookup import ArchiveLookup, JournalDays
 from camarchiver.journal.store import Day, Journal
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.formats import is_clip_name, is_sidecar_name, is_text_name
-from camarchiver.naming.local_time import locate
 from camarchiver.naming.paths import unnumbered
-from camarchiver.naming.patterns import Names
+from camarchiver.naming.patterns import Names, locate
 from camarchiver.policy import cleanup_rules
 from camarchiver.policy.archive_rules import keep, own_archive
 from camarchiver.policy.cleanup_rules import Copy

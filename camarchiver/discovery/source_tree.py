@@ -29,8 +29,7 @@ from camarchiver.naming.formats import (
     is_text_name,
     suffix_of,
 )
-from camarchiver.naming.local_time import locate
-from camarchiver.naming.patterns import Names, ParsedName, why_timeless
+from camarchiver.naming.patterns import Names, ParsedName, locate, why_timeless
 from camarchiver.storage import atomic, linux, locking, walk
 from camarchiver.storage.walk import Listing, TreeWalk
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 
 from camarchiver.domain.clip import Clip
-from camarchiver.naming.cameras import comparable
+from camarchiver.naming.folders import comparable
 
 SLOWEST = 250
 """Bytes per second below which no camera records."""

@@ -28,7 +28,7 @@ from camarchiver.domain.untrusted import (
     is_name,
     value_of,
 )
-from camarchiver.naming.cameras import comparable
+from camarchiver.naming.folders import comparable
 
 LATEST_NS = LARGEST
 """The last moment that a line can hold, of the year 2262, in nanoseconds since 1970."""

@@ -1,8 +1,9 @@
-"""What the names of folders mean: dates and cameras."""
+"""What the names of folders mean: dates and cameras; and how names of cameras are compared."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from datetime import date
 from functools import lru_cache
@@ -49,3 +50,12 @@ def date_within(folder: str) -> date:
 def camera_of_folder(folder: str) -> str:
     """The innermost part of a path that is not a date; called for every clip of a folder."""
     return _DATE_FOLDERS.sub("", folder).rstrip("/").rpartition("/")[2]
+
+
+def comparable(name: str) -> str:
+    """The name in the form in which names of cameras, and filters on paths, are compared (NFC).
+
+    `Küche` may be written with one letter for ü or with u and a combining diaeresis, as macOS and some
+    cameras do. Both are one camera; files keep the bytes of their names.
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)

@@ -1,16 +1,16 @@
-"""Reads camera and time from a clip's name, by the makers' patterns and the user's own."""
+"""Reads camera and time from a clip's name, by the makers' patterns and the user's own; locates the time."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from typing import NamedTuple
 
 from camarchiver.errors import ConfigError
-from camarchiver.naming.cameras import comparable
-from camarchiver.naming.folders import FULL_DATE, NO_CAMERA, camera_of_folder
+from camarchiver.naming.folders import FULL_DATE, NO_CAMERA, camera_of_folder, comparable
 from camarchiver.naming.time_groups import GROUPS, duration_of, offset_of, start_of
 from camarchiver.naming.vendors import MAKERS, TIMELESS
 
@@ -215,3 +215,31 @@ def moment_of(digits: str) -> datetime | None:
         return datetime.fromisoformat(f"{digits[:8]}T{digits[8:]}")
     except ValueError:
         return None
+
+
+def locate(parsed: ParsedName, mtime_ns: int, zone: tzinfo) -> datetime:
+    """The start in `zone`, aware.
+
+    In the hour that repeats in autumn: the last of its two instants that is not after the file's
+    mtime, otherwise the first. A time in the hour that spring skips is from a clock not yet put forward.
+    """
+    if parsed.utc:
+        return parsed.start.replace(tzinfo=UTC).astimezone(zone)
+    if _keeps_clock(parsed.start.date(), zone):
+        return parsed.start.replace(tzinfo=zone, fold=0)
+    first = parsed.start.replace(tzinfo=zone, fold=0)
+    second = first.replace(fold=1)
+    ahead, later_ahead = first.utcoffset(), second.utcoffset()
+    if ahead is None or later_ahead is None or ahead == later_ahead:
+        return first
+    if ahead < later_ahead:
+        return first.astimezone(UTC).astimezone(zone)
+    return second if second.timestamp() <= mtime_ns / 1e9 else first
+
+
+@lru_cache(maxsize=64)
+def _keeps_clock(day: date, zone: tzinfo) -> bool:
+    """Whether no clock change happens within a day; called for every clip of it."""
+    midnight = datetime.combine(day, time(), zone)
+    hours = [midnight + timedelta(hours=hour) for hour in range(25)] if day < date.max else []
+    return len({hour.replace(fold=fold).utcoffset() for hour in hours for fold in (0, 1)}) == 1

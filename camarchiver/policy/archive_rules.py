@@ -16,7 +16,7 @@ from camarchiver.domain.memory import Failure, FolderFacts, Memory
 from camarchiver.domain.plan import Plan
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep, Remove
-from camarchiver.naming.cameras import comparable
+from camarchiver.naming.folders import comparable
 from camarchiver.naming.formats import is_raw_name
 from camarchiver.naming.paths import archive_path
 

@@ -36,7 +36,7 @@ from camarchiver.domain.untrusted import (
 )
 from camarchiver.errors import NotRemovable
 from camarchiver.journal.writer import RunId
-from camarchiver.naming.cameras import comparable
+from camarchiver.naming.folders import comparable
 from camarchiver.storage import atomic, locking, owner
 from camarchiver.storage.owner import Owner
 from camarchiver.storage.walk import paths_in

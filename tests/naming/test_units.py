@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from camarchiver.errors import ConfigError
 from camarchiver.naming import folders as naming_folders
-from camarchiver.naming import local_time
 from camarchiver.naming import paths as name_paths
 from camarchiver.naming import patterns as name_patterns
-from camarchiver.naming.cameras import comparable
+from camarchiver.naming.folders import comparable
 from camarchiver.naming.formats import (
     CLIP_SUFFIXES,
     OTHER_VIDEO_SUFFIXES,
@@ -487,24 +486,24 @@ class TestLocate:
         ],
     )
     def test_repeated_hour(self, mtime, instant):
-        located = local_time.locate(self.REPEATED, ns(mtime), BERLIN)
+        located = name_patterns.locate(self.REPEATED, ns(mtime), BERLIN)
         assert located.astimezone(UTC) == instant
         assert located.replace(tzinfo=None, fold=0) == self.REPEATED.start
 
     def test_the_two_clips_of_the_repeated_hour_stay_two(self):
-        one, other = (local_time.locate(self.REPEATED, ns(at), BERLIN) for at in (self.FIRST, self.SECOND))
+        one, other = (name_patterns.locate(self.REPEATED, ns(at), BERLIN) for at in (self.FIRST, self.SECOND))
         assert other.astimezone(UTC) - one.astimezone(UTC) == timedelta(hours=1)
 
     def test_skipped_hour_is_of_a_clock_not_yet_put_forward(self):
-        located = local_time.locate(parsed(datetime(2026, 3, 29, 2, 30)), 0, BERLIN)
+        located = name_patterns.locate(parsed(datetime(2026, 3, 29, 2, 30)), 0, BERLIN)
         assert located.isoformat() == "2026-03-29T03:30:00+02:00"
 
     def test_utc_names_are_converted(self):
-        located = local_time.locate(parsed(datetime(2026, 10, 25, 1, 30), utc=True), 0, BERLIN)
+        located = name_patterns.locate(parsed(datetime(2026, 10, 25, 1, 30), utc=True), 0, BERLIN)
         assert located.isoformat() == "2026-10-25T02:30:00+01:00"
 
     def test_any_other_hour_takes_no_notice_of_the_mtime(self):
-        located = local_time.locate(parsed(datetime(2026, 7, 1, 2, 30)), 0, NEW_YORK)
+        located = name_patterns.locate(parsed(datetime(2026, 7, 1, 2, 30)), 0, NEW_YORK)
         assert located.isoformat() == "2026-07-01T02:30:00-04:00"
 
     @given(
@@ -516,7 +515,7 @@ class TestLocate:
         st.booleans(),
     )
     def test_always_an_existing_time(self, start, mtime_ns, zone, utc):
-        located = local_time.locate(parsed(start, utc=utc), mtime_ns, zone)
+        located = name_patterns.locate(parsed(start, utc=utc), mtime_ns, zone)
         assert located.tzinfo is zone
         back = located.astimezone(UTC).astimezone(zone)
         assert (back.replace(tzinfo=None), back.fold) == (located.replace(tzinfo=None), located.fold)

@@ -23,7 +23,7 @@ from camarchiver.cli.options import (
 from camarchiver.cli.types import DaysType, Duration, Percent, ReadableText, Size
 from camarchiver.errors import UsageError
 from camarchiver.motion.events import rules_for
-from camarchiver.naming.cameras import comparable
+from camarchiver.naming.folders import comparable
 from camarchiver.record import schedule
 
 if TYPE_CHECKING:

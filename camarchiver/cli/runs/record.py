@@ -19,7 +19,6 @@ from camarchiver.cli.conventions import check_mask, view_of
 from camarchiver.domain.report import Status
 from camarchiver.errors import EncoderError, ExitCode, Problem, StorageError, UsageError
 from camarchiver.motion.events import rules_for
-from camarchiver.naming import local_time
 from camarchiver.naming import patterns as name_patterns
 from camarchiver.output.json import answers, document
 from camarchiver.pipeline import run_id
@@ -300,7 +299,7 @@ def _base(source: Camera, zone: tzinfo) -> datetime | None:
     parsed = name_patterns.Names().read(path.stem, path.absolute().parent.name)
     if parsed is None:
         return clock.now(zone)
-    return local_time.locate(parsed, path.stat().st_mtime_ns, zone)
+    return name_patterns.locate(parsed, path.stat().st_mtime_ns, zone)
 
 
 def _credentials(path: Path | None) -> str:

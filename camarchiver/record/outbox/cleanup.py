@@ -18,9 +18,9 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Discard, Keep, Salvage, Tidy
 from camarchiver.errors import StorageError, cause
-from camarchiver.naming import local_time, recorder_names
 from camarchiver.naming import patterns as name_patterns
-from camarchiver.naming.cameras import comparable
+from camarchiver.naming import recorder_names
+from camarchiver.naming.folders import comparable
 from camarchiver.naming.formats import is_clip_name
 from camarchiver.record.outbox import rules as outbox_rules
 from camarchiver.record.outbox import spool
@@ -124,7 +124,7 @@ def _start(name: str, camera: str, fingerprint: Fingerprint, now: datetime) -> d
     # a spool file's name has the start like a clip's, and not yet the length
     parsed = name_patterns.Names().read(name.partition(".")[0] + "_0.0s", camera)
     assert now.tzinfo is not None
-    return local_time.locate(parsed, fingerprint.mtime_ns, now.tzinfo) if parsed else None
+    return name_patterns.locate(parsed, fingerprint.mtime_ns, now.tzinfo) if parsed else None
 
 
 def _leftovers(policy: SpoolPolicy, folders: Folders) -> Iterator[Tidy]:

@@ -19,9 +19,9 @@ from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Discard
 from camarchiver.domain.untrusted import Count, Nanoseconds, RelativePath, convert
 from camarchiver.errors import StorageError, cause
-from camarchiver.naming import local_time, recorder_names
 from camarchiver.naming import patterns as name_patterns
-from camarchiver.naming.cameras import comparable
+from camarchiver.naming import recorder_names
+from camarchiver.naming.folders import comparable
 from camarchiver.record.outbox.rules import Notice, OutboxClip
 from camarchiver.state import holds
 from camarchiver.storage import anchored, atomic, removal, walk
@@ -114,7 +114,7 @@ def _clip(
         folder=camera,
         name=name,
         camera=comparable(camera),
-        start=local_time.locate(parsed, status.st_mtime_ns, zone),
+        start=name_patterns.locate(parsed, status.st_mtime_ns, zone),
         fingerprint=anchored.fingerprint_of(status),
         links=status.st_nlink,
         duration=parsed.duration,
