@@ -1,7 +1,8 @@
-"""What every command sets up around its work: trees and zone, log, run lock, consent."""
+"""What every command sets up around its work: trees, paths in them and zone, log, run lock, consent."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -47,6 +48,35 @@ class TreeOptions:
         from camarchiver.runtime import clock
 
         return clock.zone(self.timezone)
+
+
+def in_trees(path: Path, trees: Trees) -> Path:
+    """The absolute path that a user means; a file there need not exist any more.
+
+    It may be written as it was printed. A relative path may begin at the working folder, if that is below a
+    root, or at any root.
+    """
+    from camarchiver.runtime.formatting import unescaped
+
+    candidates = [*_possible_paths(path, trees), *_possible_paths(Path(unescaped(str(path))), trees)]
+    existing = (each for each in candidates if os.path.lexists(each))
+    return next(existing, candidates[0])
+
+
+def _possible_paths(path: Path, trees: Trees) -> Iterator[Path]:
+    """The likeliest first."""
+    from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE
+
+    if path.is_absolute():
+        yield path
+        return
+    roots = (trees.source, trees.archive, trees.trash)
+    here = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow the clip's own link
+    if any(here.parent.resolve().is_relative_to(root) for root in roots):
+        yield here
+    if path.parts[:1] in ((FROM_SOURCE,), (FROM_ARCHIVE,)):
+        roots = (trees.trash, trees.source, trees.archive)
+    yield from (root / path for root in roots)
 
 
 @contextmanager

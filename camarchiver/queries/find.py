@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from camarchiver.discovery import walks
 from camarchiver.domain.clip import Clip, Fingerprint, RemoteCopy, Tree
+from camarchiver.domain.clocks import ClockCorrection
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.journal.ledger import Ledger, Origin
@@ -303,6 +304,21 @@ def find_clips(pipeline: Pipeline, question: FindQuestion) -> Iterator[FoundClip
         yield from clips
     elif question.covering is not None:
         yield from _ordered(ClipFinder(pipeline, replace(question, anywhere=True)).clips(), question)
+
+
+def corrected_clips(pipeline: Pipeline, correction: ClockCorrection) -> Iterator[Clip]:
+    """Each clip that a correction of its camera's clock covers, wherever it is now, with its corrected time.
+
+    A clip about which the correction says nothing, because its file's time does not agree with it, keeps its
+    own: `corrected` is None.
+    """
+    question = FindQuestion(frozenset({correction.camera}), correction.start, correction.end)
+    for found in find_clips(pipeline, question):
+        folder, _, name = found.source.rpartition("/")
+        print_of = Fingerprint(-1, -1, *found.identity)
+        source = pipeline.trees.source
+        clip = Clip(source, folder, name, found.camera, found.start, print_of, duration=found.seconds)
+        yield clip._replace(corrected=correction.clock.corrected(clip))
 
 
 def _ordered(clips: Iterator[FoundClip], question: FindQuestion) -> Iterator[FoundClip]:

@@ -90,7 +90,7 @@ def add(
     and the journal has a line for each clip that is known.
     """
     from camarchiver.journal.event import EventKind
-    from camarchiver.queries.corrected_clips import corrected_clips
+    from camarchiver.queries.find import corrected_clips
     from camarchiver.state import clock_corrections, volume_marker
 
     ClockType().convert(word, None, click.get_current_context())
@@ -151,7 +151,7 @@ def list_corrections(*, place: TreeOptions, as_json: bool) -> None:
 def remove(*, place: TreeOptions, name: str, no_confirm: bool) -> None:
     """Take correction ID back: its clips have the times again that they had before."""
     from camarchiver.journal.event import EventKind
-    from camarchiver.queries.corrected_clips import corrected_clips
+    from camarchiver.queries.find import corrected_clips
     from camarchiver.state import clock_corrections
 
     pipeline, zone = _pipeline(place), place.zone()

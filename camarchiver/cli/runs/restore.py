@@ -13,9 +13,8 @@ from pathlib import Path
 from camarchiver.cleanup import offsite_restore, restore, restore_misses
 from camarchiver.cleanup.offsite_copies import OffsiteAccess
 from camarchiver.cleanup.restore import RestorePlan, Selection
-from camarchiver.cli.paths import in_trees
 from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
-from camarchiver.cli.session import TreeOptions, log_of, run_locked
+from camarchiver.cli.session import TreeOptions, in_trees, log_of, run_locked
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report

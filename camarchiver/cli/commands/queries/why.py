@@ -19,10 +19,9 @@ from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.offsite_options import offsite_access
 from camarchiver.cli.options import CONFIG_FILE, json_option, option, options, with_place
-from camarchiver.cli.paths import in_trees
 from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs.archive import ArchiveOptions
-from camarchiver.cli.session import TreeOptions, show
+from camarchiver.cli.session import TreeOptions, in_trees, show
 from camarchiver.cli.types import CameraName, DaysType, Moment, When
 from camarchiver.errors import CamarchiverError, ExitCode, UsageError
 from camarchiver.policy.archive_rules import ArchivePolicy
