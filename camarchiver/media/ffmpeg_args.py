@@ -11,9 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from camarchiver.media import encoders
-from camarchiver.media.color_codes import MATRICES, PRIMARIES, TRANSFERS, code_of
 from camarchiver.media.encoders import Audio, Backend, Container, Encoder, EncodeSettings, FallbackLevel
-from camarchiver.media.info import AudioStream, Media, VideoStream
+from camarchiver.media.info import MATRICES, PRIMARIES, TRANSFERS, AudioStream, Media, VideoStream, code_of
 from camarchiver.naming.formats import TRANSPORT_SUFFIXES
 
 Version = tuple[int, int]

@@ -1,13 +1,28 @@
-"""The contents of a video file as the demuxer finds them, as values."""
+"""The contents of a video file as the demuxer finds them, as values; the codes of its colours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from types import MappingProxyType
 
 from camarchiver.domain.motion import NOT_LOOKED, WHOLE_VIEW, Looked, View
 from camarchiver.motion.activity import PacketTrust
+
+# The code points of ITU-T H.273 by ffmpeg's names (libavutil/pixdesc.c).
+PRIMARIES: Mapping[str, int] = MappingProxyType({
+    "bt709": 1, "bt470m": 4, "bt470bg": 5, "smpte170m": 6, "smpte240m": 7, "film": 8, "bt2020": 9,
+    "smpte431": 11, "smpte432": 12,
+})  # fmt: skip
+TRANSFERS: Mapping[str, int] = MappingProxyType({
+    "bt709": 1, "bt470m": 4, "bt470bg": 5, "smpte170m": 6, "smpte240m": 7, "linear": 8, "iec61966-2-1": 13,
+    "bt2020-10": 14, "bt2020-12": 15, "smpte2084": 16, "arib-std-b67": 18,
+})  # fmt: skip
+MATRICES: Mapping[str, int] = MappingProxyType({
+    "gbr": 0, "bt709": 1, "fcc": 4, "bt470bg": 5, "smpte170m": 6, "smpte240m": 7, "ycgco": 8, "bt2020nc": 9,
+    "bt2020c": 10, "ictcp": 14,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +193,10 @@ class Glance:
     height: int
     duration: float | None
     """Seconds; None if the header doesn't say."""
+
+
+def code_of(names: Mapping[str, int], name: str) -> int | None:
+    """The number of a name, which is the number itself if ffmpeg has no name; None if unspecified."""
+    if name in names:
+        return names[name]
+    return int(name) if name.isdecimal() else None

@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camarchiver.media import archive_tag, encoders, ffmpeg_args
-from camarchiver.media.color_codes import MATRICES, code_of
 from camarchiver.media.encoders import (
     ENCODERS,
     LIVE_ENCODERS,
@@ -31,7 +30,7 @@ from camarchiver.media.encoders import (
 )
 from camarchiver.media.ffmpeg_args import Job, Transcode
 from camarchiver.media.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
-from camarchiver.media.info import AudioStream, Media, Pictures, VideoStream
+from camarchiver.media.info import MATRICES, AudioStream, Media, Pictures, VideoStream, code_of
 from camarchiver.media.parsing.packet_times import FrameTimes, SoundTimes
 from camarchiver.media.parsing.parameter_sets import header_of, is_gradual, signature_in
 from camarchiver.media.verification import timing

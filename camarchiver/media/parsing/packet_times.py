@@ -1,4 +1,4 @@
-"""Collects the times of a file's frames and sound, packet by packet, in bounded memory."""
+"""The times of a file's frames and sound: collected packet by packet in bounded memory, or by a rate."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ class Shown:
     """Ticks from `first`, sorted."""
     last_duration: int
     """Ticks, as the container states it; 0 if it doesn't."""
+
+
+def ticks_per_frame(tick: Fraction, rate: Fraction) -> Fraction:
+    """Ticks of the stream's time base from one frame to the next."""
+    return 1 / (rate * tick)
+
+
+def shown_at_rate(frames: int, ticks: Fraction) -> Shown:
+    """The times of a number of frames at a constant rate, this many ticks apart."""
+    return Shown(0, array("q", (round(number * ticks) for number in range(frames))), round(ticks))
 
 
 class FrameTimes:

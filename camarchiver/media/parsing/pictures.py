@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from camarchiver.media.info import PicturePosition, Pictures
-from camarchiver.media.parsing import raw_streams
+from camarchiver.media.parsing.packet_times import ticks_per_frame
 from camarchiver.media.parsing.streams import fraction
 from camarchiver.media.verification.picture_rules import HEIGHT, WIDTH, Grid, Pair, difference, problem_of
 
@@ -160,7 +160,7 @@ class _Walker:
     def _numbered(self, rate: Fraction) -> Iterator[VideoFrame]:
         """All frames of a stream without a container, at the times that the declared rate gives them."""
         self._open()
-        ticks = raw_streams.ticks_of(fraction(self._video.time_base) or Fraction(1), rate)
+        ticks = ticks_per_frame(fraction(self._video.time_base) or Fraction(1), rate)
         number = 0
         for packet in self._container.demux(self._video):
             self._beat()

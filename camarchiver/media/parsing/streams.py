@@ -11,25 +11,13 @@ from av.container import InputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream as AvVideoStream
 
-from camarchiver.media.info import CHAPTERS, VideoStream
+from camarchiver.media.info import CHAPTERS, MATRICES, PRIMARIES, TRANSFERS, VideoStream
 
 Trouble = Literal["damaged", "not-video", "no-rate", "unreadable", "crashed", "timeout", "stopped"]
 
-# ITU-T H.273, in ffmpeg's words (libavutil/pixdesc.c); its enumerations have the same numbers.
+# Code points of ITU-T H.273; ffmpeg's enumerations have the same numbers.
 _UNSPECIFIED = frozenset({0, 2, 3})
 _RANGES = MappingProxyType({1: "tv", 2: "pc"})
-_MATRICES = MappingProxyType({
-    0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco", 9: "bt2020nc",
-    10: "bt2020c", 14: "ictcp",
-})  # fmt: skip
-_PRIMARIES = MappingProxyType({
-    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020",
-    11: "smpte431", 12: "smpte432",
-})  # fmt: skip
-_TRANSFERS = MappingProxyType({
-    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear", 13: "iec61966-2-1",
-    14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 18: "arib-std-b67",
-})  # fmt: skip
 _FIELD_ORDERS = MappingProxyType({1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"})
 
 # Matroska's FieldOrder 9 and 14 are interleaved fields of which the top or the bottom one is displayed
@@ -62,16 +50,17 @@ def video_stream_of(video: AvVideoStream, rotation: int, *, is_interlaced: bool 
         sample_aspect=aspect_of(video.sample_aspect_ratio),
         rotation=rotation,
         color_range="pc" if name.startswith("yuvj") else _RANGES.get(context.color_range, ""),
-        matrix=_h273(_MATRICES, context.colorspace),
-        primaries=_h273(_PRIMARIES, context.color_primaries),
-        transfer=_h273(_TRANSFERS, context.color_trc),
+        matrix=_h273(MATRICES, context.colorspace),
+        primaries=_h273(PRIMARIES, context.color_primaries),
+        transfer=_h273(TRANSFERS, context.color_trc),
         field_order=_field_order(video, context.field_order, is_interlaced=is_interlaced),
     )
 
 
-def _h273(names: Mapping[int, str], value: int) -> str:
+def _h273(names: Mapping[str, int], value: int) -> str:
     """ffmpeg's name of a code point of ITU-T H.273, or its number if it has no name."""
-    return "" if value in _UNSPECIFIED and value not in names else names.get(value, str(value))
+    name = next((name for name, code in names.items() if code == value), None)
+    return name or ("" if value in _UNSPECIFIED else str(value))
 
 
 def _field_order(video: AvVideoStream, stated: int, *, is_interlaced: bool | None) -> str:
@@ -105,6 +94,19 @@ def codec_of(stream: Stream) -> str | None:
     # decoder's (`libdav1d`).
     context = cast("Any", stream.codec_context)
     return None if context is None else str(context.codec.canonical_name)
+
+
+_RAW_FORMATS = frozenset({"h264", "hevc"})
+"""FFmpeg's demuxers of bare H.264 and H.265, whose frames have no times."""
+
+
+def raw_rate_of(container: InputContainer, declared: Fraction | None) -> Fraction | None:
+    """The declared rate if the file is a raw stream, otherwise None. Raises NotParsed if it needs one."""
+    if container.format.name not in _RAW_FORMATS:
+        return None
+    if declared is None:
+        raise NotParsed("no-rate", "is a raw stream, whose frames have no times, and no rate is declared")
+    return declared
 
 
 _DISCARDED = 48

@@ -17,18 +17,19 @@ from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver.errors import cause
 from camarchiver.media.info import Examined, Glance, Look, Media, PicturePosition, Pictures
-from camarchiver.media.parsing import dhav, pictures, raw_streams
+from camarchiver.media.parsing import dhav, pictures
 from camarchiver.media.parsing.keyframes import Complaints, Keyframes
 from camarchiver.media.parsing.motion_look import MotionLook
 from camarchiver.media.parsing.packet_digest import stream_digests
 from camarchiver.media.parsing.packet_tally import Joints, PacketTally, audio_stream_of, span_of, unkeepable
-from camarchiver.media.parsing.packet_times import Shown
+from camarchiver.media.parsing.packet_times import Shown, shown_at_rate, ticks_per_frame
 from camarchiver.media.parsing.streams import (
     NotParsed,
     codec_of,
     fraction,
     is_picture,
     other_streams,
+    raw_rate_of,
     video_stream_of,
 )
 from camarchiver.media.verification.picture_rules import Grid, Pair
@@ -72,7 +73,7 @@ def measure(path: Path, raw_rate: Fraction | None, beat: Beat) -> Media:
     """Read every packet, since a header may claim what the file no longer holds."""
     with _opened(path) as container:
         video = _first_video(container)
-        rate = raw_streams.rate_of(container, raw_rate)
+        rate = raw_rate_of(container, raw_rate)
         if not video.codec_context.pix_fmt:
             raise NotParsed("damaged", "has a video stream of unknown picture format")
         keyframes = Keyframes(video, every=False)
@@ -235,7 +236,7 @@ def _raw_media(
 ) -> Media:
     """The contents of a stream without a container, at the declared rate."""
     tick = fraction(video.time_base) or Fraction(0)
-    shown = raw_streams.shown(tally.packets, raw_streams.ticks_of(tick, rate))
+    shown = shown_at_rate(tally.packets, ticks_per_frame(tick, rate))
     media = _described(container, video, tally, keyframes, shown, [0])
     # Without times, frames that are missing at the start can't be told from those that follow.
     headless = "begins without a keyframe" if tally.before_keyframe else ""
