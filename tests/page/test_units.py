@@ -17,8 +17,7 @@ from camarchiver.domain.memory import RESTORE_GRACE, Memory, Restored
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard
 from camarchiver.errors import UsageError
-from camarchiver.output.page.day_data import removal_words, script
-from camarchiver.output.page.links import ClipLinks
+from camarchiver.output.page.day_data import ClipLinks, removal_words, script
 from camarchiver.output.page.timeline import gap_paths, layers, path_of
 from camarchiver.page.clips import PageClip, PlannedRemoval
 from camarchiver.page.server import Address

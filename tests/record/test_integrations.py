@@ -44,11 +44,11 @@ from camarchiver.record.capture.reader import Lost, Opened, Reader, StreamEnded
 from camarchiver.record.capture.source import FileCamera, RtspCamera, camera
 from camarchiver.record.clips.timelapse import Timelapse
 from camarchiver.record.detection_stream import BesideStream, OwnStream
-from camarchiver.record.outbox import snapshot, spool
+from camarchiver.record.outbox import spool
 from camarchiver.record.outbox.clip_writer import ClipWriter
 from camarchiver.record.outbox.folders import Folders
 from camarchiver.record.outbox.keeper import OutboxKeeper
-from camarchiver.record.outbox.publisher import ClipPublisher
+from camarchiver.record.outbox.publisher import ClipPublisher, snapshot
 from camarchiver.record.outbox.rules import OutboxLimits
 from camarchiver.record.supervision import results as record_results
 from camarchiver.record.supervision.member import Member
@@ -61,7 +61,7 @@ from tests.samples import REC_START
 
 class TestSnapshot:
     def test_the_frame_of_the_moment(self, rec_twice: Path, tmp_path: Path) -> None:
-        data = snapshot.jpeg(rec_twice, 7.0)
+        data = snapshot(rec_twice, 7.0)
         assert data is not None
         assert data.startswith(b"\xff\xd8")
         with av.open(str(rec_twice)) as container:
@@ -568,7 +568,7 @@ class TestRecorder:
     def test_a_run_of_months_holds_its_newest_clips_and_counts_all(
         self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], mocker: MockerFixture
     ) -> None:
-        mocker.patch("camarchiver.runtime.bounded_history.KEPT", 1)
+        mocker.patch("camarchiver.record.outbox.recorded_clip.KEPT", 1)
         made = rec_recorder(RecSource([rec_twice]))
         (clip,) = made.run()
         totals = made.publisher.totals
@@ -579,7 +579,7 @@ class TestRecorder:
     def test_errors_of_clips_that_are_no_longer_held_are_told(
         self, rec_folders: Folders, rec_take: ClipWriter, mocker: MockerFixture
     ) -> None:
-        mocker.patch("camarchiver.runtime.bounded_history.KEPT", 1)
+        mocker.patch("camarchiver.record.outbox.recorded_clip.KEPT", 1)
         publisher = ClipPublisher("yard", rec_folders, pictures=False, on_clip=lambda clip: None)
         rec_take.path.unlink()
         for _ in range(3):

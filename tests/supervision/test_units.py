@@ -36,7 +36,7 @@ class TestFacts:
         assert (both.problems, both.crashes, both.crash) == (("once",), 1, "signal SIGABRT")
 
     def test_only_the_newest_are_held(self, mocker: MockerFixture) -> None:
-        mocker.patch("camarchiver.runtime.bounded_history.KEPT", 1)
+        mocker.patch("camarchiver.record.outbox.recorded_clip.KEPT", 1)
         later = replace(CLIP, path=Path("b.mp4"))
         both = facts(clips=(later,)).after(facts())
         assert (both.clips, both.recorded) == ((later,), 2)

@@ -1,26 +1,55 @@
-"""The data of a day's script: what its cards show besides the links, and the stories of its clips."""
+"""What the page of a day and its script say of clips: links, the data of the cards, the stories."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from camarchiver.domain.clip import Disposal, Tree
+from camarchiver.domain.clip import Disposal, Tree, Trees
 from camarchiver.domain.motion import MotionSpan
 from camarchiver.domain.reason import REASONS, Reason
 from camarchiver.output.history_text import event_lines
-from camarchiver.output.page.links import address
 from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.page.clips import PageClip, PlannedRemoval
 from camarchiver.page.pages import DayPage
+from camarchiver.queries.find import ClipFile
 from camarchiver.runtime.formatting import shown, span
+
+_CAMERA_PAGES = "cameras/NAME"
+"""Where, below the site, the pages are that link to clips."""
 
 _OWN_NAME = "\x01"
 """Stands for the clip's own name without its suffix in a line of its story."""
 
 _COPIES = {Tree.SOURCE: "the source", Tree.ARCHIVE: "the archive", Tree.TRASH: "the copy in the trash"}
+
+
+class ClipLinks:
+    """Links from the pages of cameras to the files of clips, where they lie.
+
+    They are relative, so that a site works from any disk.
+    """
+
+    def __init__(self, site: Path, trees: Trees) -> None:
+        roots = {Tree.SOURCE: trees.source, Tree.ARCHIVE: trees.archive, Tree.TRASH: trees.trash}
+        self._roots: Mapping[Tree, str] = {tree: f"{root}/" for tree, root in roots.items()}
+        self._bases = {
+            tree: address(os.path.relpath(root, site / _CAMERA_PAGES)) + "/" for tree, root in roots.items()
+        }
+
+    def of(self, file: ClipFile) -> str:
+        """The address of a file. It begins with a relative path, so that no name can be a scheme."""
+        return self._bases[file.tree] + address(file.path.removeprefix(self._roots[file.tree]))
+
+
+def address(path: str) -> str:
+    """A relative path as an address; bytes that are not UTF-8 are kept."""
+    return quote(os.fsencode(path), safe="/-._~")
 
 
 class Words:

@@ -16,8 +16,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.output import status_text
 from camarchiver.output.lists import run_lines
 from camarchiver.output.page import timeline
-from camarchiver.output.page.day_data import data_of, script, stories_of
-from camarchiver.output.page.links import ClipLinks
+from camarchiver.output.page.day_data import ClipLinks, data_of, script, stories_of
 from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.page.clips import PageClip
 from camarchiver.page.pages import (

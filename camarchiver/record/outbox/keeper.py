@@ -15,8 +15,8 @@ from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.monitoring.metrics import RemovalTotals
 from camarchiver.record.outbox import rules as outbox_rules
 from camarchiver.record.outbox import store as outbox_store
+from camarchiver.record.outbox.recorded_clip import BoundedHistory
 from camarchiver.record.outbox.rules import NOTICE, OutboxClip, OutboxLimits
-from camarchiver.runtime.bounded_history import BoundedHistory
 from camarchiver.runtime.formatting import shown
 from camarchiver.state import holds
 from camarchiver.storage import filesystems, run_lock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -9,18 +10,24 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import av
+import cv2
+from av.video.frame import VideoFrame
+
 from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.naming import recorder_names
 from camarchiver.naming.recorder_names import Kind
 from camarchiver.record import clip_rules
-from camarchiver.record.outbox import snapshot, spool
+from camarchiver.record.outbox import spool
 from camarchiver.record.outbox.clip_writer import ClipWriter
 from camarchiver.record.outbox.folders import Folders
-from camarchiver.record.outbox.recorded_clip import PublishTotals, Recorded
+from camarchiver.record.outbox.recorded_clip import BoundedHistory, PublishTotals, Recorded
 from camarchiver.runtime import log_setup
-from camarchiver.runtime.bounded_history import BoundedHistory
 
 _log = logging.getLogger("camarchiver.record.outbox.publisher")
+
+_JPEG_QUALITY = 90
+"""Of 100."""
 
 
 class ClipPublisher:
@@ -139,7 +146,7 @@ class ClipPublisher:
         picture = None
         if self._pictures and writer.clip_start.kind is Kind.MOTION:
             shown = writer.peak.peak_at if writer.peak else writer.clip_start.trigger
-            picture = snapshot.jpeg(writer.path, max(shown - writer.clip_start.first.at, 0.0))
+            picture = snapshot(writer.path, max(shown - writer.clip_start.first.at, 0.0))
         size = writer.path.stat().st_size
         stamp = recorder_names.stamp(writer.clip_start.start, writer.clip_start.kind)
         path = spool.publish(writer.path, stamp, found.seconds, self.folders.outbox, picture)
@@ -164,3 +171,29 @@ def _recorded(writer: ClipWriter, path: Path, found: spool.Reading | None, *, er
         unsynced=clip_start.unsynced,
         error=error or writer.failed,
     )
+
+
+def snapshot(path: Path, seconds: float) -> bytes | None:
+    """The frame shown `seconds` after the first one, as JPEG; None if nothing decodes."""
+    frame = _frame_at(path, seconds)
+    if frame is None:
+        return None
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    done, data = cv2.imencode(".jpg", frame.to_ndarray(format="bgr24"), quality)
+    return data.tobytes() if done else None
+
+
+def _frame_at(path: Path, seconds: float) -> VideoFrame | None:
+    """A separate function, so that the decoder's pictures are freed before the frame is converted."""
+    chosen = None
+    # a damaged picture must not cost the clip
+    with contextlib.suppress(av.FFmpegError), av.open(f"file:{path}") as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1  # each would hold pictures of its own
+        start = float((stream.start_time or 0) * (stream.time_base or 0))
+        container.seek(int((start + seconds) * 1_000_000))
+        for frame in container.decode(stream):
+            chosen = frame
+            if frame.time is not None and frame.time >= start + seconds - 1e-3:
+                break
+    return chosen

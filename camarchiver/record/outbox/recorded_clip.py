@@ -1,10 +1,18 @@
-"""What came of a recorded clip, and the sums over all of one camera; values that other processes can have."""
+"""What came of recorded clips: each as a value, the sums of one camera, and the newest of a run of months."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Generic, TypeVar
+
+KEPT = 1000
+"""Items that a history holds."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +88,23 @@ class PublishTotals:
             self.lost + other.lost,
             self.seconds + other.seconds,
         )
+
+
+class BoundedHistory(Generic[T]):
+    """Takes any number of items and holds the last `KEPT` of them.
+
+    One thread may add while another reads.
+    """
+
+    def __init__(self) -> None:
+        self._kept: deque[T] = deque(maxlen=KEPT)
+        self.count = 0
+        """How many there were in all."""
+
+    def append(self, item: T) -> None:
+        """Add one item."""
+        self._kept.append(item)
+        self.count += 1
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._kept.copy())

@@ -11,8 +11,8 @@ from typing import TypeVar
 from camarchiver.domain.report import Outcome
 from camarchiver.errors import CamarchiverError, ExitCode, Problem, failure
 from camarchiver.monitoring.metrics import Figure, Labels
+from camarchiver.record.outbox import recorded_clip
 from camarchiver.record.outbox.recorded_clip import PublishTotals, Recorded
-from camarchiver.runtime import bounded_history
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ class RunFacts:
 
 
 def _newest(earlier: tuple[T, ...], later: tuple[T, ...]) -> tuple[T, ...]:
-    return (*earlier, *later)[-bounded_history.KEPT :]
+    return (*earlier, *later)[-recorded_clip.KEPT :]
 
 
 def _sums(earlier: tuple[Figure, ...], later: tuple[Figure, ...]) -> tuple[Figure, ...]:
