@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Iterator
 from datetime import date
@@ -27,18 +28,23 @@ def some(pipeline: Pipeline, seconds: float = 0.5) -> frozenset[str]:
     return frozenset(found)
 
 
-def unknown(pipeline: Pipeline, asked: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
+def unknown(
+    pipeline: Pipeline, asked: Collection[str], seconds: float = math.inf
+) -> tuple[frozenset[str], frozenset[str]]:
     """Which of these cameras never had a clip; and, if there are any, the cameras that did.
 
-    It ends as soon as all of them are found: only an unknown name makes it read everything.
+    It ends as soon as all of them are found: only an unknown name makes it read everything. If that takes
+    longer than `seconds`, nothing is proved, and no camera is called unknown.
     """
     missing, seen = set(asked), set[str]()
-    if missing:
-        for camera in _each(pipeline):
-            seen.add(camera)
-            missing.discard(camera)
-            if not missing:
-                break
+    until = time.monotonic() + seconds
+    for camera in _each(pipeline) if missing else ():
+        seen.add(camera)
+        missing.discard(camera)
+        if not missing:
+            break
+        if time.monotonic() > until:
+            return frozenset(), frozenset()
     return frozenset(missing), frozenset(seen)
 
 

@@ -30,7 +30,7 @@ from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.naming.patterns import Names
 from camarchiver.pipeline import Pipeline
-from camarchiver.queries import find
+from camarchiver.queries import cameras, find
 from camarchiver.queries.find import ClipFinder, FindQuestion, FindState
 from camarchiver.queries.verify import Verified, Verifier, task_for
 from camarchiver.runtime import external_sort
@@ -41,6 +41,16 @@ from camarchiver.state.findings_log import FindingsLog
 from camarchiver.state.verify_checkpoint import Asked
 from camarchiver.storage import copying
 from tests.yards import Yard
+
+
+class TestUnknownCameras:
+    def test_a_search_that_ran_out_of_time_calls_no_camera_unknown(self, yard: Yard) -> None:
+        for days in (2, 20, 40):
+            yard.standing(days)
+        pipeline = yard.pipeline()
+        assert cameras.unknown(pipeline, {"front", "frnt"}) == ({"frnt"}, {"front"})
+        assert cameras.unknown(pipeline, {"front", "frnt"}, seconds=0) == (set(), set())
+        assert cameras.unknown(pipeline, {"front"}, seconds=0) == (set(), {"front"})
 
 
 class TestFind:

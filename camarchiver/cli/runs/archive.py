@@ -47,6 +47,8 @@ class OffsiteRun:
 
 NIGHT = timedelta(hours=6)
 """The length of a nightly run without `--max-runtime`."""
+SEARCH_SECONDS = 0.5
+"""For a camera of the config that the plan does not have; a journal of years takes longer to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,11 +278,15 @@ def _prepared(
 
 
 def _unknown_cameras(pipeline: Pipeline, plan: ArchivePlan) -> tuple[str, ...]:
-    """A note for each camera that has rules in the config and never had a clip."""
+    """A note for each camera that has rules in the config and never had a clip.
+
+    A camera that was taken down is in the journal's old days only. A run of every night does not search
+    these for long; `config check` and `doctor` do.
+    """
     from camarchiver.queries import cameras
 
     seen = {total.group.camera for total in plan.totals}
-    missing, known = cameras.unknown(pipeline, pipeline.conventions.cameras - seen)
+    missing, known = cameras.unknown(pipeline, pipeline.conventions.cameras - seen, SEARCH_SECONDS)
     return tuple(nothing_text.unknown_camera(camera, known) for camera in sorted(missing if known else ()))
 
 
