@@ -25,6 +25,8 @@ class RemoteTrouble(StrEnum):
     """No copy that the journal knows can be read there: another place, or the wrong password of a `crypt`."""
     REFUSED = "refused"
     """The remote forbids it: by object lock, retention or missing rights."""
+    BUSY = "busy"
+    """Locked for another request: a WebDAV server locks also a folder in which two uploads begin at once."""
     SLOW = "slow"
     GONE = "gone"
     NAME = "name"
@@ -63,7 +65,15 @@ ENDS_RUN = SETUP | {
 CONFIG_FILE = frozenset({RemoteTrouble.LOCKED_CONFIG, RemoteTrouble.BROKEN_CONFIG})
 """What ends rclone itself as soon as it looks into its config file."""
 
-PASSING = frozenset({RemoteTrouble.GONE, RemoteTrouble.SLOW, RemoteTrouble.CUT, RemoteTrouble.UNREADABLE})
+PASSING = frozenset(
+    {
+        RemoteTrouble.GONE,
+        RemoteTrouble.SLOW,
+        RemoteTrouble.BUSY,
+        RemoteTrouble.CUT,
+        RemoteTrouble.UNREADABLE,
+    }
+)
 """What a further try may overcome."""
 
 _ENDINGS = (
@@ -88,6 +98,7 @@ _ENDINGS = (
         r"no space left|\b507\b|Insufficient ?Storage|quota|StorageCap|cap exceeded|disk full|volume full"
         r"|InsufficientCapacity|XMinioStorageFull",
     ),
+    (RemoteTrouble.BUSY, r"\b423 Locked|Locked: 423"),
     (
         RemoteTrouble.REFUSED,
         r"AccessDenied|Access Denied|\b403\b|Forbidden|object ?lock|WORM|retention|governance|legal hold"
@@ -127,6 +138,7 @@ _WORDS = {
     RemoteTrouble.NO_ACCESS: "nothing can be written there and read again",
     RemoteTrouble.UNKNOWN_PLACE: "no copy that the journal knows can be read there",
     RemoteTrouble.REFUSED: "the remote refuses it",
+    RemoteTrouble.BUSY: "the remote has locked it for another request",
     RemoteTrouble.SLOW: "the remote does not answer in time",
     RemoteTrouble.GONE: "the remote can't be reached",
     RemoteTrouble.NAME: "the remote can't have this name",
@@ -151,6 +163,8 @@ _HINTS = {
     RemoteTrouble.UNKNOWN_PLACE: "mend [offsite] remote, or the password of its crypt in rclone's config; "
     "if the copies are gone for good, name a new path: all archives are copied there",
     RemoteTrouble.REFUSED: "object lock, retention or the rights of this login forbid it",
+    RemoteTrouble.BUSY: "the next run tries again; if it stays, "
+    "look who else has the file or folder open there",
     RemoteTrouble.SLOW: "try again later, or lower [offsite] bandwidth",
     RemoteTrouble.GONE: "check the network and the server; the next run goes on from here",
     RemoteTrouble.NAME: "shorten the camera's folder and file names, or use another remote",
