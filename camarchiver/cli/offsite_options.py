@@ -6,11 +6,12 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import tzinfo
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from camarchiver.cli.options import CONFIG_FILE, FOLDER, option, options
+from camarchiver.cli.options import CONFIG_FILE, option, options
 
 if TYPE_CHECKING:
     from camarchiver.cleanup.offsite_copies import OffsiteAccess
@@ -49,7 +50,8 @@ reach_options = options(
     ),
     option(
         "--rclone",
-        type=FOLDER,
+        # Whether this user may start it is looked at when it is needed: `archive` works without it.
+        type=click.Path(path_type=Path, readable=False),
         help="The rclone to use.  [default: the one of the extra `offsite`, otherwise the one in PATH]",
     ),
     heading=_REACH,

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from camarchiver.offsite import names
-from tests.commands import DAY, START, Command, Put, archive, clips_of, journal, media, numbers, state_of
+from tests.commands import (
+    COMMAND,
+    DAY,
+    START,
+    Command,
+    Put,
+    archive,
+    clips_of,
+    journal,
+    media,
+    numbers,
+    state_of,
+)
 from tests.offsite import servers
 from tests.offsite.servers import Kind, Rclone, Server
 
@@ -27,6 +43,49 @@ def archived(tree: Path, put: Put) -> Path:
     put("2026/03/02/REO_front_20260302081500.mp4", mtime=START + 86400)
     assert archive(tree, "--codec", "h264").returncode == 0
     return tree
+
+
+NOBODY = 65534
+IS_ROOT = os.geteuid() == 0
+Withheld = Callable[..., None]
+
+
+@pytest.fixture
+def withheld() -> Iterator[Withheld]:
+    """Leaves a file or folder to others with these rights, until the end; as root by giving it away."""
+    with ExitStack() as open_:
+
+        def withhold(path: Path, mode: int = 0) -> None:
+            before = path.stat()
+            open_.callback(path.chmod, before.st_mode & 0o7777)
+            open_.callback(os.chown, path, before.st_uid, before.st_gid)
+            if IS_ROOT:
+                os.chown(path, NOBODY, NOBODY)
+            path.chmod(mode)
+
+        yield withhold
+
+
+@pytest.fixture
+def unprivileged() -> Command:
+    """Runs the installed command without a right at what others own, also as root."""
+    powerless: tuple[str, ...] = ()
+    if IS_ROOT:
+        if shutil.which("setpriv") is None:
+            pytest.skip("setpriv (util-linux) is missing")
+        powerless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*powerless, COMMAND, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "TZ": "UTC", **environment},
+        )
+
+    return run
 
 
 def objects(place: Path) -> list[str]:
@@ -806,3 +865,79 @@ class TestDisaster:
         again = told("offsite", "restore-all", "secret:", tmp_path / "new", "-y")
         assert again.returncode == 0
         assert bytes_of(tmp_path / "new") == before
+
+
+class TestRights:
+    """What the user who runs it may not read, start or write."""
+
+    @pytest.mark.parametrize("where", ["file", "folder"])
+    def test_an_rclone_config_of_somebody_else_is_named_and_keeps_nothing_from_being_archived(
+        self,
+        tree: Path,
+        put: Put,
+        elsewhere: Path,
+        tmp_path: Path,
+        unprivileged: Command,
+        withheld: Withheld,
+        monkeypatch: pytest.MonkeyPatch,
+        where: str,
+    ) -> None:
+        monkeypatch.delenv("RCLONE_CONFIG")
+        file = tmp_path / "home/.config/rclone/rclone.conf"
+        file.parent.mkdir(parents=True)
+        file.write_text("[store]\ntype = local\n")
+        withheld(file if where == "file" else file.parent)
+        home = {"HOME": str(tmp_path / "home")}
+        config = tmp_path / "config.toml"
+        config.write_text(f'[offsite]\nremote = "store:{elsewhere}"\n')
+        put(f"{DAY}/REO_front_20260301081500.mp4")
+        words = ("archive", tree, "--codec", "h264", "--offsite", "--config", config)
+        for command in (words, ("offsite", "sync", tree, "--config", config)):
+            done = unprivileged(*command, **home)
+            assert done.returncode == 10
+            assert f'rclone can\'t read its config file: "{file}"' in done.stderr
+            assert "permission denied" in done.stderr
+            assert "let this user read it" in done.stderr
+            assert "Traceback" not in done.stderr
+            assert clips_of(tree / "archived") == [f"{DAY}/REO_front_20260301081500.mp4"]
+
+    def test_an_rclone_that_may_not_be_started_is_named_and_keeps_nothing_from_being_archived(
+        self,
+        tree: Path,
+        put: Put,
+        elsewhere: Path,
+        tmp_path: Path,
+        unprivileged: Command,
+        withheld: Withheld,
+    ) -> None:
+        program = tmp_path / "bin/rclone"
+        program.parent.mkdir()
+        program.write_text("#!/bin/sh\nexit 1\n")
+        program.chmod(0o700)
+        withheld(program)
+        config = tmp_path / "config.toml"
+        config.write_text(f'[offsite]\nremote = "{elsewhere}"\nrclone = "{program}"\n')
+        put(f"{DAY}/REO_front_20260301081500.mp4")
+        done = unprivileged("archive", tree, "--codec", "h264", "--offsite", "--config", config)
+        assert done.returncode == 10
+        assert f"{program} may not be started by this user\n  chmod a+rx {program}\n" in done.stderr
+        assert clips_of(tree / "archived") == [f"{DAY}/REO_front_20260301081500.mp4"]
+        withheld(program.parent)
+        asked = unprivileged("offsite", "sync", tree, "--remote", elsewhere, "--rclone", program)
+        assert asked.returncode == 10
+        assert f"{program} can't be reached by this user" in asked.stderr
+        assert "let this user enter the folders above it" in asked.stderr
+
+    def test_a_state_folder_that_may_not_be_written_is_named_before_anything_is_copied(
+        self, archived: Path, elsewhere: Path, unprivileged: Command, withheld: Withheld
+    ) -> None:
+        state = state_of(archived)
+        for folder in (state, *(each for each in state.rglob("*") if each.is_dir())):
+            withheld(folder, 0o555)
+        done = unprivileged("offsite", "sync", archived, "--remote", elsewhere)
+        assert done.returncode == 13
+        assert f"Permission denied for user {getpass.getuser()}" in done.stderr
+        assert f"the right to write {state}" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not list(elsewhere.iterdir())
+        assert unprivileged("offsite", "status", archived, "--remote", elsewhere).returncode == 0

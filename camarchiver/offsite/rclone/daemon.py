@@ -9,8 +9,10 @@ import os
 import re
 import secrets
 import select
+import shlex
 import shutil
 import socket
+import stat
 import subprocess
 import tempfile
 import threading
@@ -67,14 +69,12 @@ _JSON = {"Content-Type": "application/json"}
 def find(named: Path | None) -> Path:
     """The rclone to use: the named one, that of the extra, or the one in PATH. Raises RemoteError."""
     if named is not None:
-        if not os.access(named, os.X_OK) or named.is_dir():
-            raise RemoteError(
-                RemoteTrouble.NO_PROGRAM,
-                f"{named} is not a program",
-                hint="mend [offsite] rclone, or leave it out",
-            )
+        _require_startable(named)
         return named
-    found = _of_extra() or shutil.which("rclone")
+    of_extra, in_path = _of_extra(), shutil.which("rclone")
+    found = of_extra if of_extra and os.access(of_extra, os.X_OK) else in_path
+    if found is None and (closed := of_extra or shutil.which("rclone", os.F_OK)):
+        _require_startable(Path(closed))
     if found is None:
         raise RemoteError(
             RemoteTrouble.NO_PROGRAM,
@@ -84,13 +84,29 @@ def find(named: Path | None) -> Path:
     return Path(found)
 
 
+def _require_startable(program: Path) -> None:
+    """Refuse what this user can't start. Raises RemoteError."""
+    if os.access(program, os.X_OK) and not program.is_dir():
+        return
+    words, remedy = "is not a program", "mend [offsite] rclone, or leave it out"
+    try:
+        if stat.S_ISREG(program.stat().st_mode):
+            words, remedy = "may not be started by this user", f"chmod a+rx {shlex.quote(str(program))}"
+    except PermissionError:
+        words, remedy = "can't be reached by this user", "let this user enter the folders above it"
+    except OSError:
+        pass
+    raise RemoteError(RemoteTrouble.NO_PROGRAM, f"{program} {words}", hint=remedy)
+
+
 def _of_extra() -> str | None:
+    """The rclone that the extra brought, also if this user may not start it."""
     try:
         files = metadata.files(_PACKAGE) or ()
     except metadata.PackageNotFoundError:
         return None
     places = (Path(str(each.locate())).resolve() for each in files if each.name == "rclone")
-    return next((os.fspath(place) for place in places if os.access(place, os.X_OK)), None)
+    return next((os.fspath(place) for place in places if os.access(place, os.F_OK)), None)
 
 
 class Daemon:
