@@ -42,8 +42,18 @@ WRONG_CONFIG = 10
 ROOM = "48k"
 """Of a server's disk that is too small for all archives."""
 
-KINDS = (servers.WEBDAV, servers.SSHD, servers.RCLONE_S3, servers.WSGIDAV, servers.MOTO)
-"""SeaweedFS takes 20 s to come back after a kill; tests/offsite has it."""
+KINDS = (
+    servers.WEBDAV,
+    servers.SSHD,
+    servers.RCLONE_S3,
+    servers.WSGIDAV,
+    servers.MOTO,
+    servers.SEAWEEDFS,
+)
+SLOW = servers.SEAWEEDFS
+"""It starts once for all trials that do not kill it, and takes 20 s to come back after a kill."""
+SLOW_BEHIND = 2
+"""A sample has so many trials less of it than of another kind: a small one, as in scripts/test, has none."""
 
 COMMANDS = ("sync", "verify", "cleanup", "restore", "restore-all")
 NONE = "no fault"
@@ -96,7 +106,16 @@ class ServerHangs(Exception):
 class Stage:
     """A copy of the tree, a server with a proxy before it, and the program."""
 
-    def __init__(self, options: Options, folder: Path, model: Model, trial: Trial, open_: ExitStack) -> None:
+    def __init__(
+        self,
+        options: Options,
+        folder: Path,
+        model: Model,
+        trial: Trial,
+        shared: Server | None,
+        open_: ExitStack,
+    ) -> None:
+        """`shared` is a running server of which the trial gets a folder; None for a server of its own."""
         self.folder = folder
         self.trial = trial
         self.model = model
@@ -108,7 +127,8 @@ class Stage:
         store = folder / "store"
         if trial.fault == "full":
             _small_disk(store / "data", open_)
-        self.server: Server = open_.enter_context(servers.running(trial.kind, store))
+        own = shared.part_of(folder.name) if shared else None
+        self.server: Server = own or open_.enter_context(servers.running(trial.kind, store))
         self.proxy = open_.enter_context(Proxy(self.server.port))
         self.remote = "secret:" if trial.is_encrypted else self.server.path("store")
         self.direct = self._rclone("direct", self.server.port)
@@ -117,11 +137,12 @@ class Stage:
         (folder / "config.toml").write_text(f'[offsite]\nremote = "{self.remote}"\nverify = "{verify}"\n')
         settings = {
             "RCLONE_CONFIG": str(configured.config),
-            "RCLONE_TIMEOUT": "2s",
-            "RCLONE_CONTIMEOUT": "2s",
             "CAMARCHIVER_CONFIG": str(folder / "config.toml"),
         }
-        self.program = Program(options.package, folder, settings)
+        # Without a fault nothing may fail, however slow a busy machine makes the server.
+        self.program = Program(options.package, folder, settings | _times_out_after("30s"))
+        self.faulty = Program(options.package, folder, settings | _times_out_after("2s"))
+        """The program as it runs into the fault, which it must notice within the time of a trial."""
 
     def _rclone(self, name: str, port: int) -> Rclone:
         place = self.folder / name
@@ -171,7 +192,7 @@ class Stage:
         self.proxy.fail(fault)
         self.met = False
         with tempfile.TemporaryFile() as said:
-            process = self.program.start(*self.words(command), output=said)
+            process = self.faulty.start(*self.words(command), output=said)
             try:
                 if self.trial.fault in KILLS and self.proxy.await_met(MET_SECONDS):
                     self.met = True
@@ -310,12 +331,19 @@ class Stage:
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def attempt(options: Options, where: Path, model: Model, missed: set[Trial], trial: Trial) -> list[str]:
+def _times_out_after(limit: str) -> dict[str, str]:
+    """rclone's variables that give up a server that is silent for so long."""
+    return {"RCLONE_TIMEOUT": limit, "RCLONE_CONTIMEOUT": limit}
+
+
+def attempt(
+    options: Options, where: Path, model: Model, missed: set[Trial], shared: Server | None, trial: Trial
+) -> list[str]:
     """One trial: the fault, what must hold, a run without it, what must hold then."""
     folder = Path(tempfile.mkdtemp(prefix="trial-", dir=where))
     dice = random.Random(f"{options.seed} {trial}")
     with ExitStack() as open_:
-        stage = Stage(options, folder, model, trial, open_)
+        stage = Stage(options, folder, model, trial, shared if _may_share(trial) else None, open_)
         found: list[str] = []
         try:
             found += _tried(stage, dice)
@@ -484,13 +512,18 @@ def chosen(options: Options) -> list[Trial]:
     if options.sample is None:
         return possible
     taken: list[Trial] = []
-    seen: Counter[str] = Counter()
+    seen: Counter[str] = Counter({SLOW.name: SLOW_BEHIND})
     while possible and len(taken) < options.sample:
         rarest = min(possible, key=lambda each: seen[each.command] + seen[each.fault] + seen[each.kind.name])
         possible.remove(rarest)
         taken.append(rarest)
         seen.update((rarest.command, rarest.fault, rarest.kind.name))
     return taken
+
+
+def _may_share(trial: Trial) -> bool:
+    """Whether a trial may use the one server that runs for all of its kind."""
+    return trial.kind is SLOW and trial.fault != "kill server"
 
 
 def _why_not(trial: Trial) -> str:
@@ -566,8 +599,11 @@ def sweep(options: Options) -> Iterator[Tally]:
     skipped = sorted({why for trial in every_trial() if (why := _why_not(trial))})
     if not trials:
         raise Unable(skipped[0])
-    with options.folder("offsite") as where:
+    with options.folder("offsite") as where, ExitStack() as open_:
         model = model_in(options, where)
+        shared = None
+        if any(map(_may_share, trials)):
+            shared = open_.enter_context(servers.running(SLOW, where / SLOW.name))
         missed: set[Trial] = set()
 
         def note(done: Sequence[Trial]) -> str:
@@ -576,7 +612,7 @@ def sweep(options: Options) -> Iterator[Tally]:
 
         made = tallies(
             trials,
-            lambda trial: attempt(options, where, model, missed, trial),
+            lambda trial: attempt(options, where, model, missed, shared, trial),
             options,
             lambda trial: f"offsite {trial.command}",
             note,

@@ -13,15 +13,15 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from camarchiver.runtime import processes
 from tests import programs
 
-START_SECONDS = 40.0
-"""SeaweedFS takes 3 s on an idle machine."""
+START_SECONDS = 90.0
+"""On an idle machine SeaweedFS takes 3 s, and 20 s after it was killed."""
 TRIES = 3
 """Between finding a free port and listening on it, another program may take it."""
 BUCKET = "cameras"
@@ -64,6 +64,12 @@ class Server:
     folder: Path
     ports: tuple[int, ...] = ()
     process: subprocess.Popen[bytes] | None = None
+    part: str = ""
+    """The folder below the bucket to which all of its paths belong; empty for the bucket itself."""
+
+    def part_of(self, name: str) -> Server:
+        """The same running server, seen by somebody who uses only this folder of it."""
+        return replace(self, part=name)
 
     @property
     def port(self) -> int:
@@ -73,12 +79,12 @@ class Server:
     @property
     def data(self) -> Path:
         """Where a plain server keeps its objects, below the bucket."""
-        return self.folder / "data" / self.kind.bucket
+        return self.folder / "data" / self.kind.bucket / self.part
 
     def path(self, name: str, below: str = "") -> str:
         """What rclone calls a path in it, if the remote has that name."""
         root = str(self.folder / "data") if self.kind.is_absolute else self.kind.bucket
-        return f"{name}:" + "/".join(filter(None, (root, below)))
+        return f"{name}:" + "/".join(filter(None, (root, self.part, below)))
 
     def settings(self, port: int | None = None) -> Settings:
         """rclone's configuration of it, or of it behind a proxy."""
