@@ -150,9 +150,9 @@ class _SyncRun:
         self._guard = guard
         remote = guard.remote
         self._uploads = StagedUploads(remote, pipeline.run, pipeline.trees.archive)
-        verifier = CopyVerifier(remote, settings.verify, self._guard)
-        self._copier = ArchiveCopier(pipeline, remote, self._uploads, verifier, Retries(stop.event))
-        self._manifests = ManifestWriter(pipeline, remote, self._uploads)
+        verifier, retries = CopyVerifier(remote, settings.verify, self._guard), Retries(stop.event)
+        self._copier = ArchiveCopier(pipeline, remote, self._uploads, verifier, retries)
+        self._manifests = ManifestWriter(pipeline, remote, self._uploads, retries)
         self.transfers = Transfers(remote, stop, self._uploads.of_writing, max_runtime=settings.max_runtime)
         self.problems: list[Problem] = []
 

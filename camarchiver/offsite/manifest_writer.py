@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from datetime import date, datetime
+from functools import partial
 
 from camarchiver.offsite import manifest
 from camarchiver.offsite.names import manifest_name
 from camarchiver.offsite.rclone.remote import Remote
 from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
 from camarchiver.offsite.rclone.uploads import StagedUploads
+from camarchiver.offsite.transfers import Retries
 from camarchiver.pipeline import Pipeline
 from camarchiver.state import offsite_state
 
@@ -18,7 +20,8 @@ from camarchiver.state import offsite_state
 class ManifestWriter:
     """Keeps the manifests at one remote up to date; for one thread."""
 
-    def __init__(self, pipeline: Pipeline, remote: Remote, uploads: StagedUploads) -> None:
+    def __init__(self, pipeline: Pipeline, remote: Remote, uploads: StagedUploads, retries: Retries) -> None:
+        self._retries = retries
         self._pipeline = pipeline
         self._state = pipeline.trees.state
         self._remote = remote
@@ -35,7 +38,7 @@ class ManifestWriter:
     def write(self) -> None:
         """Write every manifest that is due. Raises RemoteError or OSError; the rest stays due."""
         for day in sorted(self._due):
-            self._write(day)
+            self._retries.tried(partial(self._write, day))
             self._due.discard(day)
             offsite_state.change_due(self._state, self._remote.label, remove={day})
 

@@ -21,7 +21,8 @@ from camarchiver.errors import ConfigError, ExitCode
 from camarchiver.journal import event as journal_event
 from camarchiver.journal.ledger import Ledger
 from camarchiver.journal.store import Day
-from camarchiver.offsite import manifest, names, transfers
+from camarchiver.offsite import manifest, manifest_writer, names, transfers
+from camarchiver.offsite.manifest_writer import ManifestWriter
 from camarchiver.offsite.rclone import backends, trouble
 from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
 from camarchiver.offsite.remote_guard import RemoteGuard
@@ -508,6 +509,25 @@ class TestRetries:
         assert self.tries([RemoteTrouble.GONE] * 3, retries) == 1
         assert self.tries([], retries) == 1
         assert self.tries([RemoteTrouble.GONE], retries) == 2, "it came back meanwhile"
+
+
+class TestManifestWriter:
+    """What the writer of manifests does when the remote fails."""
+
+    def test_what_may_pass_is_tried_again(
+        self, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture
+    ) -> None:
+        monkeypatch.setattr(transfers, "PAUSES", (0.0, 0.0))
+        monkeypatch.setattr(manifest, "of_day", lambda *_: b"lines\n")
+        state = mocker.patch.object(manifest_writer, "offsite_state")
+        state.due_manifests.return_value = [date(2026, 3, 1)]
+        remote, uploads = mocker.Mock(label=REMOTE), mocker.Mock()
+        uploads.upload.side_effect = [RemoteError(RemoteTrouble.BUSY, "x"), None, None]
+        arrive = iter([b"lin\0s\n", b"lines\n"])
+        remote.read.side_effect = lambda _, take: take(next(arrive))
+        ManifestWriter(mocker.MagicMock(), remote, uploads, Retries(Event())).write()
+        assert uploads.upload.call_count == 3
+        state.change_due.assert_called_once_with(mocker.ANY, REMOTE, remove={date(2026, 3, 1)})
 
 
 class TestProgress:
