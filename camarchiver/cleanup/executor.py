@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -96,7 +96,8 @@ def execute(
         findings.forget_removed(pipeline.trees.state, outcomes)
         _forget_old_thumbnails(pipeline, plan)
         pipeline.failures.forget_all(pipeline.failures.of_missing_files(pipeline.trees.source))
-    return pipeline.report(plan, tuple(outcomes), stop)
+    problems = (*plan.problems, *(offsite.problems if offsite else ()))
+    return pipeline.report(replace(plan, problems=problems), tuple(outcomes), stop)
 
 
 def _forget_old_thumbnails(pipeline: Pipeline, plan: CleanupPlan) -> None:

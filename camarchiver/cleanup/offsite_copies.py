@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from camarchiver.domain.clip import RemoteCopy, Tree
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import CheckCopy, Discard
-from camarchiver.errors import CamarchiverError, ConfigError, UsageError
+from camarchiver.errors import CamarchiverError, ConfigError, Problem, UsageError
 from camarchiver.offsite.rclone import backends
 from camarchiver.offsite.rclone.remote import RcloneSettings
 from camarchiver.offsite.rclone.trouble import ENDS_RUN, RemoteError, RemoteTrouble
@@ -46,6 +46,21 @@ class OffsiteCopies:
         self._access = access
         self._open = open_
         self._remotes: dict[str, RemoteGuard | CamarchiverError] = {}
+        self._keeps_versions: dict[str, bool] = {}
+        """By remote from which copies were removed."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Where the bytes of removed copies stay: a bucket with versioning only hides what is deleted."""
+        return tuple(
+            Problem(
+                "past-limit",
+                f"{label} keeps old versions: its removed copies are hidden, and their bytes stay there",
+                "let a lifecycle rule of the bucket end old versions, or suspend its versioning",
+            )
+            for label, keeps in self._keeps_versions.items()
+            if keeps
+        )
 
     def prove(self, step: Discard) -> None:
         """Compare the copy that will be the clip's last one with the archive's BLAKE2b, and journal that.
@@ -78,6 +93,8 @@ class OffsiteCopies:
             remote.delete(copy.name)
             if remote.stat(copy.name) is not None:
                 raise RemoteError(RemoteTrouble.REFUSED, f"{copy.path} is still there after it was deleted")
+            if copy.remote not in self._keeps_versions:
+                self._keeps_versions[copy.remote] = remote.versioning() == "Enabled"
         line = self._pipeline.writer.copy_lost(_checked(step, copy), copy.remote, Reason.MAX_AGE_HARD)
         self._pipeline.journal.append(line)
 

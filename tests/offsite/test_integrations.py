@@ -477,6 +477,26 @@ class TestWorm:
         assert any("objects are locked (COMPLIANCE until " in message for message in said)
         assert any("keeps old versions" in message for message in said)
 
+    @pytest.mark.parametrize("bucket", ["locked", "cameras"])
+    def test_a_legal_maximum_says_where_the_bytes_stay_as_old_versions(
+        self, tree: Path, serve: Serve, own_rclone_config: Path, rclone: Path, bucket: str
+    ) -> None:
+        settings = serve(servers.MOTO).settings()
+        own_rclone_config.write_text("\n".join(["[r]", *(f"{k} = {v}" for k, v in settings.items()), ""]))
+        made = [rclone, "mkdir", "r:locked", "--s3-bucket-object-lock-enabled"]
+        subprocess.run(made, check=True, timeout=30)
+        known_archive(tree, CONTENT)
+        sync = [COMMAND, "offsite", "sync", tree, "--remote", f"r:{bucket}"]
+        assert subprocess.run(sync, timeout=60).returncode == 0
+        limit = ("--max-age-hard", "30", "--allow-large", "--trust-names", "-y", "--json")
+        done = subprocess.run([COMMAND, "cleanup", tree, *limit], capture_output=True, text=True, timeout=60)
+        document = json.loads(done.stdout)
+        results = [(each["path"].partition(":")[0], each["result"]) for each in document["outcomes"]]
+        assert ("r", "done") in results, done.stdout
+        said = [each["message"] for each in document["errors"] if each["code"] == "past-limit"]
+        assert any(f"r:{bucket} keeps old versions" in each for each in said) == (bucket == "locked")
+        assert done.returncode == (3 if said else 0)
+
 
 def doctor(trees: Trees, remote: str) -> list[Finding]:
     return list(offsite_checks.remote(RcloneSettings(remote), trees))
