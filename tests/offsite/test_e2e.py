@@ -173,6 +173,23 @@ class TestSync:
         assert wrong.returncode == 10
         assert "did you mean remote?" in wrong.stderr
 
+    def test_how_a_copy_is_verified_may_be_said(
+        self, archived: Path, elsewhere: Path, told: Command, own_rclone_config: Path
+    ) -> None:
+        password = servers.obscured("correct horse")
+        own_rclone_config.write_text(f"[secret]\ntype = crypt\nremote = {elsewhere}\npassword = {password}\n")
+        hashed = ("offsite", "sync", archived, "--verify", "remote-hash", "--remote")
+        refused = told(*hashed, "secret:")
+        assert refused.returncode == 10
+        assert "secret: has no hash of its own that covers a whole object" in refused.stderr
+        assert 'verify = "read-back"' in refused.stderr
+        assert told(*hashed, elsewhere).returncode == 0
+        ways = [each["verified"] for each in journal(archived) if each["event"] == "copy-verified"]
+        assert ways == ["sha256 of the remote"] * 3
+        wrong = told("offsite", "sync", archived, "--remote", elsewhere, "--bandwidth", "fast")
+        assert wrong.returncode == 2
+        assert "is no bandwidth" in wrong.stderr
+
     def test_a_key_for_all_commands_with_the_name_of_an_own_one_is_not_meant(
         self, archived: Path, elsewhere: Path, told: Command, tmp_path: Path
     ) -> None:

@@ -23,12 +23,13 @@ from camarchiver.journal.ledger import Ledger
 from camarchiver.journal.store import Day
 from camarchiver.offsite import manifest, manifest_writer, names, transfers
 from camarchiver.offsite.manifest_writer import ManifestWriter
-from camarchiver.offsite.rclone import backends, trouble
+from camarchiver.offsite.rclone import backends, daemon, trouble
 from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
 from camarchiver.offsite.remote_guard import RemoteGuard
-from camarchiver.offsite.transfers import Retries, TransferProgress
+from camarchiver.offsite.transfers import Retries, TransferProgress, Transfers
 from camarchiver.policy import offsite_rules
 from camarchiver.policy.offsite_rules import CopyState, KnownArchive, OffsitePolicy, WhatToCopy
+from camarchiver.runtime.signals import Stop
 from tests.values import NOW, a_clip, line_of
 
 DIGEST = "0123456789abcdef" * 8
@@ -509,6 +510,32 @@ class TestRetries:
         assert self.tries([RemoteTrouble.GONE] * 3, retries) == 1
         assert self.tries([], retries) == 1
         assert self.tries([RemoteTrouble.GONE], retries) == 2, "it came back meanwhile"
+
+
+class TestTransfers:
+    """When transfers end."""
+
+    def test_none_begins_after_the_longest_time_of_a_run(self, mocker: MockerFixture) -> None:
+        performed = mocker.Mock()
+        ended = Transfers(mocker.Mock(), Stop(), mocker.Mock(), max_runtime=timedelta(microseconds=1))
+        assert list(ended.run([mocker.Mock(size=1)], performed)) == []
+        assert not performed.called
+        endless = Transfers(mocker.Mock(), Stop(), mocker.Mock())
+        assert performed.return_value in list(endless.run([mocker.Mock(size=1)], performed))
+
+
+class TestVersion:
+    """Which rclone serves."""
+
+    @pytest.mark.parametrize("version", ["v1.59.2", "v0.99", ""])
+    def test_one_that_is_too_old_is_refused(self, mocker: MockerFixture, version: str) -> None:
+        running = mocker.Mock()
+        running.call.return_value = 200, {"version": version}
+        with pytest.raises(ConfigError, match=r"is too old: 1\.60 or newer is needed") as refused:
+            daemon.check_version(running)
+        assert "rclone" in refused.value.hint or "offsite" in refused.value.hint
+        running.call.return_value = 200, {"version": "v1.60.1-DEV"}
+        assert daemon.check_version(running) == "1.60.1-DEV"
 
 
 class TestManifestWriter:
