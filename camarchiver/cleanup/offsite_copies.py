@@ -56,7 +56,8 @@ class OffsiteCopies:
             Problem(
                 "past-limit",
                 f"{label} keeps old versions: its removed copies are hidden, and their bytes stay there",
-                "let a lifecycle rule of the bucket end old versions, or suspend its versioning",
+                "let a lifecycle rule of the bucket end old versions; or suspend its versioning (S3), or set"
+                " hard_delete in rclone's config (B2)",
             )
             for label, keeps in self._keeps_versions.items()
             if keeps

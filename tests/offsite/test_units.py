@@ -204,6 +204,17 @@ class TestBackends:
         assert not backends.is_in_parts(backends.backends("nas:", self.CONFIG, {}), 1 << 40)
 
     @pytest.mark.parametrize(
+        ("settings", "hides"),
+        [({"type": "b2"}, True), ({"type": "b2", "hard_delete": "true"}, False), ({"type": "s3"}, False)],
+    )
+    def test_b2_hides_what_is_deleted_unless_it_is_told_otherwise(
+        self, settings: dict[str, str], *, hides: bool
+    ) -> None:
+        config = {"b": settings, "secret": {"type": "crypt", "remote": "b:x"}}
+        for remote in ("b:x", "secret:"):
+            assert backends.hides_deleted(backends.backends(remote, config, {})) is hides
+
+    @pytest.mark.parametrize(
         ("remote", "environment", "unchecked"),
         [
             ("nas:", {}, ["RCLONE_CONFIG_NAS_KNOWN_HOSTS_FILE"]),

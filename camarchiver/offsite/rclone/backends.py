@@ -120,6 +120,14 @@ def is_in_parts(found: tuple[RemoteBackend, ...], size: int) -> bool:
     return size > ONE_PART and any(each.kind in _IN_PARTS for each in found)
 
 
+def hides_deleted(found: tuple[RemoteBackend, ...]) -> bool:
+    """Whether rclone only hides what it deletes, as an old version: B2 without `hard_delete`."""
+    return any(
+        each.kind == "b2" and each.settings.get("hard_delete", "").lower() not in ("true", "1")
+        for each in found[-1:]
+    )
+
+
 def unchecked_hosts(found: tuple[RemoteBackend, ...]) -> tuple[RemoteBackend, ...]:
     """SFTP backends whose settings have no host key to compare the server's with."""
     return tuple(

@@ -261,6 +261,8 @@ class Remote:
 
         Where it is enabled, a deleted object is hidden and its bytes stay.
         """
+        if backends_of.hides_deleted(self.backends):
+            return "Enabled"
         if not any(each.kind == "s3" for each in self.backends[-1:]):
             return None
         try:
