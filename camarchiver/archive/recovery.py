@@ -1,6 +1,6 @@
 """Finishes or removes what dead runs left behind, each item under its clip's lock.
 
-`archive`, `cleanup` and the other commands that change the trees call `sweep` before they plan.
+`archive`, `watch`, `cleanup` and `verify --repair` call `sweep` before they plan.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class SidecarPolicy(StrEnum):
 
 
 class SourceRemover:
-    """Removes archived sources: the only place that takes one out of its tree.
+    """Removes sources because they are archived; nothing else removes one for that reason.
 
     Whoever calls `remove` holds the clip's lock (`storage/locking.py`) and has checked under it that no hold
     covers the clip (`discovery/clip_ends.py:current_hold`) and that the archive exists and counts

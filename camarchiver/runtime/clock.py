@@ -1,4 +1,7 @@
-"""The one place that reads the wall clock and the machine's time zone."""
+"""The moment by which plans and answers go, and the cameras' time zone.
+
+The ages of temporary files are differences to `time.time()`, wherever such a file is looked at.
+"""
 
 from __future__ import annotations
 

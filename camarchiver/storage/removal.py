@@ -3,7 +3,8 @@
 The date folders that this empties go, too.
 
 A file that can't be removed stays as it was. The caller holds the clip's lock (`locked`), has read holds and
-restored clips under it, and has journalled its intention. Nothing is decided here.
+restored clips under it, and has written down durably what it is about to do, as a note or as an intent in the
+journal. Nothing is decided here.
 """
 
 from __future__ import annotations
