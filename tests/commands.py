@@ -214,6 +214,22 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 NAME = "REO_front_20260301081500"
 
 
+def without_terminal(*program: object) -> Command:
+    """Runs a program, given by the beginning of its command line, without a terminal; its output as text."""
+
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*map(str, program), *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "TZ": "UTC", **environment},
+        )
+
+    return run
+
+
 def one_clip(root: Path, make_clip: Callable[..., Path]) -> Path:
     folder = root / "2026/03/01"
     folder.mkdir(parents=True)

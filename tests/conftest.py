@@ -37,7 +37,20 @@ from camarchiver.runtime.systemd import Service
 from tests import programs
 from tests.cameras import REAL_FFMPEG, Camera, make_model_clip
 from tests.clips import SOFTQSV, MakeClip
-from tests.commands import COMMAND, DAY, H264, START, Command, Make, Manager, Put, archive, log_of, one_clip
+from tests.commands import (
+    COMMAND,
+    DAY,
+    H264,
+    START,
+    Command,
+    Make,
+    Manager,
+    Put,
+    archive,
+    log_of,
+    one_clip,
+    without_terminal,
+)
 from tests.processes import wait_until
 from tests.recordings import REC_STILL, REC_THING, RecRecorder, RecRun, rec_items, rec_watch
 from tests.samples import REC_START, mounted
@@ -473,18 +486,7 @@ def tree(tmp_path: Path) -> Path:
 @pytest.fixture
 def told() -> Command:
     """Run the installed command without a terminal; its output as text."""
-
-    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "camarchiver", *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env={**os.environ, "TZ": "UTC", **environment},
-        )
-
-    return run
+    return without_terminal(sys.executable, "-m", "camarchiver")
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -28,6 +27,7 @@ from tests.commands import (
     media,
     numbers,
     state_of,
+    without_terminal,
 )
 from tests.offsite import servers
 from tests.offsite.servers import Kind, Rclone, Server
@@ -74,18 +74,7 @@ def unprivileged() -> Command:
         if shutil.which("setpriv") is None:
             pytest.skip("setpriv (util-linux) is missing")
         powerless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
-
-    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*powerless, COMMAND, *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env={**os.environ, "TZ": "UTC", **environment},
-        )
-
-    return run
+    return without_terminal(*powerless, COMMAND)
 
 
 def objects(place: Path) -> list[str]:
