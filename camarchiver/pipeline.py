@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import socket
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, tzinfo
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.memory import Memory
-from camarchiver.domain.report import Outcome, Report
-from camarchiver.errors import sentence
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter, RunId
@@ -23,13 +20,7 @@ from camarchiver.naming.patterns import Names
 from camarchiver.runtime import clock
 from camarchiver.state import clock_corrections, findings, holds, restored, run_history, volume_marker
 from camarchiver.state.failures import Failures
-
-if TYPE_CHECKING:
-    from camarchiver.domain.plan import Plan
-    from camarchiver.runtime.signals import Stop
-
-
-_log = logging.getLogger(__name__)
+from camarchiver.state.run_history import BegunRun
 
 NO_CONVENTIONS = Conventions()
 """A config that says nothing about the trees."""
@@ -67,7 +58,6 @@ class Pipeline:
         self.started = started or self.now()
         self.run = RunId(run_id(self.started), command, socket.gethostname())
         self._configured = conventions
-        self._began: datetime | None = None
 
     @cached_property
     def conventions(self) -> Conventions:
@@ -116,25 +106,9 @@ class Pipeline:
         """Which archives exist and are not known to be damaged, at each moment of a call."""
         return ArchiveLookup(self.trees, self.journal, findings.DamagedNow(self.trees.state))
 
-    def begin(self) -> None:
-        """Add the run to the run history before its first step; `report` completes the record."""
-        self._began = self.now()
-        report = Report(self.run.command, self.run.id, self.started, self._began)
-        try:
-            run_history.begin(self.trees.state, report, self.run.host)
-        except OSError as error:  # a cleanup of a full disk has to begin, too
-            _log.warning("the run's record could not be written: %s", sentence(error))
-
-    def report(self, plan: Plan[Any, Any], outcomes: tuple[Outcome, ...], stop: Stop | None = None) -> Report:
-        """The report of a plan's execution; the run history keeps it if anything was done."""
-        signal = stop.signal if stop else None
-        report = plan.report(self.run.id, outcomes, ended=self.now(), stopped_by=signal)
-        report = replace(report, began=self._began)
-        if outcomes:
-            run_history.write(self.trees.state, report, self.run.host)
-        elif self._began:
-            run_history.forget(self.trees.state, self.run.id)
-        return report
+    def begin(self, steps: Collection[object]) -> BegunRun:
+        """The run from the first of these steps on: it is in the run history now, and makes its report."""
+        return run_history.begin(self.trees.state, self.run, self.started, self.now, steps)
 
 
 def run_id(started: datetime) -> str:

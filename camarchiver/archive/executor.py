@@ -117,8 +117,7 @@ def execute(
     volume_marker.mark(pipeline.trees)
     outcomes: list[Outcome] = []
     plan = prepared.plan
-    if plan.steps or (further and further.steps):
-        pipeline.begin()
+    begun = pipeline.begin(plan.steps or (further.steps if further else ()))
     if plan.steps:
         for outcome in _performed(pipeline, prepared, how, stop, display):
             outcomes.append(outcome)
@@ -130,7 +129,7 @@ def execute(
     left = *planner.still_doubtful(pipeline, plan, outcomes), *remaining()
     steps = (*plan.steps, *(further.steps if further else ()))
     done: Plan[Any, Any] = replace(plan, problems=(*plan.problems, *left))
-    report = pipeline.report(replace(done, steps=steps), (*outcomes, *others), stop)
+    report = begun.report(replace(done, steps=steps), (*outcomes, *others), stop)
     return replace(report, disks=planner.disks_after(pipeline, plan, outcomes))
 
 

@@ -76,10 +76,11 @@ def execute(
     A plan that was made with a remote needs its `offsite` copies.
     """
     outcomes: list[Outcome] = []
+    steps = plan.steps if plan.refused is None else ()
+    if steps:
+        thumbnails.give_way(pipeline.trees.state)
+    begun = pipeline.begin(steps)
     if plan.refused is None:
-        if plan.steps:
-            thumbnails.give_way(pipeline.trees.state)
-            pipeline.begin()
         executor = CleanupExecutor(
             pipeline.trees,
             pipeline.archives,
@@ -97,7 +98,7 @@ def execute(
         _forget_old_thumbnails(pipeline, plan)
         pipeline.failures.forget_all(pipeline.failures.of_missing_files(pipeline.trees.source))
     problems = (*plan.problems, *(offsite.problems if offsite else ()))
-    return pipeline.report(replace(plan, problems=problems), tuple(outcomes), stop)
+    return begun.report(replace(plan, problems=problems), tuple(outcomes), stop)
 
 
 def _forget_old_thumbnails(pipeline: Pipeline, plan: CleanupPlan) -> None:

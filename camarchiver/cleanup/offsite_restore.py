@@ -155,12 +155,11 @@ def _step(pipeline: Pipeline, ledger: Ledger, found: OffsiteCopy, reason: Reason
 
 def execute(pipeline: Pipeline, planned: RestorePlan, remote: Remote, watch: Watch) -> Report:
     """Carry out a plan; no archive is begun after a stop."""
-    if planned.steps:
-        pipeline.begin()
+    begun = pipeline.begin(planned.steps)
     restorer = OffsiteRestorer(pipeline, remote, watch.stop)
     progress = TransferProgress(remote, restorer.transfers, watch.display)
     outcomes = followed(restorer.run(planned.steps), progress, watch)
-    return reported(pipeline, planned, outcomes, restorer.transfers.ended_by, watch.stop)
+    return reported(begun, planned, outcomes, restorer.transfers.ended_by, watch.stop)
 
 
 class OffsiteRestorer:

@@ -97,13 +97,12 @@ def execute(
 ) -> Report:
     """Carry out a plan; `on_outcome` gets every outcome as it comes, and no clip is begun after `stop`."""
     outcomes: list[Outcome] = []
-    if planned.steps:
-        pipeline.begin()
+    begun = pipeline.begin(planned.steps)
     steps = (step for step in planned.steps if not stop)
     for outcome in _restorer(pipeline).run(steps):
         outcomes.append(outcome)
         on_outcome(outcome)
-    return pipeline.report(planned, tuple(outcomes), stop)
+    return begun.report(planned, tuple(outcomes), stop)
 
 
 def _restorer(pipeline: Pipeline) -> Restorer:

@@ -76,14 +76,13 @@ def _why_failed(report: Report) -> str:
 def _synced(pipeline: Pipeline, plan: OffsitePlan, settings: TransferSettings, watch: Watch) -> Report:
     due = offsite_state.due_manifests(pipeline.trees.state, plan.policy.remote)
     if not plan.steps and not due:
-        return pipeline.report(plan, (), watch.stop)
+        return pipeline.begin(()).report(plan, (), watch.stop)
     with opened_apart(pipeline, settings.rclone) as guard:
-        if plan.steps:
-            pipeline.begin()
+        begun = pipeline.begin(plan.steps)
         run = _SyncRun(pipeline, plan, settings, guard, watch.stop)
         progress = TransferProgress(guard.remote, run.transfers, watch.display)
         outcomes = followed(run.outcomes(), progress, watch)
-    return reported(pipeline, plan, outcomes, run.transfers.ended_by, watch.stop, run.problems)
+    return reported(begun, plan, outcomes, run.transfers.ended_by, watch.stop, run.problems)
 
 
 def looked_at(pipeline: Pipeline, plan: PlanT, rclone: RcloneSettings) -> PlanT:
@@ -117,9 +116,9 @@ _WITHOUT = frozenset({Reason.FAILED_BEFORE, Reason.DAMAGED})
 def verify(pipeline: Pipeline, plan: CheckPlan, settings: TransferSettings, watch: Watch) -> Report:
     """Compare the copies of a plan with their archives' BLAKE2b. Raises as `sync`."""
     if not plan.steps:
-        return pipeline.report(plan, (), watch.stop)
+        return pipeline.begin(()).report(plan, (), watch.stop)
     with opened_apart(pipeline, settings.rclone) as guard:
-        remote = guard.remote
+        begun, remote = pipeline.begin(plan.steps), guard.remote
         checker = CopyChecker(pipeline, remote, CopyVerifier(remote, settings.verify, guard))
         transfers = Transfers(remote, watch.stop, guard.of_reading, max_runtime=settings.max_runtime)
         steps = islice(plan.steps, plan.policy.limit)
@@ -129,7 +128,7 @@ def verify(pipeline: Pipeline, plan: CheckPlan, settings: TransferSettings, watc
         each.step.start.date() for each in outcomes if each.reason is Reason.COPY_LOST and each.step.start
     }
     offsite_state.change_due(pipeline.trees.state, plan.policy.remote, add=lost)
-    return reported(pipeline, plan, outcomes, transfers.ended_by, watch.stop)
+    return reported(begun, plan, outcomes, transfers.ended_by, watch.stop)
 
 
 class _SyncRun:

@@ -188,13 +188,12 @@ def execute(
     """Carry out a plan."""
     volume_marker.mark(pipeline.trees)
     atomic.write_text(pipeline.trees.state / MARK, f"{remote.label}\n")
-    if planned.steps:
-        pipeline.begin()
+    begun = pipeline.begin(planned.steps)
     restorer = _JournalRestorer(pipeline, manifests, remote, watch.stop)
     transfers = Transfers(remote, watch.stop, RemoteGuard(remote, pipeline.journal).of_reading, at_once=1)
     progress = TransferProgress(remote, transfers, watch.display)
     outcomes = followed(transfers.run(planned.steps, restorer.perform), progress, watch)
-    return reported(pipeline, planned, outcomes, transfers.ended_by, watch.stop)
+    return reported(begun, planned, outcomes, transfers.ended_by, watch.stop)
 
 
 class _JournalRestorer:

@@ -20,9 +20,9 @@ from camarchiver.domain.steps import CheckCopy, MakeCopy, Restore, Step
 from camarchiver.errors import CamarchiverError, Problem, failure
 from camarchiver.offsite.rclone.remote import Remote
 from camarchiver.offsite.rclone.trouble import ENDS_RUN, PASSING, RemoteError, RemoteTrouble, exit_code
-from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.progress import Display, Silent
 from camarchiver.runtime.signals import Stop
+from camarchiver.state.run_history import BegunRun
 from camarchiver.storage import removal
 
 AT_ONCE = 4
@@ -242,7 +242,7 @@ def followed(
 
 
 def reported(
-    pipeline: Pipeline,
+    begun: BegunRun,
     plan: Plan[Any, Any],
     outcomes: tuple[Outcome, ...],
     ended_by: RemoteError | None,
@@ -256,4 +256,4 @@ def reported(
         if not any(each.result is Result.DONE for each in outcomes):
             refused = exit_code(ended_by.trouble)
     told = replace(plan, problems=(*plan.problems, *problems), refused=refused)
-    return pipeline.report(told, outcomes, stop)
+    return begun.report(told, outcomes, stop)

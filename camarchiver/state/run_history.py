@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.untrusted import Count, Moment, Run, check_time, decode
-from camarchiver.errors import cause
+from camarchiver.errors import cause, sentence
+from camarchiver.journal.writer import RunId
 from camarchiver.naming.time_groups import LONGEST_SECONDS
 from camarchiver.storage import atomic
+
+if TYPE_CHECKING:
+    from camarchiver.domain.plan import Plan
+    from camarchiver.runtime.signals import Stop
 
 _log = logging.getLogger(__name__)
 
@@ -79,14 +86,44 @@ UNFINISHED = "unfinished"
 """The status of a run that has not reported yet."""
 
 
-def begin(state: Path, report: Report, host: str) -> None:
-    """Store that a run begins its first step, so that a run that is killed is in the history, too."""
-    _store(state, _record(report, host, Done(), UNFINISHED, None))
+@dataclass(frozen=True, slots=True)
+class BegunRun:
+    """A run that carries out a plan; `begin` makes it, and only it makes the report."""
+
+    state: Path
+    run: RunId
+    now: Callable[[], datetime]
+    began: datetime | None
+    """When its first step began; None for a run without steps, which has no record."""
+
+    def report(self, plan: Plan[Any, Any], outcomes: tuple[Outcome, ...], stop: Stop | None = None) -> Report:
+        """The report of the plan's execution; it completes the record, or removes it if nothing was done."""
+        signal = stop.signal if stop else None
+        report = plan.report(self.run.id, outcomes, ended=self.now(), stopped_by=signal)
+        report = replace(report, began=self.began)
+        if outcomes:
+            write(self.state, report, self.run.host)
+        elif self.began is not None:
+            _file(self.state, self.run.id).unlink(missing_ok=True)
+        return report
 
 
-def forget(state: Path, run: str) -> None:
-    """Remove the record of a run that changed nothing after all."""
-    _file(state, run).unlink(missing_ok=True)
+def begin(
+    state: Path, run: RunId, started: datetime, now: Callable[[], datetime], steps: Collection[object]
+) -> BegunRun:
+    """Store that a run begins the first of these steps, so that one that is killed is in the history, too.
+
+    `started` is the moment for which the steps were planned.
+    """
+    if not steps:
+        return BegunRun(state, run, now, None)
+    began = now()
+    report = Report(run.command, run.id, started, began)
+    try:
+        _store(state, _record(report, run.host, Done(), UNFINISHED, None))
+    except OSError as error:  # a cleanup of a full disk has to begin, too
+        _log.warning("the run's record could not be written: %s", sentence(error))
+    return BegunRun(state, run, now, began)
 
 
 def write(state: Path, report: Report, host: str, done: Done | None = None) -> None:

@@ -430,6 +430,21 @@ class TestInterrupted:
         assert copy.read_bytes() == archive.read_bytes()
         assert not list((elsewhere / names.STAGED).glob("*"))
 
+    def test_a_check_that_is_killed_is_listed_as_unfinished(
+        self, tree: Path, elsewhere: Path, rclone: Path
+    ) -> None:
+        known_archive(tree, os.urandom(self.SIZE))
+        where = [tree, "--remote", elsewhere, "--verify", "read-back"]
+        subprocess.run([COMMAND, "offsite", "sync", *where], check=True, capture_output=True)
+        command = [COMMAND, "offsite", "verify", *where, "--bandwidth", "200K"]
+        records = tree / "archived/.camarchiver/runs"
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        wait_until(lambda: len(list(records.glob("*.json"))) == 2, "the record of the check")
+        process.kill()
+        process.wait(20)
+        runs = subprocess.run([COMMAND, "runs", tree], capture_output=True, text=True).stdout
+        assert runs.count("offsite   unfinished") == 1, runs
+
     def test_bytes_that_were_spoilt_on_the_way_are_sent_again(
         self, tree: Path, serve: Serve, proxied: Proxied, own_rclone_config: Path, rclone: Path
     ) -> None:

@@ -1134,6 +1134,21 @@ class TestNotes:
         assert last is not None and last.fields() == record
         assert run_history.bytes_per_second(tmp_path) == 50.0
 
+    def test_a_run_is_unfinished_from_its_first_step_on_until_it_reports(self, tmp_path: Path) -> None:
+        trees = Trees(tmp_path, tmp_path / "archived", tmp_path / ".deleted")
+        pipeline, state = Pipeline(trees, UTC, "archive"), trees.state
+        plan = planner.plan(pipeline, ArchivePolicy(timedelta(1)), list_all=False)
+        idle = pipeline.begin(())
+        assert run_history.last(state) is None
+        begun = pipeline.begin(("a step",))
+        record = run_history.last(state)
+        assert record is not None and (record.status, record.exit_code) == (run_history.UNFINISHED, None)
+        # Which of the two reports comes first makes no difference to either.
+        assert idle.report(plan, ()).began is None
+        assert run_history.last(state) == record
+        assert begun.report(plan, ()).began == begun.began is not None
+        assert run_history.last(state) is None
+
     @pytest.mark.parametrize(
         "spoilt",
         [

@@ -214,7 +214,7 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
         lines = checks_text.plan_lines(plan, flaws)
         show(lines, err=not options.dry_run)
     if options.dry_run:
-        result = pipeline.report(plan, ())
+        result = plan.report(pipeline.run.id, ended=pipeline.now())
         problems = *result.problems, *_remaining(found, pipeline, ())
         return _Done(found, replace(result, problems=problems), plan, options.dry_run)
     if asks and not agreed("Go on?", stopping):
