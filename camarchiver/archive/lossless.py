@@ -51,6 +51,6 @@ def unencodable(media: Media, encoders: Iterable[Encoder], *, encode_signed: boo
         return Unencoded(Reason.OTHER_STREAMS, f"it holds {media.video_streams} video streams")
     if lost := [kind for kind in media.other_streams if kind not in _HARMLESS_STREAMS]:
         return Unencoded(Reason.OTHER_STREAMS, f"encoding would leave out {' and '.join(lost)}")
-    if is_interlaced(media.video) and not any(encoder.interlaced for encoder in encoders):
+    if is_interlaced(media.video) and all(encoder.field_options is None for encoder in encoders):
         return Unencoded(Reason.INTERLACED, "no encoder of this choice keeps its fields; --codec h264 does")
     return None

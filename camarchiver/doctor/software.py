@@ -14,8 +14,8 @@ from camarchiver import __version__
 from camarchiver.doctor.findings import Finding, fine, remark, trouble
 from camarchiver.errors import EncoderError, cause
 from camarchiver.media import ffmpeg_find
-from camarchiver.media.encoder_probe import HARDWARE, Auto, Machine, Probe
-from camarchiver.media.encoders import Backend, Codec, EncodeSettings
+from camarchiver.media.encoder_probe import Auto, Machine, Probe
+from camarchiver.media.encoders import HARDWARE, Backend, Codec, EncodeSettings
 from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.runtime import processes
 from camarchiver.runtime.extras import extra_of, install, install_extra, requirements

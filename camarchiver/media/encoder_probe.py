@@ -14,15 +14,17 @@ from typing import Literal
 from camarchiver.errors import EncoderError
 from camarchiver.media import ffmpeg_args, ffmpeg_find, transcoder
 from camarchiver.media.encoders import (
-    ENCODERS,
+    CODECS,
+    HARDWARE,
     Backend,
     Codec,
     Encoder,
     EncodeSettings,
     FallbackLevel,
+    encoders_of,
     obstacle,
 )
-from camarchiver.media.ffmpeg_args import TRIAL_FRAMES, TRIAL_MEDIA, Version
+from camarchiver.media.ffmpeg_args import TRIAL_ENCODER, TRIAL_FRAMES, TRIAL_MEDIA, Version
 from camarchiver.media.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
 from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.media.gpu import FIRST, node_problem, render_nodes, vendor
@@ -32,12 +34,6 @@ Auto = Literal["auto"]
 
 _TRIAL_SECONDS = 15.0
 """A GPU may hang at its first use."""
-_GOOD_SVT = (2, 0)
-"""Older ones take twice the CPU for the same picture."""
-HARDWARE = (Backend.QSV, Backend.VAAPI, Backend.NVENC)
-"""What `--encoder auto` tries before software, in this order."""
-_CODECS: tuple[Codec, ...] = ("av1", "hevc", "h264")
-_SOFTWARE: dict[Codec, str] = {"av1": "libsvtav1", "hevc": "libx265", "h264": "libx264"}
 _VENDORS = {Backend.QSV: ("0x8086",), Backend.VAAPI: ("0x8086", "0x1002")}
 _NVIDIA_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
@@ -130,7 +126,7 @@ class Machine:
 
         Raises EncoderError with the remedy if a named one doesn't work: no choice is changed silently.
         """
-        if backend != "auto" and codec != "auto" and not _rows(backend, codec):
+        if backend != "auto" and codec != "auto" and not encoders_of(backend, codec):
             raise EncoderError(f"{backend} has no {codec} encoder", hint="leave --codec at auto")
         failed: list[Probe] = []
         notes: list[str] = []
@@ -141,7 +137,7 @@ class Machine:
             if reason:
                 notes.append(f"{candidate}: {reason}")
                 continue
-            found = self._hardware(candidate, _CODECS if codec == "auto" else (codec,), failed)
+            found = self._hardware(candidate, CODECS if codec == "auto" else (codec,), failed)
             if found is not None:
                 return self._with_hardware(found, codec, _failures(failed))
         if backend not in ("auto", Backend.SOFTWARE):
@@ -167,8 +163,8 @@ class Machine:
         """Try all encoders of a backend, on every device and with every ffmpeg that includes them."""
         devices: tuple[Path | None, ...] = self._devices(backend) if backend in _VENDORS else (None,)
         hopeless: set[tuple[Path, Path | None]] = set()
-        for device, codec in product(devices, _CODECS):
-            for encoder in _rows(backend, codec):
+        for device, codec in product(devices, CODECS):
+            for encoder in encoders_of(backend, codec):
                 built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
                 if not built:
                     yield _not_built(self._ffmpegs[0], encoder)
@@ -200,7 +196,7 @@ class Machine:
         devices: tuple[Path | None, ...] = (None,)
         if backend in _VENDORS:
             devices = self._devices(backend) or (None,)
-        encoders = [row for codec in codecs for row in _rows(backend, codec)]
+        encoders = [row for codec in codecs for row in encoders_of(backend, codec)]
         hopeless: set[tuple[Ffmpeg, Path | None]] = set()
         for encoder, device in product(encoders, devices):
             built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
@@ -234,10 +230,10 @@ class Machine:
 
     def _with_software(self, codec: Codec | Auto, explanation: list[str]) -> Choice:
         found = self._software("av1" if codec == "auto" else codec)
-        if codec == "auto" and (not found.levels or found.library < _GOOD_SVT):
-            explanation.append(
-                f"libsvtav1: {found.problem or f'SVT-AV1 {_dotted(found.library)} is older than 2'}"
-            )
+        if codec == "auto" and not _is_good(found):
+            versions = f"{_dotted(found.library)} is older than {_dotted(found.encoder.good_version)}"
+            old = f"SVT-AV1 {versions}"
+            explanation.append(f"{found.encoder.name}: {found.problem or old}")
             found = self._software("h264")
         if not found.levels:
             raise EncoderError(f"{found.encoder.name} can't be used: {found.problem}", hint=found.remedy)
@@ -252,7 +248,7 @@ class Machine:
         It is not tried: that would cost every run a quarter of a second for a few clips, and if it does not
         work, their archives are lossless copies.
         """
-        encoder = ENCODERS[_SOFTWARE["h264"]]
+        encoder = encoders_of(Backend.SOFTWARE, "h264")[0]
         built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
         if codec != "auto" or not built or any(each.encoder == encoder for each in fallback):
             return ()
@@ -260,8 +256,16 @@ class Machine:
         return (Attempt(newest, encoder, FallbackLevel.SOFTWARE),)
 
     def _software(self, codec: Codec) -> Probe:
-        """The newest ffmpeg whose software encoder works well, otherwise the one with the newest library."""
-        encoder = ENCODERS[_SOFTWARE[codec]]
+        """The first software encoder of the codec that works, otherwise the first one with its problem."""
+        found: list[Probe] = []
+        for encoder in encoders_of(Backend.SOFTWARE, codec):
+            found.append(self._best_build(encoder))
+            if found[-1].levels:
+                return found[-1]
+        return found[0]
+
+    def _best_build(self, encoder: Encoder) -> Probe:
+        """The newest ffmpeg whose encoder works well, otherwise the one with the newest library."""
         built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
         if not built:
             return _not_built(self._ffmpegs[0], encoder)
@@ -270,15 +274,15 @@ class Machine:
             found = self.probe(ffmpeg, encoder)
             probes.append(found)
             # A trial takes a quarter of a second of CPU, so none is made that could only confirm this.
-            if found.levels and (encoder.name != "libsvtav1" or found.library >= _GOOD_SVT):
+            if _is_good(found):
                 break
         return max(probes, key=lambda probe: (bool(probe.levels), probe.library, probe.ffmpeg.version))
 
     def _try(self, ffmpeg: Ffmpeg, encoder: Encoder, device: Path | None) -> Probe:
         with tempfile.TemporaryDirectory(prefix="camarchiver-trial-") as folder:
             clip = Path(folder, "clip.mp4")
-            maker = next((each for each in (ffmpeg, *self._ffmpegs) if "libx264" in each.encoders), ffmpeg)
-            made = _run(maker, ffmpeg_args.trial_clip(clip))
+            makers = [each for each in (ffmpeg, *self._ffmpegs) if TRIAL_ENCODER in each.encoders]
+            made = _run(makers[0] if makers else ffmpeg, ffmpeg_args.trial_clip(clip))
             if made.returncode:
                 return Probe(ffmpeg, encoder, device, problem=_problem(made), remedy="see --ffmpeg")
             return _Trial(ffmpeg, encoder, device, self._settings, clip).probe()
@@ -354,10 +358,6 @@ class _Trial:
         )
 
 
-def _rows(backend: Backend, codec: Codec) -> tuple[Encoder, ...]:
-    return tuple(row for row in ENCODERS.values() if (row.backend, row.codec) == (backend, codec))
-
-
 def _run(ffmpeg: Ffmpeg, arguments: tuple[str, ...]) -> Finished:
     # SVT-AV1 states its version only at that log level.
     return transcoder.run(ffmpeg.path, arguments, stall_seconds=_TRIAL_SECONDS, environment={"SVT_LOG": "3"})
@@ -382,6 +382,10 @@ def _failures(failed: list[Probe]) -> list[str]:
 def _not_built(ffmpeg: Ffmpeg, encoder: Encoder) -> Probe:
     problem = f"no ffmpeg here has {encoder.name}"
     return Probe(ffmpeg, encoder, None, problem=problem, remedy="name one that has it with --ffmpeg")
+
+
+def _is_good(probe: Probe) -> bool:
+    return bool(probe.levels) and probe.library >= probe.encoder.good_version
 
 
 def _svt_version(lines: tuple[str, ...]) -> Version:

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal, assert_never
+from typing import Literal, assert_never, get_args
 
 from camarchiver.media.info import AudioStream, Media, VideoStream
 from camarchiver.motion.activity import PacketTrust
 
 Codec = Literal["av1", "hevc", "h264"]
+"""What archives are encoded as, best first."""
 Container = Literal["mp4", "mkv"]
 Audio = Literal["copy", "aac", "none"]
-Options = tuple[tuple[str, str], ...]
+Option = tuple[str, str]
+"""An option of ffmpeg's, without its hyphen, and the value."""
+Options = tuple[Option, ...]
 
 
 class Backend(StrEnum):
@@ -50,6 +53,19 @@ class LiveSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SoftwareSettings:
+    """How an encoder uses the machine's cores and memory, and what was measured of it."""
+
+    memory: int
+    """Bytes for one job at 2160p, the largest that cameras commonly deliver."""
+    thread_option: Option
+    """`{}` in the value stands for the number of threads."""
+    proves_stillness: bool
+    """Measured: at its default quality the sizes of its packets show that nothing moves."""
+    most_threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Encoder:
     """One encoder of ffmpeg with its quirks."""
 
@@ -76,8 +92,14 @@ class Encoder:
     """The highest it keeps."""
     profile_10bit: str | None = None
     chroma: tuple[str, ...] = ("420",)
-    interlaced: bool = False
-    """Whether it keeps fields as fields, in their order."""
+    field_options: tuple[Option, Option] | None = None
+    """Keep fields as fields, the top or the bottom one displayed first; None if it can't."""
+    full_range_formats: tuple[str, str] | None = None
+    """Full range is converted to these, of eight bits and of more; None if its own format may stay."""
+    good_version: tuple[int, int] = (0, 0)
+    """Of its library: older ones take twice the CPU for the same picture."""
+    software: SoftwareSettings | None = None
+    """None for hardware."""
     live: LiveSettings | None = None
     """None if the recorder does not use it."""
 
@@ -86,6 +108,8 @@ _ASYNC = (("async_depth", "4"),)
 _ICQ = (("rc_mode", "ICQ"),)
 _CQP = (("rc_mode", "CQP"),)
 _NVENC = (("b:v", "0"), ("rc", "vbr"))
+_X265 = (("x265-params", "log-level=error"),)
+_X264_FIELDS = (("x264-params", "tff=1"), ("x264-params", "bff=1"))
 _ANY_CHROMA = ("420", "422", "444")
 _LIVE_QSV = LiveSettings(("-pix_fmt", "nv12", "-global_quality", "23"), devices=("/dev/dri/renderD*",))
 _LIVE_VAAPI = LiveSettings(
@@ -100,6 +124,11 @@ _LIVE_V4L2M2M = LiveSettings(
 _LIVE_X264 = LiveSettings(
     ("-pix_fmt", "yuv420p", "-preset", "veryfast", "-tune", "zerolatency", "-crf", "23")
 )
+
+# SVT-AV1 preset 10 took 1.6 GB, x264 veryfast 0.9 GB, x265 less than SVT-AV1; a fifth is added.
+_SVTAV1 = SoftwareSettings(1_950_000_000, ("svtav1-params", "lp={}"), proves_stillness=True, most_threads=6)
+_LIBX265 = SoftwareSettings(1_950_000_000, ("x265-params", "pools={}"), proves_stillness=True)
+_LIBX264 = SoftwareSettings(1_100_000_000, ("threads", "{}"), proves_stillness=True)
 
 # hvc1: QuickTime and iOS don't play ffmpeg's own choice, hev1. B frames are always set, since their default
 # differs by version; HEVC on older NVIDIA cards has none. https://ffmpeg.org/ffmpeg-codecs.html#QSV-Encoders
@@ -128,11 +157,12 @@ ENCODERS: Mapping[str, Encoder] = MappingProxyType({
         Encoder("hevc_v4l2m2m", Backend.V4L2M2M, "hevc", "b:v", 3000, b_frames=0, tag="hvc1", bit_depth=8),
         Encoder("h264_v4l2m2m", Backend.V4L2M2M, "h264", "b:v", 4000, b_frames=0, bit_depth=8,
                 live=_LIVE_V4L2M2M),
-        Encoder("libsvtav1", Backend.SOFTWARE, "av1", "crf", 35, "10"),
-        Encoder("libx265", Backend.SOFTWARE, "hevc", "crf", 26, "fast", tag="hvc1", bit_depth=12,
-                chroma=_ANY_CHROMA),
+        Encoder("libsvtav1", Backend.SOFTWARE, "av1", "crf", 35, "10",
+                full_range_formats=("yuv420p", "yuv420p10le"), good_version=(2, 0), software=_SVTAV1),
+        Encoder("libx265", Backend.SOFTWARE, "hevc", "crf", 26, "fast", _X265, tag="hvc1", bit_depth=12,
+                chroma=_ANY_CHROMA, software=_LIBX265),
         Encoder("libx264", Backend.SOFTWARE, "h264", "crf", 23, "veryfast", chroma=_ANY_CHROMA,
-                interlaced=True, live=_LIVE_X264),
+                field_options=_X264_FIELDS, software=_LIBX264, live=_LIVE_X264),
     )
 })  # fmt: skip
 
@@ -143,6 +173,11 @@ LIVE_ENCODERS = tuple(
     )
 )
 """Those that the recorder uses, best first: a board with V4L2 mem2mem has no other hardware that works."""
+
+CODECS: tuple[Codec, ...] = get_args(Codec)
+
+HARDWARE = (Backend.QSV, Backend.VAAPI, Backend.NVENC)
+"""What `--encoder auto` tries before software, in this order."""
 
 QUANTISER_OFFSET = 2
 """A constant quantiser this much above the constant quality gives about the same picture."""
@@ -175,20 +210,25 @@ class EncodeSettings:
 def packet_trust(encoder: str, quality: object) -> PacketTrust:
     """What the sizes of the packets say that this encoder writes; `quality` is None for its default.
 
-    Measured were the software encoders with their default quality. At a lower one something small may vanish.
+    Stillness is measured with the default quality; at a lower one something small may vanish.
     """
     row = ENCODERS.get(encoder)
     if row is None or row.quality_option == "b:v":
         return PacketTrust.NOTHING
     is_measured = quality is None or (isinstance(quality, int) and quality <= row.quality)
-    is_measured = is_measured and row.backend is Backend.SOFTWARE
+    is_measured = is_measured and row.software is not None and row.software.proves_stillness
     return PacketTrust.STILLNESS if is_measured else PacketTrust.MOTION
+
+
+def encoders_of(backend: Backend, codec: Codec) -> tuple[Encoder, ...]:
+    """The rows to try for a backend and codec, in order."""
+    return tuple(row for row in ENCODERS.values() if (row.backend, row.codec) == (backend, codec))
 
 
 def obstacle(encoder: Encoder, level: FallbackLevel, media: Media) -> str:
     """Why this level can't keep the clip's content, as known beforehand; empty if it may be tried."""
     video = media.video
-    if is_interlaced(video) and not encoder.interlaced:
+    if is_interlaced(video) and encoder.field_options is None:
         return f"{encoder.name} would weave the fields of interlaced video into frames"
     if level is FallbackLevel.SOFTWARE:
         return ""

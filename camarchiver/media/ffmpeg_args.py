@@ -26,8 +26,6 @@ _GOP_MOST = 1000
 _GOP_SAMPLES = 10_000
 """Frame distances from which the typical one is computed."""
 _AAC_KBIT_PER_CHANNEL = 48
-_SVT_MAX_LEVEL = 6
-
 
 _MUXERS = MappingProxyType({"mp4": "mp4", "mkv": "matroska"})
 
@@ -121,6 +119,8 @@ def decode(path: Path, *, keyframes_only: bool = False, threads: int = 0) -> tup
 
 
 TRIAL_FRAMES = 5
+TRIAL_ENCODER = "libx264"
+"""What makes the clip of a trial; its codec is the one that all cameras and GPUs know."""
 _TRIAL_SIZE = 256
 """Pixels each way; smaller ones may be refused for their size alone."""
 
@@ -144,7 +144,7 @@ def trial_clip(target: Path) -> tuple[str, ...]:
     """The arguments that make the five H.264 frames which a trial encodes."""
     ffmpeg = _builder()
     picture = ffmpeg.input(f"testsrc2=size={_TRIAL_SIZE}x{_TRIAL_SIZE}:rate=25", format="lavfi")
-    options = {"c:v": "libx264", "preset": "ultrafast", "pix_fmt": "yuv420p", "frames:v": TRIAL_FRAMES}
+    options = {"c:v": TRIAL_ENCODER, "preset": "ultrafast", "pix_fmt": "yuv420p", "frames:v": TRIAL_FRAMES}
     return _compile(ffmpeg.output(picture, _TARGET, format="mp4", **options), {_TARGET: _url(target)}, "-y")
 
 
@@ -252,7 +252,7 @@ def _encoding(variant: Transcode) -> dict[str, Any]:
     main10 = encoder.profile_10bit if video.bit_depth > 8 else None
     return {
         "c:v": encoder.name,
-        **dict(encoder.options),
+        **_joined(encoder.options, _fields(encoder, video), _encoder_threads(encoder, variant.job.threads)),
         **rate,
         "g": str(_gop(variant.job.media)),
         **({"preset": preset} if preset is not None else {}),
@@ -260,17 +260,24 @@ def _encoding(variant: Transcode) -> dict[str, Any]:
         **({"profile:v": main10} if main10 is not None else {}),
         **({"tag:v": encoder.tag} if encoder.tag is not None and variant.job.container == "mp4" else {}),
         **_color(encoder, video),
-        **_fields(video),
-        **_encoder_threads(encoder, variant.job.threads),
     }
 
 
-def _fields(video: VideoStream) -> dict[str, str]:
-    """The options for libx264, the one encoder here that keeps fields, to show the right field first."""
-    if not encoders.is_interlaced(video):
-        return {}
+def _joined(*groups: encoders.Options) -> dict[str, str]:
+    """The options of all groups; parameters of a library, such as `x265-params`, are one list with colons."""
+    joined: dict[str, str] = {}
+    for name, value in (option for group in groups for option in group):
+        joined[name] = f"{joined[name]}:{value}" if name in joined else value
+    return joined
+
+
+def _fields(encoder: Encoder, video: VideoStream) -> encoders.Options:
+    """The options that keep fields as fields and show the right one first."""
+    if encoder.field_options is None or not encoders.is_interlaced(video):
+        return ()
+    top, bottom = encoder.field_options
     # The second letter is the field that is displayed first, the first the one that is coded first.
-    return {"flags": "+ilme+ildct", "x264-params": "tff=1" if video.field_order[1] == "t" else "bff=1"}
+    return (("flags", "+ilme+ildct"), top if video.field_order[1] == "t" else bottom)
 
 
 def _color(encoder: Encoder, video: VideoStream) -> dict[str, str]:
@@ -297,17 +304,13 @@ def _is_full_range(video: VideoStream) -> bool:
     return video.color_range == "pc"
 
 
-def _encoder_threads(encoder: Encoder, threads: int) -> dict[str, str]:
-    """The thread options of each software encoder, and for x265 its log level."""
-    match encoder.name:
-        case "libsvtav1":
-            return {"svtav1-params": f"lp={min(threads, _SVT_MAX_LEVEL)}"} if threads else {}
-        case "libx265":
-            return {"x265-params": "log-level=error" + (f":pools={threads}" if threads else "")}
-        case "libx264":
-            return {"threads": str(threads)}
-        case _:
-            return {}
+def _encoder_threads(encoder: Encoder, threads: int) -> encoders.Options:
+    """The option that limits a software encoder to so many threads; none if it may choose."""
+    software = encoder.software
+    if software is None or not threads:
+        return ()
+    name, value = software.thread_option
+    return ((name, value.format(min(threads, software.most_threads or threads))),)
 
 
 def _gop(media: Media) -> int:
@@ -361,9 +364,10 @@ def _upload(variant: Transcode) -> tuple[str, ...]:
         case Backend.SOFTWARE:
             if variant.job.settings.only_420:
                 return _converted("yuv420p", video)
-            # The others accept full range unchanged, in formats of its own.
-            full = variant.encoder.name == "libsvtav1" and _is_full_range(video)
-            return _converted("yuv420p10le" if video.bit_depth > 8 else "yuv420p", video) if full else ()
+            formats = variant.encoder.full_range_formats
+            if formats is None or not _is_full_range(video):
+                return ()
+            return _converted(formats[video.bit_depth > 8], video)
 
 
 def _converted(layout: str, video: VideoStream) -> tuple[str, ...]:

@@ -272,7 +272,7 @@ class TestEncoders:
         machine = Machine((replace(real, path=old),), EncodeSettings(), nodes=())
         choice = machine.choose(Backend.SOFTWARE)
         assert choice.encoder.name == "libx264"
-        assert choice.explanation[0] == "libsvtav1: SVT-AV1 1.4 is older than 2"
+        assert choice.explanation[0] == "libsvtav1: SVT-AV1 1.4 is older than 2.0"
         assert machine.choose(Backend.SOFTWARE, "av1").encoder.name == "libsvtav1"
 
     @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,24 @@ import pytest
 from camarchiver.archive import workers
 from camarchiver.archive.fallback import GpuBreaker
 from camarchiver.archive.lossless import Unencoded, unencodable
+from camarchiver.cli.commands.archive import archive
 from camarchiver.domain.clip import Fingerprint
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, Outcome, Result
 from camarchiver.domain.steps import Archive, Remove
-from camarchiver.media.encoders import ENCODERS, Encoder
+from camarchiver.media.encoders import (
+    ENCODERS,
+    Backend,
+    Encoder,
+    EncodeSettings,
+    FallbackLevel,
+    encoders_of,
+    obstacle,
+    packet_trust,
+)
+from camarchiver.media.ffmpeg_args import Job, Transcode, transcode
+from camarchiver.media.info import Media
+from camarchiver.motion.activity import PacketTrust
 from camarchiver.policy.archive_rules import SignedRule, stays_unencoded
 from camarchiver.runtime.signals import Stop
 from tests.values import MEDIA, VIDEO, a_clip
@@ -136,6 +150,43 @@ class TestWorkload:
         x264 = ENCODERS["libx264"]
         assert [workers.threads_for(x264, cores=4, running=n) for n in (4, 2, 1)] == [1, 2, 4]
         assert workers.threads_for(ENCODERS["hevc_qsv"], cores=4, running=2) == 0
+
+
+@pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS.keys())
+class TestEveryEncoder:
+    """Whatever is asked about an encoder is answered by its row."""
+
+    INTERLACED = replace(MEDIA, video=replace(VIDEO, field_order="tt"))
+    FULL_RANGE = replace(MEDIA, video=replace(VIDEO, pixel_format="yuvj420p", color_range="pc"))
+
+    def test_only_software_shares_cores_and_memory(self, encoder: Encoder) -> None:
+        assert (encoder.software is not None) == (encoder.backend is Backend.SOFTWARE)
+        jobs = {workers.jobs_for(encoder, cores=8, memory=memory) for memory in (1, 1 << 40)}
+        assert jobs == ({workers.GPU_JOBS} if encoder.software is None else {1, 8})
+        assert workers.threads_for(encoder, cores=8, running=4) == (0 if encoder.software is None else 2)
+
+    @pytest.mark.parametrize(
+        "media", [MEDIA, INTERLACED, FULL_RANGE], ids=["plain", "interlaced", "full range"]
+    )
+    def test_arguments_follow_at_every_level(self, encoder: Encoder, media: Media) -> None:
+        software = encoder.backend is Backend.SOFTWARE
+        for level in FallbackLevel:
+            if (level is FallbackLevel.SOFTWARE) != software or obstacle(encoder, level, media):
+                continue
+            job = Job(Path("/camera/a.mp4"), Path("/a/b.mp4"), media, EncodeSettings(), "mp4", {}, threads=3)
+            arguments = transcode(Transcode(job, encoder, level, (9, 0)))
+            assert arguments[arguments.index("-c:v", arguments.index("-map")) + 1] == encoder.name
+            if encoder.software is not None:
+                name, value = encoder.software.thread_option
+                last = len(arguments) - arguments[::-1].index(f"-{name}")
+                assert value.format(3) in arguments[last].split(":")
+
+    def test_it_can_be_chosen(self, encoder: Encoder) -> None:
+        chosen = {option.name: option.type for option in archive.params}
+        assert encoder.backend.value in chosen["encoder"].choices
+        assert encoder.codec in chosen["codec"].choices
+        assert encoder in encoders_of(encoder.backend, encoder.codec)
+        assert packet_trust(encoder.name, None) in PacketTrust
 
 
 class TestCrew:

@@ -16,11 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from camarchiver.errors import EncoderError
 from camarchiver.media import archive_tag, encoders, ffmpeg_args
+from camarchiver.media.encoder_probe import Machine, Probe
 from camarchiver.media.encoders import (
     ENCODERS,
     LIVE_ENCODERS,
     Backend,
+    Encoder,
     EncodeSettings,
     FallbackLevel,
     changes,
@@ -30,6 +33,7 @@ from camarchiver.media.encoders import (
 )
 from camarchiver.media.ffmpeg_args import Job, Transcode
 from camarchiver.media.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
+from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.media.info import MATRICES, AudioStream, Media, Pictures, VideoStream, code_of
 from camarchiver.media.parsing.packet_times import FrameTimes, SoundTimes
 from camarchiver.media.parsing.parameter_sets import header_of, is_gradual, signature_in
@@ -210,6 +214,31 @@ class TestCodecs:
             "audio pcm_alaw becomes aac",
             "data:tmcd left out",
         )
+
+
+class TestMachine:
+    @pytest.mark.parametrize(
+        ("working", "chosen"),
+        [(("libsvtav1", "libaom-av1"), "libsvtav1"), (("libaom-av1",), "libaom-av1"), ((), "libsvtav1")],
+    )
+    def test_of_two_encoders_for_one_codec_the_first_that_works_is_used(
+        self, monkeypatch: pytest.MonkeyPatch, working: tuple[str, ...], chosen: str
+    ) -> None:
+        second = replace(ENCODERS["libsvtav1"], name="libaom-av1", good_version=(0, 0))
+        monkeypatch.setattr(encoders, "ENCODERS", {**ENCODERS, second.name: second})
+        ffmpeg = Ffmpeg(Path("/usr/bin/ffmpeg"), (9, 0), "system", frozenset({"libsvtav1", "libaom-av1"}))
+
+        def probe(machine: Machine, ffmpeg: Ffmpeg, encoder: Encoder) -> Probe:
+            levels = (FallbackLevel.SOFTWARE,) if encoder.name in working else ()
+            return Probe(ffmpeg, encoder, None, levels, library=(2, 1), problem=f"no {encoder.name}")
+
+        monkeypatch.setattr(Machine, "probe", probe)
+        machine = Machine((ffmpeg,), EncodeSettings(), nodes=())
+        if working:
+            assert machine.choose(Backend.SOFTWARE, "av1").encoder.name == chosen
+        else:
+            with pytest.raises(EncoderError, match=f"{chosen} can't be used: no {chosen}"):
+                machine.choose(Backend.SOFTWARE, "av1")
 
 
 class TestFfmpegArgs:
@@ -408,6 +437,13 @@ class TestFfmpegArgs:
         assert said("libsvtav1", 0, "-svtav1-params") is None
         assert said("libx265", 0, "-x265-params") == "log-level=error"
         assert said("libx264", 0, "-filter_threads") is None
+
+    def test_the_parameters_of_one_library_are_one_list(self) -> None:
+        fields = (("x265-params", "interlace=tff"), ("x265-params", "interlace=bff"))
+        weaving = way("libx265", FallbackLevel.SOFTWARE, video(field_order="tt"))
+        keeping = replace(weaving, encoder=replace(weaving.encoder, field_options=fields))
+        said = part(ffmpeg_args.transcode(keeping), "-x265-params")
+        assert said == "log-level=error:interlace=tff:pools=1"
 
     def test_no_device_named(self) -> None:
         arguments = ffmpeg_args.transcode(way("hevc_qsv", FallbackLevel.GPU, device=None))

@@ -31,6 +31,7 @@ from camarchiver.cli.options import (
 )
 from camarchiver.cli.selection_options import cameras_option, exclude_option
 from camarchiver.cli.types import DaysType, Duration, Jobs, Percent, Rate, ReadableText, Size, When
+from camarchiver.media.encoders import CODECS, HARDWARE, Backend
 from camarchiver.policy.archive_rules import ANY_CAMERA, KEEP, ONE_CAMERA, REENCODE, RawRates, SignedRule
 
 if TYPE_CHECKING:
@@ -114,13 +115,13 @@ removal_options = options(
 encoder_options = options(
     option(
         "--encoder",
-        type=click.Choice(["auto", "qsv", "vaapi", "nvenc", "v4l2m2m", "software"]),
+        type=click.Choice(["auto", *(backend.value for backend in Backend)]),
         default="auto",
-        help="The encoder; auto takes the first that works: qsv, vaapi, nvenc, software.",
+        help=f"The encoder; auto takes the first that works: {', '.join(HARDWARE)}, software.",
     ),
     option(
         "--codec",
-        type=click.Choice(["auto", "av1", "hevc", "h264"]),
+        type=click.Choice(["auto", *CODECS]),
         default="auto",
         help="Video codec.",
     ),
