@@ -21,11 +21,20 @@ _SOURCE = Path(__file__).resolve().parents[1]
 def install_extra(extra: str) -> str:
     """The command that installs the packages of an extra.
 
-    It names the packages and not `camarchiver[extra]`: no registry has camarchiver, and the folder it was
+    It names the packages and not `camarchiver[NAME]`: no registry has camarchiver, and the folder it was
     installed from may be gone.
     """
     wanted = tuple(each for each in requirements() if extra_of(each) == extra)
     return install(*wanted) if wanted else shlex.join([*_PIP, f"{_SOURCE}[{extra}]"])
+
+
+def install_package(name: str) -> str:
+    """The command that installs a package that the program always needs."""
+    from packaging.utils import canonicalize_name
+
+    same = canonicalize_name(name)
+    wanted = tuple(each for each in requirements() if canonicalize_name(each.name) == same)
+    return install(*wanted) if wanted else reinstall()
 
 
 def install(*wanted: Requirement) -> str:

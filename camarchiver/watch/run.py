@@ -25,6 +25,7 @@ from camarchiver.monitoring.run_events import FailureDocument, RunEvents, open_r
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.runtime import periodic, signals, systemd
+from camarchiver.runtime.extras import install_package
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stopper
 from camarchiver.runtime.systemd import Service
@@ -76,7 +77,7 @@ def watch(settings: WatchSettings, reread: Callable[[], WatchSettings], document
     """
     if find_spec("inotify_simple") is None:
         raise EncoderError(
-            "watch needs inotify_simple, which is not installed", hint="pip install camarchiver[watch]"
+            "watch needs inotify_simple, which is not installed", hint=install_package("inotify_simple")
         )
     service, totals, queue = Service(), WatchTotals(), DueQueue()
     reload = threading.Event()

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
 
 import pytest
 from pytest_mock import MockerFixture
 
-from camarchiver.runtime import systemd
+from camarchiver.runtime import extras, systemd
 from camarchiver.runtime.signals import Stop
+
+
+class TestMissingPackages:
+    @pytest.mark.parametrize("name", ["inotify_simple", "inotify-simple"])
+    def test_a_package_is_installed_in_a_version_that_fits(self, mocker: MockerFixture, name: str) -> None:
+        mocker.patch.object(
+            extras.metadata, "requires", return_value=["click>=8", "inotify-simple<3,>=1.3.5"]
+        )
+        command = f"{shlex.quote(sys.executable)} -m pip install 'inotify-simple<3,>=1.3.5'"
+        assert extras.install_package(name) == command
+
+    def test_a_program_that_was_never_installed_is(self, mocker: MockerFixture) -> None:
+        mocker.patch.object(extras.metadata, "requires", side_effect=extras.metadata.PackageNotFoundError)
+        assert extras.install_package("inotify_simple") == extras.reinstall()
 
 
 class TestService:

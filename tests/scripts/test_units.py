@@ -26,6 +26,7 @@ from packaging.utils import canonicalize_name
 
 from camarchiver.cli import cli
 from camarchiver.errors import ExitCode
+from camarchiver.offsite.rclone.daemon import EXTRA
 from tests import dates, programs
 
 
@@ -318,6 +319,16 @@ class TestNamesTable:
         assert runpy.run_path(str(script))["page"](text) == text, "run scripts/names-table"
 
 
+NAMED_EXTRAS = (
+    re.compile(r"--extras[ =]([a-z][a-z,]*)"),
+    re.compile(r"\bextra `+([a-z]+)`"),
+    re.compile(r'install_extra\("(\w+)"\)'),
+    re.compile(r"camarchiver\[([a-z,]+)\]"),
+)
+NAMED_PACKAGE = re.compile(r'install_package\("([\w-]+)"\)')
+FROM_REGISTRY = re.compile(r"pip install.*(?<![/\w])camarchiver(?![/\w])")
+
+
 class TestConstraints:
     """constraints.txt against what pyproject.toml asks for."""
 
@@ -339,6 +350,32 @@ class TestConstraints:
         assert "inotify_simple" in [each.name for each in self.wanted() if each.name.startswith("inotify")]
         project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
         assert set(project["optional-dependencies"]) == {"record", "distributed", "offsite", "page"}
+
+    def test_every_package_and_extra_that_is_named_exists(self) -> None:
+        """In messages, help and documentation."""
+        extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"][
+            "optional-dependencies"
+        ]
+        known = {"extra": {*extras}, "package": {each.name for each in self.wanted()}}
+        named: dict[str, set[str]] = {"extra": {EXTRA}, "package": set()}
+        for text in self.texts():
+            for pattern in NAMED_EXTRAS:
+                named["extra"] |= {each for found in pattern.findall(text) for each in found.split(",")}
+            named["package"] |= set(NAMED_PACKAGE.findall(text))
+        assert named["extra"] == known["extra"]
+        assert named["package"] and named["package"] <= known["package"]
+
+    def test_nobody_is_sent_to_a_registry_that_lacks_this_program(self) -> None:
+        assert not [line for text in self.texts() for line in text.splitlines() if FROM_REGISTRY.search(line)]
+
+    @staticmethod
+    def texts() -> Iterator[str]:
+        for name in ("camarchiver", "docs", "docker", "scripts", "systemd", ".ci", ".github"):
+            for path in (REPOSITORY / name).rglob("*"):
+                if path.is_file() and path.suffix not in (".pyc", ".png", ".svg"):
+                    yield path.read_text(errors="replace")
+        for name in ("README.md", "CONTRIBUTING.md"):
+            yield (REPOSITORY / name).read_text()
 
 
 class TestDates:

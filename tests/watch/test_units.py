@@ -8,15 +8,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_mock import MockerFixture
 
 from camarchiver.domain.clip import Fingerprint
 from camarchiver.domain.memory import Failure, FolderFacts, Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Archive, Keep
+from camarchiver.errors import EncoderError
 from camarchiver.policy import archive_rules
 from camarchiver.policy.archive_rules import ArchivePolicy
-from camarchiver.watch import due_queue
+from camarchiver.runtime.extras import install_package
+from camarchiver.watch import due_queue, run
 from camarchiver.watch.due_queue import Due, DueQueue
 from tests.values import a_clip, ns
 
@@ -116,3 +119,10 @@ class TestQuiet:
         (waits,) = archive_rules.decide_archive(facts, policy, Memory(), now)
         (begins,) = archive_rules.decide_archive(facts, due_queue.as_finished(policy), Memory(), now)
         assert (waits.reason, begins.reason) == (Reason.NOT_SETTLED, Reason.NOT_ARCHIVED)
+
+
+def test_a_missing_package_is_named_with_what_installs_it(mocker: MockerFixture) -> None:
+    mocker.patch.object(run, "find_spec", return_value=None)
+    with pytest.raises(EncoderError, match="inotify_simple") as raised:
+        run.watch(mocker.Mock(), mocker.Mock(), mocker.Mock())
+    assert raised.value.hint == install_package("inotify_simple")
