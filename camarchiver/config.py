@@ -118,9 +118,9 @@ def _parse(file: Path) -> dict[str, Any]:
         hint = remedy(error, "check the disk and its mount")
         raise ConfigError(f"{file}: can't be read: {cause(error)}", hint=hint) from error
     except RecursionError as error:
-        raise ConfigError(f"{file}: is nested too deeply", hint="mend that value") from error
+        raise ConfigError(f"{file}: is nested too deeply", hint="correct that value") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: is not valid TOML: {error}", hint="mend that line") from error
+        raise ConfigError(f"{file}: is not valid TOML: {error}", hint="correct that line") from error
 
 
 def key_errors(config: Config, valid: Mapping[str, Iterable[str]]) -> Iterator[ConfigError]:

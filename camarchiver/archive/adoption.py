@@ -43,7 +43,7 @@ class ArchiveFound(NamedTuple):
 
 
 class SharedArchives:
-    """Lets one archive stand for all clips with the same bytes."""
+    """Lets one archive serve for all clips with the same bytes."""
 
     def __init__(self, archives: ArchiveLookup, writer: JournalWriter) -> None:
         self._archives = archives

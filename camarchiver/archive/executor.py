@@ -92,7 +92,7 @@ def local_workers(tools: Tools | None, how: Execution) -> OpenWorkers:
 
 @dataclass(frozen=True, slots=True)
 class FurtherRestores:
-    """Steps of the same run that another capability carries out: archives that come back from elsewhere."""
+    """Restores from off-site copies, which another capability carries out within the same run."""
 
     steps: tuple[Restore, ...]
     outcomes: Callable[[], Iterator[Outcome]]
@@ -110,7 +110,7 @@ def execute(
     further: FurtherRestores | None = None,
     remaining: Callable[[], tuple[Problem, ...]] = tuple,
 ) -> Report:
-    """Carry out a plan, and then `further` steps; `on_outcome` gets every outcome as it comes.
+    """Carry out a plan, and then `further` steps; `on_outcome` gets every outcome as soon as it is known.
 
     `remaining` gives the problems that are left when the steps are done, besides those of the plan.
     """

@@ -166,7 +166,7 @@ class ArchivePublisher:
         """Publish under the target name, or under a numbered one if another file has that name."""
         archive = self._context.trees.archive
         wanted = target.relative_to(archive).as_posix()
-        # An archive that another is encoded from stands until that one is published and journalled.
+        # An archive that another is encoded from stays until that one is published and journalled.
         is_last_copy = step.reason is Reason.SECOND_GENERATION
         outdated = () if is_last_copy else self.adoption.outdated(step, original, wanted)
         if outdated:

@@ -97,7 +97,7 @@ class _Recovery:
         return [event for ledger in ledgers for event in ledger.intended.values() if event.run == run]
 
     def _look_at(self, event: JournalEvent) -> None:
-        """Look what became of a removal that was announced, and journal it; under the clip's lock."""
+        """Find the outcome of a removal that was announced, and journal it; under the clip's lock."""
         name, relative = file_of(event)
         tree = Tree(name)
         roots = {Tree.SOURCE: self._trees.source, Tree.ARCHIVE: self._trees.archive}

@@ -56,7 +56,7 @@ class SidecarPolicy(StrEnum):
 class SourceRemover:
     """Removes sources because they are archived; nothing else removes one for that reason.
 
-    Whoever calls `remove` holds the clip's lock (`storage/locking.py`) and has checked under it that no hold
+    The caller of `remove` holds the clip's lock (`storage/locking.py`) and has checked under it that no hold
     covers the clip (`discovery/clip_ends.py:current_hold`) and that the archive exists and counts
     (`ArchiveLookup.check_valid`). That it shows what the source shows was proved before it got its name
     (`media/verification/rules.py:verify`).

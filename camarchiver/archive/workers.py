@@ -59,7 +59,7 @@ def perform_all(
     stop: Stop,
     max_seconds: float | None,
 ) -> Iterator[Outcome]:
-    """Each step's outcome as it comes; `perform` gets the step and how many jobs share the machine.
+    """Each step's outcome when it is known; `perform` gets the step and how many jobs share the machine.
 
     No step begins after `stop` or after `max_seconds`; the run always waits for those under way.
     Once a clip found no room, clips of more than half its size are left for the next run.

@@ -71,7 +71,7 @@ def execute(
     display: Display,
     on_outcome: Callable[[Outcome], None],
 ) -> Report:
-    """Carry out a plan, unless a brake refused it; `on_outcome` gets every outcome as it comes.
+    """Carry out a plan, unless a brake refused it; `on_outcome` gets every outcome as soon as it is known.
 
     A plan that was made with a remote needs its `offsite` copies.
     """
@@ -102,7 +102,7 @@ def execute(
 
 
 def _forget_old_thumbnails(pipeline: Pipeline, plan: CleanupPlan) -> None:
-    """Under a legal maximum for all cameras, remove thumbnails older than it, whoever removed their clips."""
+    """Under a legal maximum for all cameras, remove older thumbnails, no matter why their clips are gone."""
     hard = plan.policy.limits.max_age_hard
     if hard is not None and not plan.policy.cameras and not plan.policy.exclude:
         thumbnails.remove_before(pipeline.trees.state, (plan.now - hard).date())

@@ -23,7 +23,7 @@ LISTED = 20
 
 
 class PastLimit:
-    """The files that stay past the limit, or that nobody can judge, as they come."""
+    """Collects files that stay although they are past the limit, or whose age is unknown."""
 
     def __init__(self, policy: CleanupPolicy, names: Names, now: datetime) -> None:
         self._policy = policy
@@ -31,14 +31,14 @@ class PastLimit:
         self._now = now
         self._listed: list[str] = []
         self._counts = Counter[str]()
-        """By camera; empty for files of which nobody knows whose they are."""
+        """By camera; empty for files whose camera is unknown."""
 
     def stays(self, clip: Clip, reason: Reason) -> None:
         """A copy of a clip stays."""
         hard = self._policy.of(clip.camera).max_age_hard
         if hard is None:
             return
-        # Of a doubtful clip nobody can tell that it is young enough if one of its clocks says that it is not.
+        # A doubtful clip counts as past the limit if either of its clocks says so.
         written = datetime.fromtimestamp(clip.written_ns / 1e9, clip.start.tzinfo)
         doubtful = is_doubtful(clip, self._now)
         time = min(clip.start, written) if doubtful else latest_time(clip)
@@ -69,7 +69,7 @@ class PastLimit:
         if written is None:
             is_past = kept.reason is Reason.UNREADABLE
         elif start is None:
-            # A copy of a video gets a new time: without one in its name nobody can tell its age.
+            # A copy of a video gets a new time: without one in its name its age is unknown.
             is_past = written <= limit or is_clip_name(name) or is_other_video_name(name)
         else:
             is_past = min(start, written) <= limit
@@ -117,7 +117,7 @@ class PastLimit:
             yield Problem("past-limit", words, remedy)
 
     def promises(self) -> Iterator[str]:
-        """What can be said of all files, because each was looked at and none is in doubt."""
+        """Statements about all files; only made if every file was examined and none is in doubt."""
         general = self._policy.limits.max_age_hard
         if general is not None and not self._counts:
             limit = f"{self._now - general:%Y-%m-%d %H:%M}"

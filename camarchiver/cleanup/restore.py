@@ -95,7 +95,7 @@ def _unjournalled(pipeline: Pipeline, selection: Selection, journalled: frozense
 def execute(
     pipeline: Pipeline, planned: RestorePlan, *, stop: Stop, on_outcome: Callable[[Outcome], None]
 ) -> Report:
-    """Carry out a plan; `on_outcome` gets every outcome as it comes, and no clip is begun after `stop`."""
+    """Carry out a plan; `on_outcome` gets each outcome when it is known; no clip is begun after `stop`."""
     outcomes: list[Outcome] = []
     begun = pipeline.begin(planned.steps)
     steps = (step for step in planned.steps if not stop)

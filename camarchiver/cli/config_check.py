@@ -80,7 +80,9 @@ def wrong_variables(context: click.Context) -> Iterator[ConfigError]:
                 try:
                     parameter.type_cast_value(inner, value)
                 except click.BadParameter as error:
-                    wrong.setdefault(name, ConfigError(f"{name}: {error.message}", hint="mend or unset it"))
+                    wrong.setdefault(
+                        name, ConfigError(f"{name}: {error.message}", hint="correct it or unset it")
+                    )
     yield from wrong.values()
 
 

@@ -162,9 +162,9 @@ def _value(file: object, camera: str, key: str, value: object, context: click.Co
         found = _KEYS[key].convert(value, None, context)
     except click.BadParameter as error:
         message = f"{file}: [camera.{camera}] {key}: {error.message}"
-        raise ConfigError(message, hint="mend that value") from error
+        raise ConfigError(message, hint="correct that value") from error
     if found == 0:
-        raise ConfigError(f"{file}: [camera.{camera}] {key}: 0 would keep nothing", hint="mend that value")
+        raise ConfigError(f"{file}: [camera.{camera}] {key}: 0 would keep nothing", hint="correct that value")
     return found
 
 

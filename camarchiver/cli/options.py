@@ -167,7 +167,7 @@ def checked_values(
         except click.BadParameter as error:
             where = f"[{section}] " if key in loaded.sections.get(section, {}) and section else ""
             message = f"{entry.file}: {where}{key}: {error.message}"
-            errors.append(ConfigError(message, hint="mend that value"))
+            errors.append(ConfigError(message, hint="correct that value"))
     raise_all(errors)
     return values
 
@@ -207,7 +207,7 @@ def cameras_values(
                 own[key] = known[key].type_cast_value(context, from_toml(entry.value, known[key]))
             except click.BadParameter as error:
                 message = f"{entry.file}: [{command.name}.{camera}] {key}: {error.message}"
-                errors.append(ConfigError(message, hint="mend that value"))
+                errors.append(ConfigError(message, hint="correct that value"))
     raise_all(errors)
     return found
 

@@ -147,8 +147,8 @@ def agreed(question: str, stopping: Stop) -> bool:
 def show(lines: Iterable[str], *, err: bool = False) -> None:
     """Print lines for a person, in colour where that is wanted, and flush them.
 
-    Whatever a line quotes (a file's name, a camera's, an error's text) may hold control characters of
-    whoever wrote it: here they are escaped, so that no line can move the cursor or hide another one.
+    Whatever a line quotes (a file's name, a camera's, an error's text) may contain control
+    characters: they are escaped here, so that no line can move the cursor or hide another one.
     """
     from camarchiver.output import color
     from camarchiver.runtime.formatting import shown

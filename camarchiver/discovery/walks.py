@@ -52,7 +52,7 @@ def has_footage(pipeline: Pipeline) -> bool:
 
 
 def unreadable(first: Keep | None, totals: Iterable[Total]) -> tuple[Problem, ...]:
-    """What a plan says of files and folders that could not be examined; `first` is one of them, if any."""
+    """The problem to report for files and folders that can't be examined; `first` is one of them, if any."""
     if first is None:
         return ()
     count = sum(total.clips for total in totals if total.group.reason is Reason.UNREADABLE)

@@ -64,7 +64,7 @@ Check = tuple[str, Callable[[], Iterator[Finding]]]
 
 
 def examine(target: DoctorTarget) -> Iterator[Finding]:
-    """Every finding, as it comes: trying the encoders takes time."""
+    """Every finding, as soon as it is known: trying the encoders takes time."""
     for area, check in _checks(target):
         try:
             yield from check()

@@ -57,12 +57,12 @@ def _space(opened: Remote) -> Iterator[Finding]:
 
 
 def _worm(opened: Remote, sample: str) -> Iterator[Finding]:
-    """Whether deleted or replaced objects are kept, or can't be deleted; asked where rclone can tell (S3)."""
+    """Whether deleted or replaced objects are kept, or can't be deleted, where rclone reports it."""
     lock = opened.lock_of(sample) if sample else ""
     if lock:
         yield remark(
             AREA,
-            f"objects are locked ({lock}): nobody can delete them before, and no legal maximum reaches them",
+            f"objects are locked ({lock}): nobody can delete them earlier, not even under a legal maximum",
             "its time must not be longer than the legal maximum, if there is one",
         )
     versioning = opened.versioning()
@@ -74,4 +74,4 @@ def _worm(opened: Remote, sample: str) -> Iterator[Finding]:
         )
     elif versioning is not None:
         words = f"the bucket has no object lock and keeps no old versions ({versioning.lower()})"
-        yield fine(AREA, f"{words}: who has its login can delete every copy")
+        yield fine(AREA, f"{words}: anyone with its login can delete every copy")

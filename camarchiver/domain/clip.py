@@ -96,7 +96,7 @@ def beside(relative: str, name: str) -> str:
 
 
 class Tree(StrEnum):
-    """Which of the three trees, or of the recorder's two, a path is in, or the remote."""
+    """Where a copy is: in one of the three trees, in a recorder's spool or outbox, or at the remote."""
 
     SOURCE = "source"
     ARCHIVE = "archive"

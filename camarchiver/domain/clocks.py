@@ -112,7 +112,7 @@ class Clocks:
 
     cameras: Mapping[str, CameraClock] = field(default_factory=dict)
     names_everywhere: bool = False
-    """Whether the times in the names are right for every camera without a word of its own."""
+    """Whether the times in the names are right for every camera without a setting of its own."""
     corrections: tuple[ClockCorrection, ...] = ()
     """For ranges of times, oldest first: the newest one that covers a clip counts, before `cameras`."""
 

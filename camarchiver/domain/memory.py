@@ -78,7 +78,9 @@ class FolderFacts:
     same_file: frozenset[str] = frozenset()
     """Names whose inode an earlier name of this run shares."""
     alike: Mapping[str, tuple[Label, ...]] = field(default_factory=dict)
-    """For clips without an archive, by relative path: archived clips of the same size and time."""
+    """For clips without an archive, by relative path: what the names say of archived clips that have the same
+    size and time.
+    """
     removable: bool = True
     """False if the folder can't be written, so that no source can leave it."""
     lone_sidecars: tuple[str, ...] = ()
@@ -86,7 +88,7 @@ class FolderFacts:
     temporary: tuple[str, ...] = ()
     """Names of locks and unfinished files, of any program."""
     is_empty: bool = False
-    """Whether the folder has no entries at all."""
+    """Whether the folder has no entries, or only files that a file browser made in it."""
 
 
 class Restored(msgspec.Struct, frozen=True):

@@ -211,7 +211,9 @@ class Plan(Generic[ChangeT, PolicyT]):
     refused: ExitCode | None = None
     """The exit code of the brake that refuses this plan; None if none does."""
     promises: tuple[str, ...] = ()
-    """What can be said of all files once every step is carried out."""
+    """Statements about all files, for a run that carries out every step; only made if every file was examined
+    and none is in doubt.
+    """
 
     def promised(self, report: Report) -> tuple[str, ...]:
         """The promises, if nothing of the plan was left undone; a dry run gives them, too."""

@@ -63,7 +63,7 @@ class _ArchiveFields(NamedTuple):
     keeps_source: bool = False
     """Whether the source stays in any case, because its camera's clock is doubtful."""
     any_camera: bool = False
-    """Whether the archive of another camera's clip may stand for it if the bytes are the same."""
+    """Whether the archive of another camera's clip may serve for it if the bytes are the same."""
 
 
 class Archive(_ArchiveFields, _OfClip):

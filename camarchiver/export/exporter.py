@@ -255,7 +255,7 @@ class Exporter:
         except OSError as error:
             self._full |= error.errno in FULL
             words = f"{self._place}: {NAME} could not be written: {cause(error)}"
-            self._note("no-sums", words, "mend that and run the same command again")
+            self._note("no-sums", words, "correct that and run the same command again")
 
     def _write_journal(self) -> None:
         events = self._held_files.events(self._sources, self._days)

@@ -139,7 +139,9 @@ class Ledger:
         self.archived = {} if archived is None else archived
         """What was archived, by path below the source root."""
         self.archives: dict[str, tuple[JournalEvent, Archived]] = {}
-        """By path below the archive root: the archive that is there by the journal, with its newest clip."""
+        """By path below the archive root: the archive that exists according to the journal, with the newest
+        line about it.
+        """
         self.sharers: dict[str, dict[str, JournalEvent]] = {}
         """By path below the archive root: the lines of all its clips if there are several, by their names."""
         self.trashed: dict[str, JournalEvent] = {}

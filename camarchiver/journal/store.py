@@ -141,7 +141,7 @@ class Journal:
         """Every day of footage that has a file, oldest first."""
         found = []
         for folder, listing in readable(TreeWalk(self._root)):
-            # Whatever stands for a day, as one that can't be read has to be reported.
+            # Any entry named like a day counts: an unreadable one must be reported.
             names = (*listing.foreign, *listing.links, *listing.folders)
             for name in (each for each in names if each.endswith(".jsonl")):
                 try:

@@ -154,7 +154,7 @@ class Machine:
             return self._probes[key]
 
     def absence(self, backend: Backend) -> str:
-        """Why this machine can't have the backend's hardware; empty if only a trial shows it."""
+        """Why no encoder of this backend can work here, found without a trial; empty if a trial is needed."""
         if backend is Backend.V4L2M2M:
             return "" if any(Path("/dev").glob("video*")) else "no video device"
         return "" if backend is Backend.SOFTWARE else self._not_worth_asking(backend)
@@ -181,7 +181,7 @@ class Machine:
         return bool(self._try(choice.ffmpeg, choice.encoder, choice.device).levels)
 
     def _not_worth_asking(self, backend: Backend) -> str:
-        """Why this machine can't have the backend's GPU; empty if only a trial shows it."""
+        """Why the backend's GPU is absent; empty if a device node exists."""
         if backend is Backend.NVENC:
             return "" if any(node.exists() for node in _NVIDIA_NODES) else "no NVIDIA device"
         return "" if self._devices(backend) else "no render node"

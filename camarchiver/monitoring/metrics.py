@@ -21,7 +21,7 @@ SECONDS_PER_DAY = 86_400
 # Counters grow from run to run, in the file; gauges describe the last run, or the present.
 HELP: Mapping[str, str] = MappingProxyType({
     "camarchiver_build_info": "Version of camarchiver that wrote these; always 1.",
-    "camarchiver_clips_total": "Steps by what came of them, since this file began.",
+    "camarchiver_clips_total": "Steps by their result, since this file began.",
     "camarchiver_clip_bytes_total": "Bytes of the clips of these steps.",
     "camarchiver_archive_bytes_total": "Bytes of the archives that were made.",
     "camarchiver_freed_bytes_total": "Bytes that the filesystem really got back.",

@@ -50,7 +50,7 @@ class Activity:
     """When something changes from frame to frame."""
 
     is_known: bool
-    """Whether packet sizes tell: not if nearly all frames hold noise or motion."""
+    """Whether packet sizes show motion: they do not if nearly all frames hold noise or motion."""
     stretches: tuple[Stretch, ...] = ()
     is_doubtful: bool = False
     """Whether there may be more."""

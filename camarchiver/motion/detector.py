@@ -52,9 +52,9 @@ SMALL = 0.45
 CHOICE = 4
 """Largest blobs of a picture that are examined: a person may walk beside a torch's light."""
 STANDING = 0.5
-"""What stands there brings more than this part of the edges that changed; otherwise something has left."""
+"""An object that is still there has more than this part of the edges that changed; otherwise it has left."""
 REST = 1 / 3
-"""Whoever stops is at least this part as large as when they moved; less is ground that is not learned yet."""
+"""A person who stops covers at least this part of the area seen in motion; less is ground not learned yet."""
 NEVER = float("-inf")
 
 

@@ -1,4 +1,4 @@
-"""Copies one archive to the remote, or checks its copy there, and journals what came of it."""
+"""Copies one archive to the remote, or checks its copy there, and journals the outcome."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class ArchiveCopier:
             self._remote.delete(step.name)
             raise _NotAsJournalled(
                 "its bytes are not the journalled ones, so it was not copied",
-                hint="camarchiver verify --repair mends it",
+                hint="camarchiver verify --repair makes it again",
             )
         raise RemoteError(RemoteTrouble.CUT, f"{self._remote.label}: {step.name}: {verdict.detail}")
 
@@ -105,7 +105,7 @@ class CopyChecker:
         self._verifier = verifier
 
     def check(self, step: CheckCopy) -> Outcome:
-        """Compare one copy with the journal's BLAKE2b. Raises RemoteError if the remote can't tell."""
+        """Compare one copy with the journal's BLAKE2b. Raises RemoteError if the remote gives no answer."""
         root, writer = self._pipeline.trees.archive, self._pipeline.writer
         verdict = self._verifier.verify(step, root if step.path.is_file() else None)
         if verdict.flaw is None:

@@ -1,4 +1,4 @@
-"""Carries out the plans of `offsite sync` and `offsite verify`, and reports what came of them."""
+"""Carries out the plans of `offsite sync` and `offsite verify`, and reports their outcomes."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class _SyncRun:
         self.problems: list[Problem] = []
 
     def outcomes(self) -> Iterator[Outcome | None]:
-        """Each step's outcome as it comes, and None now and then while there is none.
+        """Each step's outcome as soon as it is known, and None now and then while there is none.
 
         Raises RemoteError before the first one if the remote is not the place of the copies that there are.
         """

@@ -1,7 +1,7 @@
 """Names of objects in the other storage, and what they say. Pure.
 
-An object's name holds a part of its content's hash, so that no upload can replace other content, also on
-servers that ignore preconditions.
+Because a part of its content's hash is in an object's name, no upload can replace different content, even on
+servers that ignore conditional requests.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Refuses a remote within the trees, and tells an error of the remote itself from one of a single object."""
+"""Refuses a remote within the trees, and distinguishes failures of the remote from those of one object."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_apart(trees: Trees, remote: str, found: Iterable[RemoteBackend] | None
     """Refuse a remote that lies in the trees, or around them. Raises UsageError.
 
     `found` are its backends; without them only what the remote itself says is looked at, not rclone's config.
-    A place that can't be told is not refused.
+    A remote whose location is unknown is not refused.
     """
     for backend in backends_of.backends(remote, {}, os.environ) if found is None else found:
         if backend.kind != "local":
@@ -42,7 +42,7 @@ def check_apart(trees: Trees, remote: str, found: Iterable[RemoteBackend] | None
             if place.is_relative_to(root) or (backend.is_exact and root.is_relative_to(place)):
                 where = "" if remote == os.fspath(place) else f"it leads to {place}, and "
                 raise UsageError(
-                    f"{remote} is no other place: {where}{root} lies there",
+                    f"{remote} is not a separate place: {where}{root} lies there",
                     hint="name a folder on another disk, or a remote of rclone's config",
                 )
 
@@ -73,10 +73,10 @@ class RemoteGuard:
         self._proved = name
 
     def require_known(self) -> None:
-        """Refuse a place where no copy can be read of those that the journal knows.
+        """Refuse a remote at which neither one of the newest journalled copies nor a manifest can be read.
 
-        Only where another one can be read is a copy that is missing, or differs, itself at fault. Raises
-        RemoteError that ends the run.
+        A single copy counts as missing or different only if another one can be read there. Raises RemoteError
+        that ends the run.
         """
         with self._mutex:
             why = ""

@@ -1,4 +1,4 @@
-"""Counts archives with and without a copy, and says of one remote what `offsite status` tells."""
+"""Counts archives with and without a copy, and reports what `offsite status` shows of one remote."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class RemoteAttempts:
     """The attempts of one run at one remote, from any thread; none is to begin once it `is_over`."""
 
     def __init__(self, stop: Stop, blamed: Callable[[RemoteError], RemoteError]) -> None:
-        """`blamed` looks whether the remote as a whole is at fault, and gives the error that says so."""
+        """`blamed` finds out whether the whole remote has failed, and returns the error to report."""
         self._stop = stop
         self._blamed = blamed
         self.ended_by: RemoteError | None = None
@@ -164,7 +164,7 @@ class Transfers:
         perform: Callable[[StepT], Outcome],
         begin: Callable[[StepT], None] = lambda step: None,
     ) -> Iterator[Outcome | None]:
-        """Each outcome as it comes, and None now and then while there is none.
+        """Each outcome as soon as it is known, and None now and then while there is none.
 
         `perform` runs in a thread, `begin` before it in this one.
         """
@@ -229,7 +229,7 @@ class TransferProgress:
 def followed(
     found: Iterable[Outcome | None], progress: TransferProgress, watch: Watch
 ) -> tuple[Outcome, ...]:
-    """The outcomes of transfers as `Transfers.run` gives them, each one shown as it comes."""
+    """The outcomes of transfers as `Transfers.run` gives them, each one shown at once."""
     outcomes = []
     for outcome in found:
         if outcome is None:

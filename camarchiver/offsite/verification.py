@@ -95,7 +95,7 @@ class CopyVerifier:
         """Compare one copy; `archive` is the root below which its archive is, None if it is gone.
 
         The remote's own hash needs the archive's bytes, of which the journal only has the BLAKE2b.
-        Raises RemoteError if the remote can't tell.
+        Raises RemoteError if the remote gives no answer.
         """
         if archive is not None and self._uses_hash(step.size):
             verdict = self._by_hash(step, archive)
@@ -109,7 +109,7 @@ class CopyVerifier:
         return not backends_of.is_in_parts(self._remote.backends, size)
 
     def _by_hash(self, step: MakeCopy | CheckCopy, archive: Path) -> CopyVerdict | None:
-        """The verdict by the remote's own hash; None if it proves nothing, and only reading can tell."""
+        """The verdict by the remote's own hash; None if it proves nothing, and only reading decides."""
         kind = self._remote.own_hash
         found = self._remote.stat(step.name, kind)
         if found is None:

@@ -74,7 +74,7 @@ def resumed_line(mark: VerifyCheckpoint) -> str:
 
 
 class Table:
-    """Prints findings as they come; `quiet` leaves out everything that is not wrong."""
+    """Prints each finding as soon as it is known; `quiet` leaves out everything that is not wrong."""
 
     def __init__(self, *, quiet: bool) -> None:
         self.wrong = 0

@@ -1,1 +1,1 @@
-"""A site of static pages that shows the footage: what it holds and which of its pages are outdated."""
+"""A site of static pages that shows the footage: gathers its content, writes outdated pages, serves it."""

@@ -176,7 +176,7 @@ def summary_of(clips: Iterable[PageClip]) -> DaySummary:
 
 
 def kind_of(clip: PageClip) -> str:
-    """How a clip is drawn: by the copy to look at, or by what became of it."""
+    """How a clip is drawn: by the copy to look at, otherwise by its state."""
     if clip.file is not None:
         return clip.file.tree
     if clip.is_offsite:

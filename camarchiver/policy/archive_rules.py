@@ -95,7 +95,7 @@ class ArchivePolicy:
     trash_age: timedelta = TRASH_AGE
     """How long the owner keeps the trash."""
     any_camera: bool = False
-    """Whether one archive may stand for the same bytes of several cameras."""
+    """Whether one archive may serve for the same bytes of several cameras."""
     again_codec: str | None = None
     """With `repeat`: clips whose source is gone are encoded again if their archive has another codec."""
     quiet: timedelta | None = None
@@ -184,7 +184,7 @@ def _may_share_one(clip: Clip, facts: FolderFacts, policy: ArchivePolicy) -> boo
 
 
 def may_share(clip: Clip, other: Label, *, any_camera: bool) -> bool:
-    """Whether another clip's archive may stand for this one, if the bytes are the same.
+    """Whether another clip's archive may serve for this one, if the bytes are the same.
 
     Names that say different times, or cameras, are no copies of each other. The time zone's offset does not
     count: in the hour that repeats in autumn it depends on the file's time, which a copy may have lost.

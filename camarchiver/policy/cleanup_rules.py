@@ -37,7 +37,7 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long copies are kept."""
+    """How long copies are kept, and how much room one camera's copies may use."""
 
     age: timedelta
     """Sources."""
@@ -45,7 +45,7 @@ class Limits:
     trash_age: timedelta
     """Since a file came into the trash."""
     max_age_hard: timedelta | None = None
-    """Nothing that was recorded before this may be kept anywhere."""
+    """The age beyond which no copy may be kept in any tree."""
     max_size: int | None = None
     """Bytes of one camera's copies in all trees."""
     quiet_age: timedelta | None = None

@@ -1,4 +1,4 @@
-"""What a plan says of clips whose camera's clock is doubtful, so that their owner can decide. Pure."""
+"""The problem that a plan reports for clips with doubtful clocks, so that their owner can decide. Pure."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class FurtherSteps:
         self._wider = replace(policy, clean_output=True, unarchived=True)
         self._waiting = self._archives = self._unarchived = 0
         self._sources_size = self._archives_size = 0
-        """Bytes of all archived clips, as sources and as archives."""
+        """Bytes that the archived clips had as sources, and have as archives."""
 
     def see(self, copy: Copy, *, stays: bool) -> None:
         """Count one copy; `stays` if no rule of the policy may remove it."""

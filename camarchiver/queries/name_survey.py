@@ -16,7 +16,7 @@ from camarchiver.storage.walk import TreeWalk, readable
 _SAMPLES = 5
 """Names of one form that a proposal is tried with."""
 _FORMS = 2000
-"""Forms of unread names that are told apart; names of further forms are only counted."""
+"""Forms of unread names that are distinguished; names of further forms are only counted."""
 _PROPOSALS = 100
 """Forms, the most frequent ones, for which a pattern is proposed."""
 _FORM = {ord(digit): "0" for digit in "123456789"}

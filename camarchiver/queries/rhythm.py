@@ -1,4 +1,4 @@
-"""How often a camera records, so that a pause can be told from an outage; pure."""
+"""How often a camera records, so that a pause can be distinguished from an outage; pure."""
 
 from __future__ import annotations
 

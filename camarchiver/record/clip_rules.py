@@ -25,7 +25,7 @@ class Lengths:
     longest: float = 30.0
     """A longer clip is split at a keyframe."""
     confirm: float = 0.0
-    """How long motion must last before a clip begins; the pre-roll reaches so much further back."""
+    """How long motion must last before a clip begins; the pre-roll reaches back by this much more."""
 
 
 @dataclass(frozen=True, slots=True)

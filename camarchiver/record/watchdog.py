@@ -14,7 +14,7 @@ ENDED = "ended"
 
 
 class CameraMonitor(Protocol):
-    """Is told how a camera's recorder is doing, in whichever process."""
+    """Receives the state of a camera's recorder, in this process or another."""
 
     def frame(self, camera: str) -> None:
         """Note a new frame of which motion would become a clip."""

@@ -35,7 +35,7 @@ _run: ContextVar[str | None] = ContextVar("run", default=None)
 """The run within the run, if there is one."""
 
 _OUTCOME = "camarchiver_outcome"
-"""The attribute of records about what came of a step."""
+"""The attribute of records about the outcome of a step."""
 
 _CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@")
 
@@ -100,7 +100,7 @@ def _readable(text: str | None) -> str | None:
 
 
 def log_outcome(log: logging.Logger, words: tuple[object, ...], *, failed: bool) -> None:
-    """Log what came of a step; `words` are its path, result, reason and detail.
+    """Log the outcome of a step; `words` are its path, result, reason and detail.
 
     Standard error shows it only with `--quiet`: otherwise the run itself prints it.
     """

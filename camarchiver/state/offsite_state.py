@@ -81,7 +81,7 @@ def note_sync(
     *,
     is_over: bool = True,
 ) -> None:
-    """Note what a sync came to; `counts` are of one of everything. Raises OSError or StorageError.
+    """Record the result of a sync; `counts` are of one of everything. Raises OSError or StorageError.
 
     One that was stopped, so that it is not `is_over`, neither failed nor succeeded.
     """

@@ -194,7 +194,7 @@ def archived_share(state: Path) -> float | None:
 
 
 def newest_first(state: Path) -> Iterator[RunRecord]:
-    """Every valid record; an invalid one is passed over, as it is of no run."""
+    """Every valid record; an invalid record is skipped."""
     for path in sorted((state / "runs").glob("*-*.json"), reverse=True):
         try:
             yield decode(path.read_text(encoding="utf-8"), RunRecord)

@@ -31,7 +31,7 @@ ENOUGH = 1_000_000
 _READABLE = 0o644
 """Pages link to these files and are read by a web server; only the folder is private."""
 _HEAD_BYTES = 65_536 + 64
-"""Enough for the longest comment and what stands before it."""
+"""Enough for the longest comment and what precedes it."""
 _COMMENT = 0xFE
 _APPLICATION = range(0xE0, 0xF0)
 

@@ -32,7 +32,7 @@ class Owner(msgspec.Struct, frozen=True):
     """This kernel since it started; empty when unknown, which equals no other."""
     pid: Process
     nonce: str
-    """Tells two records of one process apart."""
+    """Distinguishes two records of one process."""
     since: str
     namespace: str = ""
     """Where `pid` is this process's id (pid_namespaces(7)): containers of one kernel each have their own."""

@@ -204,7 +204,7 @@ class TestSync:
         for place in (archived / "copies", archived / "archived", archived.parent):
             done = told("offsite", "sync", archived, "--remote", place)
             assert done.returncode == 2
-            assert "is no other place" in done.stderr
+            assert "is not a separate place" in done.stderr
 
     def test_a_remote_that_leads_into_the_trees_is_no_other_place(
         self, archived: Path, told: Command, own_rclone_config: Path, tmp_path: Path
@@ -222,7 +222,8 @@ class TestSync:
         remotes = ("disk:" + str(inside), f":local:{inside}", "link:copies", "link:", "secret:", "parts:")
         for remote in (*remotes, "both:", "many:b"):
             done = told("offsite", "sync", archived, "--remote", remote, "-n")
-            assert (done.returncode, "is no other place" in done.stdout + done.stderr) == (2, True), remote
+            said = done.stdout + done.stderr
+            assert (done.returncode, "is not a separate place" in said) == (2, True), remote
             if remote in ("secret:", ":local:"):
                 assert told("offsite", "sync", archived, "--remote", remote).returncode == 2
         assert not list(inside.iterdir())

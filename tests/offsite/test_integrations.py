@@ -482,7 +482,7 @@ class TestWorm:
         subprocess.run(made, check=True, timeout=30)
         trees = Trees(tree, tree / "archived", tree / ".deleted")
         (plain,) = (each.message for each in doctor(trees, "r:cameras") if "lock" in each.message)
-        assert "who has its login can delete every copy" in plain
+        assert "anyone with its login can delete every copy" in plain
         known_archive(tree, CONTENT)
         monkeypatch.setenv("RCLONE_S3_OBJECT_LOCK_MODE", "COMPLIANCE")
         monkeypatch.setenv("RCLONE_S3_OBJECT_LOCK_RETAIN_UNTIL_DATE", "1d")

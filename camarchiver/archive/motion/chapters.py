@@ -97,7 +97,7 @@ def metadata(motion: ClipMotion, seconds: float) -> str:
 
 
 def _chapters(motion: ClipMotion, seconds: float) -> Iterator[tuple[int, int, str]]:
-    """Start and end in milliseconds, and title: one after the other, since mp4 knows no gaps."""
+    """Start and end in milliseconds, and title: one after the other, since mp4 chapters have no gaps."""
     at, last = 0, round(1000 * seconds)
     for span in motion.spans:
         start, end = (min(round(1000 * moment), last) for moment in (span.start, span.end))

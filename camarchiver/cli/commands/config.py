@@ -91,7 +91,7 @@ EXAMPLE = """\
 
 [page]
 # to = "/srv/camera-page"          # where pages that show the footage are written, outside the trees
-# days = 60                        # only so many days; default: all
+# days = 60                        # only the last 60 days; default: all
 # playable = true                  # H.264 copies of held clips that browsers can't play
 
 [record]

@@ -87,8 +87,8 @@ def verify(**chosen: Any) -> int:
     the lowest priority, and continues where an earlier run with the same options was interrupted.
 
     --repair shows a plan and asks. It encodes as `archive` would here, moves damaged files to the trash,
-    and leaves sources and trashed copies where they are. Archives that no local copy can mend come back from
-    their off-site copies, if [offsite] names a remote.
+    and leaves sources and trashed copies where they are. Archives that can't be made again from a local copy
+    come back from their off-site copies, if [offsite] names a remote.
     """
     from camarchiver.cli.commands.queries.why import archive_options
     from camarchiver.cli.offsite_options import offsite_access

@@ -81,7 +81,7 @@ class RunResult:
     warnings: tuple[str, ...] = ()
     """Lines for standard error."""
     promises: tuple[str, ...] = ()
-    """What can be said of all files now that the run is over."""
+    """Statements about all files; only made if all were examined, none is in doubt and no step is left."""
 
 
 @dataclass(frozen=True, slots=True)

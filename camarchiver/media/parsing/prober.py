@@ -143,8 +143,8 @@ class Prober:
 class _Worker:
     """The parser's process and this end of the connection to it.
 
-    Not a `ProcessPoolExecutor`: its workers outlive a killed parent, and it can't tell one that
-    hangs from one that reads a long clip.
+    Not a `ProcessPoolExecutor`: its workers outlive a killed parent, and it can't
+    distinguish one that hangs from one that reads a long clip.
     """
 
     process: subprocess.Popen[bytes]

@@ -238,7 +238,7 @@ def _raw_media(
     tick = fraction(video.time_base) or Fraction(0)
     shown = shown_at_rate(tally.packets, ticks_per_frame(tick, rate))
     media = _described(container, video, tally, keyframes, shown, [0])
-    # Without times, frames that are missing at the start can't be told from those that follow.
+    # Without times, frames that are missing at the start can't be distinguished from later ones.
     headless = "begins without a keyframe" if tally.before_keyframe else ""
     stated = replace(media.video, frame_rate=rate)
     return replace(media, video=stated, raw_rate=rate, unkeepable=media.unkeepable or headless)

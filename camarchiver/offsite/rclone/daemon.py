@@ -52,7 +52,7 @@ _LONGEST_SOCKET = 100
 
 _SERVING = re.compile(r"Serving remote control on (?P<url>http://[^/\s]+/)")
 _NO_UNIX = "listen tcp"
-"""What rclone before 1.61, which knows no unix sockets, says of one."""
+"""What rclone before 1.61, which does not support unix sockets, says of one."""
 
 _SERVER = {
     "RCLONE_RC_SERVE": "true",
@@ -88,7 +88,7 @@ def _require_startable(program: Path) -> None:
     """Refuse what this user can't start. Raises RemoteError."""
     if os.access(program, os.X_OK) and not program.is_dir():
         return
-    words, remedy = "is not a program", "mend [offsite] rclone, or leave it out"
+    words, remedy = "is not a program", "correct [offsite] rclone, or leave it out"
     try:
         if stat.S_ISREG(program.stat().st_mode):
             words, remedy = "may not be started by this user", f"chmod a+rx {shlex.quote(str(program))}"
@@ -316,7 +316,7 @@ def _start(program: Path, environment: Mapping[str, str], *, is_unix: bool) -> D
         raise RemoteError(
             RemoteTrouble.NO_PROGRAM,
             f"{program} can't be started: {error.strerror}",
-            hint="mend [offsite] rclone, or leave it out",
+            hint="correct [offsite] rclone, or leave it out",
         ) from error
     drained = processes.drain(process.stderr, errors.keep)
     daemon = Daemon(process, errors, drained, folder)

@@ -257,7 +257,7 @@ class Remote:
         return RemoteSpace(_count(found.get("free")), _count(found.get("total")))
 
     def versioning(self) -> str | None:
-        """Whether the bucket keeps old versions: Enabled, Suspended, Unversioned; None if rclone can't tell.
+        """Whether the bucket keeps old versions: Enabled, Suspended, Unversioned; None if it is unknown.
 
         Where it is enabled, a deleted object is hidden and its bytes stay.
         """
@@ -272,7 +272,7 @@ class Remote:
         return found if isinstance(found, str) and found else None
 
     def lock_of(self, name: str) -> str:
-        """Until when the remote refuses to delete an object, in its own words; empty if rclone can't tell."""
+        """Until when the remote refuses to delete an object, in its own words; empty if it is unknown."""
         wanted = {"filesOnly": True, "metadata": True}
         try:
             item = self._call("operations/stat", fs=_FS, remote=name, opt=wanted).get("item")
@@ -358,7 +358,7 @@ def _daemon_ended(label: str, error: OSError) -> RemoteError:
 
 
 def _known_hosts(unchecked: Sequence[backends_of.RemoteBackend]) -> dict[str, str]:
-    """Variables that make rclone check the keys of SFTP servers, which it does not do unless it is told to.
+    """Variables that make rclone check the keys of SFTP servers, which it does not do by default.
 
     Raises ConfigError if there is nothing to compare them with.
     """

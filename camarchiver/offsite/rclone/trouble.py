@@ -52,7 +52,7 @@ SETUP = frozenset(
         RemoteTrouble.UNKNOWN_PLACE,
     }
 )
-"""What only the owner can mend, in the config of rclone or at the provider."""
+"""What only the owner can correct, in the config of rclone or at the provider."""
 
 ENDS_RUN = SETUP | {
     RemoteTrouble.FULL,
@@ -150,17 +150,17 @@ _WORDS = {
 _HINTS = {
     RemoteTrouble.NOT_CONFIGURED: "rclone listremotes shows those that there are; rclone config makes one",
     RemoteTrouble.LOCKED_CONFIG: "set RCLONE_CONFIG_PASS, or RCLONE_PASSWORD_COMMAND, for this user",
-    RemoteTrouble.BROKEN_CONFIG: "mend the file, or let this user read it; "
+    RemoteTrouble.BROKEN_CONFIG: "correct the file, or let this user read it; "
     "rclone listremotes shows whether it works",
-    RemoteTrouble.PASSWORD: "mend user, password or key with rclone config; "
+    RemoteTrouble.PASSWORD: "correct user, password or key with rclone config; "
     "rclone lsd shows whether it works",
     RemoteTrouble.HOST_KEY: "compare the key with the server's own, then add it to known_hosts: "
     "ssh-keyscan -p PORT HOST >> ~/.ssh/known_hosts",
-    RemoteTrouble.NO_BUCKET: "make it at the provider, or mend the name in [offsite] remote",
+    RemoteTrouble.NO_BUCKET: "make it at the provider, or correct the name in [offsite] remote",
     RemoteTrouble.FULL: "free space there, or raise the quota; what is copied stays",
     RemoteTrouble.NO_ACCESS: "give this login the right to write and read there, "
     "or mount the disk for writing; the next run tries again",
-    RemoteTrouble.UNKNOWN_PLACE: "mend [offsite] remote, or the password of its crypt in rclone's config; "
+    RemoteTrouble.UNKNOWN_PLACE: "correct [offsite] remote, or the password of its crypt in rclone's config; "
     "if the copies are gone for good, name a new path: all archives are copied there",
     RemoteTrouble.REFUSED: "object lock, retention or the rights of this login forbid it",
     RemoteTrouble.BUSY: "the next run tries again; if it stays, "

@@ -22,7 +22,7 @@ class StagedUploads:
     """The uploads of one run. A remote that can't rename shows no object before it is whole (S3, B2)."""
 
     def __init__(self, remote: Remote, run: RunId, archive: Path) -> None:
-        """The archive root and the host tell this run's staged names from those of others at the remote."""
+        """The archive root and the host distinguish this run's staged names from those of other archives."""
         self._remote = remote
         self._run = run.id
         identity = f"{run.host}\0".encode() + os.fsencode(archive)

@@ -45,7 +45,7 @@ def refresh(data: bytes, codec: str) -> int | None:
 
 
 def begins_with_slice(data: bytes, codec: str) -> bool:
-    """Whether nothing stands before the first slice of an Annex B packet, by its first bytes."""
+    """Whether nothing precedes the first slice of an Annex B packet, by its first bytes."""
     begin = data.find(_START, 0, 8) + len(_START)
     return len(_START) <= begin < len(data) and _kind(data[begin], codec) == "slice"
 

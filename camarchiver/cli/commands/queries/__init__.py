@@ -1,1 +1,1 @@
-"""One file for each command that only answers."""
+"""One file for each command that shows something and changes no clip."""
