@@ -35,8 +35,8 @@ CASES = (
     Case("x264 veryfast crf 23", "h264", ("-e", "x264", "--encoder-preset", "veryfast", "-q", "23")),
 )
 
-# The command as it is, which at its end tells what this process alone took, and how much of it while clips
-# were worked on.
+# The unchanged command, which reports at its end the CPU time of this process alone, and the part of it that
+# was spent while clips were worked on.
 _DRIVER = """
 import json, sys, time
 told = sys.argv.pop(1)
@@ -179,7 +179,7 @@ class Runs:
             media = parse_worker.measure(source, None, lambda: None)
             container = media_encoders.container_for(media, media_encoders.EncodeSettings())
             made.append(root / f"{number:02}.{container}")
-            # As long as ours, whose hash stands in it.
+            # As long as ours, which contain a hash.
             tags = {"comment": "x" * 220, "creation_time": "2023-11-05T08:00:00.000000Z"}
             job = ffmpeg_args.Job(
                 source, made[-1], media, media_encoders.EncodeSettings(), container, tags, threads

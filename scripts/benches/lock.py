@@ -43,8 +43,8 @@ class Tally:
 
 
 def bench(options: Options) -> Result:
-    """Double entries must be none; then the cost of locking a clip."""
-    logging.disable(logging.WARNING)  # each lock that is taken over would be told
+    """No lock may be held twice; then the cost of locking a clip."""
+    logging.disable(logging.WARNING)  # every takeover of a lock would be logged
     result = Result("lock")
     rounds = 200 if options.quick else 10_000
     with workplace(options) as place:
@@ -86,7 +86,7 @@ def _own_lock(clip: Path) -> AbstractContextManager[object]:
 
 @contextmanager
 def _plain_lock(clip: Path) -> Iterator[None]:
-    """What most would write."""
+    """A lock file as it is commonly written, for comparison: O_EXCL, and removed once it is old."""
     file = clip.with_name(clip.name + ".lock")
     if file.exists() and time.time() - file.stat().st_mtime > 600:
         file.unlink(missing_ok=True)
@@ -280,7 +280,7 @@ def _started(work: Callable[[], None]) -> ForkProcess:
 
 @contextmanager
 def _slow_calls(most: float, seed: int) -> Iterator[None]:
-    """In this process every file-system call takes up to so many seconds longer, and little is settled."""
+    """In this process every file-system call takes up to `most` seconds longer, and little is settled."""
     import fcntl
 
     from camarchiver.storage import lockfile

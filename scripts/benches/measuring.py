@@ -1,4 +1,4 @@
-"""Measures in turns (A B A B) and shows what came of it: CPU seconds, medians, ratios, tables."""
+"""Measures in turns (A B A B) and shows the results: CPU seconds, medians, ratios, tables."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ def _motion_live(command: str, clip: Path, place: Path) -> Spent:
 
 
 def _motion_events(command: str, clip: Path, place: Path, facts: Mapping[str, Any]) -> Events:
-    """What motion sees. It connects to a camera twice, so a FIFO is what tells when a frame was shown."""
+    """What motion sees. It connects to a camera twice, so the time of a frame is known from a FIFO."""
     fifo = place / "fifo"
     fifo.unlink(missing_ok=True)
     os.mkfifo(fifo)
@@ -281,7 +281,7 @@ class Judge:
         self.clips = clips
 
     def score(self, what: str, find: Callable[[Path, dict[str, Any]], Events]) -> dict[str, Any]:
-        """Everything that the scorer tells of one detector."""
+        """Everything that the scorer reports about one detector."""
         found = {}
         for name, clip in self.truth.items():
             say(f"  {what} looks at {name}")

@@ -30,14 +30,14 @@ class Options:
     where: Path
     """A folder of its own for what the sweep makes."""
     sample: int | None = None
-    """About so many trials; None for all there are."""
+    """About how many trials to make; None for all of them."""
     seed: int = 1
     jobs: int = 1
     """Trials at the same time."""
     keep: bool = False
     """Keep the trees of violations to look at."""
     every_call: bool = False
-    """Try also what another trial stands for."""
+    """Also make the trials that another trial already covers."""
     stopped: Event = field(default_factory=Event)
     """Set when no further trial is wanted; what was made counts."""
     package: Path = ROOT
@@ -106,7 +106,7 @@ def tallies(
 ) -> Iterator[Tally]:
     """Make the trials, some at the same time, until no more are wanted; one tally for each `line`.
 
-    `attempt` hands back what it found wrong, `note` what there is to tell about the trials of a line.
+    `attempt` returns what it found wrong, `note` what there is to report about the trials of a line.
     """
     wanted = Counter(map(line, trials))
     made: dict[str, list[T]] = {name: [] for name in wanted}

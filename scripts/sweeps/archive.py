@@ -38,11 +38,11 @@ run that is traced as a whole is never killed at the early calls of the thread t
 
 TRUSTING = """
 from camarchiver.media import encoder_probe as encoders
-from camarchiver.media.encoders import FallbackLevel as Rung
+from camarchiver.media.encoders import FallbackLevel
 
-encoders.Machine._try = lambda self, *which: encoders.Probe(*which, (Rung.SOFTWARE,))
+encoders.Machine._try = lambda self, *which: encoders.Probe(*which, (FallbackLevel.SOFTWARE,))
 """
-"""Takes the encoder as it is where no fault meets its trial, which is most of a short run's work."""
+"""Skips the encoder's trial, most of a short run's work, in sweeps whose faults do not hit it."""
 
 
 class Tree:
@@ -108,12 +108,12 @@ class Tree:
                 told = [event for event in events if event["source"] == relative]
                 made = [e for e in told if e["event"] in ("archived", "adopted")]
                 if not any(camera.is_archive(self.archive / e["archive"]) for e in made):
-                    yield f"the journal does not tell where {relative} was archived"
+                    yield f"the journal does not say where {relative} was archived"
                 places = [
                     e["trash"] for e in told if e["event"] == "trashed" and e.get("reason") != "replaced"
                 ]
                 if not any((self.trash / place).exists() for place in places):
-                    yield f"the journal does not tell where the source {relative} went"
+                    yield f"the journal does not say where the source {relative} went"
         wanted = sum(relative.endswith(".mp4") for relative in self.originals)
         clips = [p for p in camera.final(self.archive) if p.suffix == ".mp4"]
         if len(clips) > wanted:

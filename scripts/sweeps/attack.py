@@ -145,7 +145,7 @@ def _footage(stage: Stage, model: Path) -> Iterator[tuple[str, str]]:
 
 
 def _plant(path: Path, outside: Outside) -> None:
-    """Put a link at a path: to what stood there, moved outside, or to something precious."""
+    """Put a link at a path: to what was there, moved outside, or to something precious."""
     target = outside.root / "moved" / path.name
     target.parent.mkdir()
     if os.path.lexists(path):

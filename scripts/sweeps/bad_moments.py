@@ -27,7 +27,7 @@ def same(found: object, wanted: object, what: str) -> Iterator[str]:
 def _changed(
     ground: Ground, change: Callable[[Path], object], *, after: bool, reason: str = "stale"
 ) -> Iterator[str]:
-    """A change during the run: what stands there then stays, and nothing is archived."""
+    """A change during the run: the file that is there then stays, and nothing is archived."""
     clip = ground.put()
     with ground.during(after=after):
         change(clip)
@@ -131,7 +131,7 @@ def _at_the_lock(make: Callable[[Path], object]) -> Callable[[Lab, Ground], Iter
         steps = parse(ground.run("--json", "-v")).get("steps", ())
         yield from same([each["reason"] for each in steps], ["busy"], "the reason")
         yield from same(clip.exists(), True, "the clip there")
-        yield from same(lock.lstat().st_ino, before.st_ino, "what stands at the lock")
+        yield from same(lock.lstat().st_ino, before.st_ino, "the file at the lock's path")
 
     return check
 

@@ -46,7 +46,7 @@ def injected(what: str, *more: str) -> tuple[str, ...]:
 
 
 def kept(ground: Ground, clip: Path, content: bytes, code: int | None, *wanted: int) -> Iterator[str]:
-    """The clip stayed, nothing stands in the archive, and the exit code says that something is wrong."""
+    """The clip stayed, the archive is empty, and the exit code says that something is wrong."""
     yield from same(clip.exists() and clip.read_bytes() == content, True, "the clip as it was")
     yield from same(ground.archives(), [], "the archive")
     yield from same(code in wanted, True, f"{code}: an exit code of {wanted}")

@@ -78,7 +78,9 @@ MODULES = (
     "/mutant/camarchiver/",
     "/usr/lib/",
 )
-"""Where the interpreter looks for code: a fault there is one at the last call before, which changed more."""
+"""Folders from which the interpreter loads code. A kill there equals a kill at the last call before it that
+changed something, so these calls are not tried.
+"""
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,9 @@ def count(subject: Subject, options: Options, where: Path, model: Path, *, insid
 
 
 def seen(log: str, roots: Sequence[Path], wanted: set[str], *, inside: bool) -> list[Seen]:
-    """What strace's log tells: of each system call and number the thread that comes to it first."""
+    """The calls in strace's log: for each system call, and each count of it, the thread that reached that
+    count first.
+    """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     at_work: set[str] = set()
     found: dict[tuple[str, int], Seen] = {}
@@ -383,7 +387,7 @@ def attempt(subject: Subject, trial: Trial, options: Options, where: Path, model
 
 
 def has_met(log: Path, trial: Trial) -> bool:
-    """Whether strace made the fault: some thread came to that call. It may write a moment after the run."""
+    """Whether strace made the fault: some thread reached that call. It may write a moment after the run."""
     for _ in range(20):
         text = log.read_text(errors="replace") if log.exists() else ""
         calls = re.findall(rf"^(\d*) *{trial.call}\(", text, re.MULTILINE)
@@ -394,22 +398,25 @@ def has_met(log: Path, trial: Trial) -> bool:
 
 
 def spares_the_disks(log: Path) -> bool:
-    """Whether no failed call was a file's, or one met the program's code: this run's threads made others than
-    the counted run's.
+    """Whether the fault hit no file of the trees, but a pipe, a socket, or a file of the program's own code.
+
+    This happens because a threaded run makes its calls in another order each time.
     """
     failed = failed_calls(log)
     return any(map(is_of_code, failed)) or (bool(failed) and not any(map(concerns_files, failed)))
 
 
 def breaks_a_pipe(log: Path) -> bool:
-    """Whether a call failed that never does: then a program may be at work that its starter knows nothing of,
-    and leave behind what nobody sweeps. No footage may be lost by it all the same.
+    """Whether the fault hit a pipe, whose calls never fail in reality.
+
+    A child process may then survive unnoticed and leave files behind, which is no violation. Lost footage
+    still is one.
     """
     return not all(map(concerns_files, failed_calls(log)))
 
 
 def failed_calls(log: Path) -> list[str]:
-    """The lines of the calls that strace made fail, each whole where another thread's stand between."""
+    """The lines of the calls that strace made fail, joined where another thread's lines interrupt them."""
     begun: dict[str, str] = {}
     failed = []
     for line in log.read_text(errors="replace").splitlines() if log.exists() else ():

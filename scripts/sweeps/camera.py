@@ -34,12 +34,12 @@ START = "from camarchiver.__main__ import main\nmain()"
 
 @dataclass(frozen=True)
 class Ran:
-    """What one run of the program came to."""
+    """The result of one run."""
 
     code: int | None
     """None if it hung."""
     said: str
-    """Both its streams."""
+    """Standard output and standard error."""
 
     @property
     def tail(self) -> str:
@@ -100,7 +100,7 @@ class Program:
         code: str = START,
         seconds: float = RUN_SECONDS,
     ) -> Ran:
-        """Run it to its end; what still runs after so many seconds is killed with all that it started."""
+        """Run it to its end; what still runs after `seconds` is killed with all that it started."""
         with tempfile.TemporaryFile() as said:
             if self.warm:
                 code_ = self._run_warm([*map(str, arguments)], before, code, said.fileno(), seconds)
@@ -159,7 +159,7 @@ def digests(root: Path) -> dict[str, str]:
 
 
 def is_whole(path: Path, original: str) -> bool:
-    """Whether the very bytes stand there."""
+    """Whether the file still has this digest."""
     return path.is_file() and digest(path) == original
 
 

@@ -145,7 +145,7 @@ class Ground:
     def outcomes(
         self, *more: str | Path, before: tuple[str, ...] = (), code: str = camera.START
     ) -> list[str]:
-        """What an `archive` came to, as `result reason` of each step, or its error's code."""
+        """The result of an `archive`, as `result reason` of each step, or its error's code."""
         ran = self.run("--json", *more, before=before, code=code)
         document = parse(ran)
         found = [f"{each['result']} {each['reason']}" for each in document.get("outcomes", ())]

@@ -23,7 +23,7 @@ AGED = clip_of("front", LATELY)
 LONE = clip_of("garden", LATELY)
 """Never archived: goes by --unarchived."""
 TRASHED = clip_of("yard", LATELY)
-"""In the trash for long, its archive stands: deleted by --trash-age."""
+"""In the trash for long, its archive exists: deleted by --trash-age."""
 OLD = clip_of("front", LONG_AGO)
 """Only its archive is left: goes by --clean-output."""
 NEWEST = tuple(clip_of(name, NEXT) for name in ("front", "garden", "yard"))
@@ -104,7 +104,7 @@ class Tree:
             if path.exists():
                 yield f"{path.name} is still in the source"
         if (self.archive / f"{OLD}.mp4").exists():
-            yield "the old archive still stands"
+            yield "the old archive still exists"
         if (self.trash / f"input/{TRASHED}.mp4").exists():
             yield "the old trash was not emptied"
         ends = {"trashed", "deleted", "purged"}
@@ -114,7 +114,7 @@ class Tree:
         wanted = [(AGED, "source"), (LONE, "source"), (TRASHED, "trash"), (OLD, "archive")]
         for clip, tree in wanted:
             if (f"{clip}.mp4", tree) not in told:
-                yield f"the journal does not tell that {clip} left the {tree}"
+                yield f"the journal does not say that {clip} left the {tree}"
         for event in camera.events(self.archive):
             place = event.get("trash")
             purged = event["source"] == f"{TRASHED}.mp4" or event["event"] != "trashed"

@@ -1,4 +1,4 @@
-"""Tries every case of bad input and bad circumstances, and compares what came of it with what must.
+"""Tries every case of bad input and bad circumstances, and compares the result with the required one.
 
 Cases that are files are judged after one run over all of them.
 """

@@ -20,7 +20,7 @@ class Mutant:
 
     name: str
     edits: tuple[tuple[str, str, str], ...]
-    """Module, text that stands there once, text to put in its place."""
+    """Module, text that occurs once, and its replacement."""
     catch: Callable[[Options, Path], list[str]]
     needs_root: bool = False
 
@@ -34,7 +34,7 @@ class Mutant:
             path = copy / "camarchiver" / f"{module}.py"
             whole = path.read_text()
             if whole.count(text) != 1:
-                raise SystemExit(f"mutant {self.name}: the text it replaces stands no longer in {module}.py")
+                raise SystemExit(f"mutant {self.name}: the text that it replaces is no longer in {module}.py")
             path.write_text(whole.replace(text, planted))
         return copy
 

@@ -38,7 +38,7 @@ NEWEST = tuple(clip_of(name, NEXT) for name in SOURCES)
 MET_SECONDS = 20.0
 END_SECONDS = 90.0
 WRONG_CONFIG = 10
-"""The exit code for a remote that its owner must mend."""
+"""The exit code for a remote that its owner must correct."""
 ROOM = "48k"
 """Of a server's disk that is too small for all archives."""
 
@@ -53,7 +53,9 @@ KINDS = (
 SLOW = servers.SEAWEEDFS
 """It starts once for all trials that do not kill it, and takes 20 s to come back after a kill."""
 SLOW_BEHIND = 2
-"""A sample has so many trials less of it than of another kind: a small one, as in scripts/test, has none."""
+"""A sample has this many fewer trials of it than of each other kind, so a small sample (as in scripts/test)
+has none.
+"""
 
 COMMANDS = ("sync", "verify", "cleanup", "restore", "restore-all")
 NONE = "no fault"
@@ -279,7 +281,7 @@ class Stage:
         proved = {digest for name, digest in self.verified().items() if self.is_good(name, digest)}
         for relative, digest in self.model.archives.items():
             if digest not in proved:
-                yield f"{relative} has no verified copy in the end"
+                yield f"{relative} has no verified copy at the end"
         # A staged upload may be left: a run that has nothing to copy does not ask the remote for any.
         yield from camera.litter(self.root)
 
@@ -420,7 +422,7 @@ def _holds(stage: Stage, command: str) -> Iterator[str]:
 
 
 def _finished(stage: Stage, command: str) -> Iterator[str]:
-    """What must be so in the end, without a fault."""
+    """What must be so at the end, without a fault."""
     match command:
         case "sync" | "verify":
             yield from stage.unfinished()

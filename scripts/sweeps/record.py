@@ -117,7 +117,7 @@ def packets(path: Path) -> tuple[str, ...]:
 
 
 def is_part(part: Sequence[str], whole: Sequence[str]) -> bool:
-    """Whether one stands within the other without a gap."""
+    """Whether one occurs within the other without a gap."""
     return bool(part) and any(
         tuple(whole[at : at + len(part)]) == tuple(part) for at in range(len(whole) - len(part) + 1)
     )
@@ -135,7 +135,7 @@ def whole_part(path: Path, folder: Path) -> Path:
         if length < 8 or at + length > len(data):
             break
         at += length
-        # a closed file's description stands behind its media data
+        # a closed file's description follows its media data
         closed = closed or (kind == b"mdat" and not described)
         described = described or kind == b"moov"
         if described and (kind == b"mdat" or closed):

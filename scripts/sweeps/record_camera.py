@@ -29,7 +29,7 @@ SCENE_SECONDS = 8
 TRIALS = 120
 """Where no sample was asked for: about an hour."""
 MORE_FILES = 8
-"""Descriptors that may be open in the end beyond those of the first seconds."""
+"""Descriptors that may be open at the end beyond those of the first seconds."""
 MORE_MEMORY = 30_000_000
 """The same in bytes of memory."""
 
@@ -143,7 +143,7 @@ def trials(options: Options, shown: Sequence[Path]) -> list[Trial]:
             made |= {"login": FAULTS["login"][0]}
         scene = dice.randrange(len(SCENES))
         if "same_time" in chosen and "-bf 0" not in SCENES[scene][0]:
-            # without any time nobody can tell how pictures are reordered
+            # without any time it is unknown how pictures are reordered
             scene = 0
         if "keyframes_late" in chosen and scene == GRADUAL:
             # all its pictures build on the one keyframe of the scene
@@ -211,7 +211,7 @@ class Yard:
             self._memory.append(pages * os.sysconf("SC_PAGE_SIZE"))
 
     def _growth(self) -> Iterator[str]:
-        """What is larger in the end than when both cameras had made their first clip."""
+        """What is larger at the end than when both cameras had made their first clip."""
         whole = len(self._memory)
         for what, counts, more in (
             ("descriptors", self._descriptors, MORE_FILES),

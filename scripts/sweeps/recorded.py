@@ -24,7 +24,7 @@ def problems_of(path: Path, *, whole: bool, damaged: bool, unsteady: bool) -> It
     """What is wrong with a clip.
 
     `whole`: of a camera without faults. `damaged`: pictures were lost. `unsteady`: the times of the pictures
-    contradict each other, so nobody can tell when they belong.
+    contradict each other, so their right times are unknown.
     """
     named = float(path.stem.split("_")[3].rstrip("s"))
     try:

@@ -57,7 +57,7 @@ class Tree:
             here = self.root / name
             there = (self.archive if name == PICTURE else self.trash / "input") / name
             if here.exists() and not camera.is_whole(here, original):
-                yield f"a part stands at {name}"
+                yield f"only a part of the file is at {name}"
             elif not here.exists() and not camera.is_whole(there, original):
                 yield f"{name} is lost: neither at home nor where it was"
         for name, original in self.archives.items():
@@ -80,7 +80,7 @@ class Tree:
         told = {event["source"] for event in camera.events(self.archive) if event["event"] == "restored"}
         for name in self.archives:
             if name not in told:
-                yield f"the journal does not tell that {name} came back"
+                yield f"the journal does not say that {name} came back"
         for root in self.roots:
             yield from camera.litter(root)
 

@@ -101,7 +101,7 @@ class Shown:
         return next((int(each["rotation"]) for each in self._side_data() if "rotation" in each), 0) % 360
 
     def field(self, name: str) -> str:
-        """A field of the first frame, or of its stream; empty where it is not told."""
+        """A field of the first frame, or of its stream; empty where it is not stated."""
         first = self.frames[0]
         told = first.get(name) or self.video.get(name) or ""
         told = SILENT.get(told, told)
@@ -180,7 +180,7 @@ def _ffmpeg(*words: str) -> bytes:
 
 
 def differences(source: Path, archive: Path) -> list[str]:
-    """What a player would show or tell differently."""
+    """What a player would show or report differently."""
     there, here = Shown(source), Shown(archive)
     try:
         found = [*_frames(there, here), *_fields(there, here), *_sounds(there, here)]

@@ -198,11 +198,11 @@ class Life:
         if ran.code != 0:
             found.append(f"why ends with {ran.code}: {ran.tail}")
         if not copies and not any(words in told for words in ("removed for good", "deleted")):
-            found.append(f"no copy is left, and why does not tell of a removal: {told}")
+            found.append(f"no copy is left, and why names no removal: {told}")
         if copies == {"archive"} and not any(words in told for words in ("archived as", "taken over")):
-            found.append(f"only the archive is left, and why does not tell of it: {told}")
+            found.append(f"only the archive is left, and why does not say so: {told}")
         if "trash" in copies and "source" not in copies and "trash" not in told:
-            found.append(f"it lies in the trash, and why does not tell so: {told}")
+            found.append(f"it lies in the trash, and why does not say so: {told}")
         if upload.relative in self.held and not copies:
             found.append(f"it was held and is gone: {told}")
         return [f"{upload.relative}: {problem}" for problem in found]

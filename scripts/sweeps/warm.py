@@ -71,7 +71,7 @@ class Interpreter:
         theirs.close()
 
     def run(self, request: Request, output: int, seconds: float) -> int | None:
-        """The exit code, negative for a signal; None for what had to be killed after so many seconds."""
+        """The exit code, negative for a signal; None if it had to be killed after `seconds`."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
             with theirs:
@@ -100,7 +100,7 @@ def _word(channel: socket.socket) -> int:
 @functools.cache
 def interpreter(package: Path, environment: tuple[tuple[str, str], ...]) -> Interpreter:
     """The one for the program in `package`."""
-    del package  # its path stands in the environment; named so that each has its own
+    del package  # its path is in the environment; named so that each has its own
     return Interpreter(dict(environment))
 
 
@@ -148,7 +148,7 @@ def become(request: Request, output: int) -> Request:
 
 
 def attend(request: Request, child: int, reply: socket.socket) -> None:
-    """Attach the tracer, tell how the child ends, and end."""
+    """Attach the tracer, report how the child ends, and end."""
     tracer = None
     if request.tracer:
         os.waitpid(child, os.WUNTRACED)

@@ -1,4 +1,4 @@
-"""Faults at every call of `watch`: one clip stands there, one is renamed into place while it watches."""
+"""Faults at every call of `watch`: one clip exists at the start, another is renamed into place later."""
 
 from __future__ import annotations
 
