@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,16 @@ from benches.trees import Forest, Shape, grow
 from tests.dates import BENCHES
 
 SOURCE = Shape("source", 733, 150)
+COPIED = replace(SOURCE, name="source-copied", copied=True)
+LONGER_NAMES = replace(
+    SOURCE,
+    name="source-longer-names",
+    name_format="{camera}_{start:%Y%m%d_%H%M%S}-{end:%Y%m%d_%H%M%S}_x7k2p9",
+)
+NO_PICTURES = Shape("source-no-pictures", 1466, 150, pictures=False)
+HELD_SOURCE = replace(SOURCE, name="source-held", held=(400, 300))
 THREE = Shape("three", 400, 250, archived=280, trashed=80)
+HELD_THREE = replace(THREE, name="three-held", held=(180, 130))
 MILLION = Shape("source", 1661, 301)
 MILLION_IN_THREE = Shape("three", 1240, 367, archived=868, trashed=248)
 FIVE_YEARS = Shape("source", 1826, 40)
@@ -139,6 +148,12 @@ ARCHIVE = ("archive", "--dry-run")
 CLEANUP = ("cleanup", "--dry-run", "--allow-large")
 STATUS = ("status",)
 
+FILTERS = ("--camera", "front", "--exclude", "*garage*", "--since", "2024-06-01")
+OWN_PATTERN = """
+[patterns]
+yard = 'REO_(?P<camera>.+)_(?P<time>\\d{14})'
+"""
+
 
 @dataclass
 class Planning:
@@ -147,6 +162,8 @@ class Planning:
     forest: Forest
     words: tuple[str, ...]
     place: Path
+    config: str = ""
+    """What the config file says."""
     peak: float = 0.0
     """Megabytes of the last run."""
 
@@ -154,7 +171,7 @@ class Planning:
         """CPU seconds."""
         told = self.place / "told"
         config = self.place / "config.toml"
-        config.touch()
+        config.write_text(self.config)
         command = [sys.executable, "-c", _DRIVER, str(told), BENCHES.isoformat(), *self.words]
         spent = cpu_seconds([*command, *self.forest.arguments, "--timezone", "UTC", "--config", str(config)])
         self.peak = int(told.read_text()) * 1024 / 1e6
@@ -168,8 +185,10 @@ def bench(options: Options) -> Result:
         result.rows += _source(grow(SOURCE, options), options, place)
         result.rows += _three(grow(THREE, options), options, place)
         if options.quick:
-            result.skipped.append("a million files: left out by --quick")
+            result.skipped.append("other shapes and a million files: left out by --quick")
         else:
+            result.rows += _other_sources(options, place)
+            result.rows += _other_cleanups(options, place)
             result.rows += _source(grow(MILLION, options), options, place)
             result.rows += _three(grow(MILLION_IN_THREE, options), options, place)
         result.rows += _nightly(grow(FIVE_YEARS, options), options, place)
@@ -204,7 +223,40 @@ def _three(forest: Forest, options: Options, place: Path) -> Iterator[Row]:
     least = partial(cpu_seconds, [sys.executable, "-c", _LEAST_OF_THREE, *forest.roots])
     tasks = {"find": partial(_find, forest), "least": least, "cleanup": cleanup.run, "status": status.run}
     figures = in_turns(tasks, _rounds(options))
-    yield from _rows(title, figures, {"cleanup": (cleanup, 4.0), "status": (status, None)})
+    yield from _rows(title, figures, {"cleanup": (cleanup, 8), "status": (status, None)})
+
+
+def _other_sources(options: Options, place: Path) -> Iterator[Row]:
+    """What makes a plan of `archive` look closer at each clip."""
+    due = (*ARCHIVE, "--age", "0")
+    for what, shape, words, config in (
+        ("all with the time of a copy", COPIED, due, ""),
+        ("names with an end and more", LONGER_NAMES, due, ""),
+        ("no pictures", NO_PICTURES, due, ""),
+        ("with filters", SOURCE, (*due, *FILTERS), ""),
+        ("with a hold", HELD_SOURCE, due, ""),
+        ("with an own pattern", SOURCE, due, OWN_PATTERN),
+    ):
+        forest = grow(shape, options)
+        yield from _other(f"{what}: ", "archive", Planning(forest, words, place, config), 5, options)
+
+
+def _other_cleanups(options: Options, place: Path) -> Iterator[Row]:
+    """What makes a plan of `cleanup` look closer at each file, or at more of them."""
+    for what, shape, words in (
+        ("with a hold", HELD_THREE, ()),
+        ("with --clean-output", THREE, ("--clean-output", "--archive-age", "300")),
+        ("with --max-age-hard", THREE, ("--max-age-hard", "150")),
+    ):
+        forest = grow(shape, options)
+        yield from _other(f"{what}: ", "cleanup", Planning(forest, (*CLEANUP, *words), place), 12, options)
+
+
+def _other(what: str, name: str, planning: Planning, goal: float, options: Options) -> Iterator[Row]:
+    title = f"{planning.forest.files:,} files, {what}"
+    say(title)
+    figures = in_turns({"find": partial(_find, planning.forest), name: planning.run}, _rounds(options))
+    yield from _rows(title, figures, {name: (planning, goal)})
 
 
 def _rows(

@@ -10,13 +10,15 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from benches.measuring import Options, say
-from tests.dates import BENCHES, folder_of, stamp_of
+from tests.dates import BENCHES, folder_of
 
 VERSION = "trees-1"
 """Another name for another kind of tree: what is cached is never mistaken for it."""
 CAMERAS = ("front", "garage", "garden")
 SIZE = 3_000_000
 """Bytes of a clip; its blocks are never written."""
+SECONDS = timedelta(seconds=20)
+"""Of a clip."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,19 @@ class Shape:
     name: str
     days: int
     clips: int
-    """A day, each with a picture."""
+    """A day."""
     archived: int = 0
     """The oldest days, whose clips and pictures stand in the archive."""
     trashed: int = 0
     """The youngest of these, whose sources are still in the trash."""
+    name_format: str = "REO_{camera}_{start:%Y%m%d%H%M%S}"
+    """Of `camera`, `start` and `end`."""
+    pictures: bool = True
+    """Whether each clip has one beside it."""
+    copied: bool = False
+    """Whether all files have the time at which somebody copied them."""
+    held: tuple[int, int] | None = None
+    """The days before the last one between which one camera's clips are held."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,8 @@ def grow(shape: Shape, options: Options, now: datetime = BENCHES) -> Forest:
         files = sum(_day(forest, shape, number, now) for number in range(shape.days))
         if shape.archived:
             _mark(forest)
+        if shape.held:
+            _hold(forest, *shape.held, now)
         done.write_text(str(files))
     return Forest(forest.source, forest.archive, forest.trash, int(done.read_text()))
 
@@ -73,18 +85,23 @@ def _day(forest: Forest, shape: Shape, number: int, now: datetime) -> int:
     """Make one day's files, the oldest being number 0; tells how many they are."""
     day = now.date() - timedelta(days=shape.days - number)
     starts = list(_starts(day, shape.clips))
-    names = [f"REO_{CAMERAS[each % 3]}_{stamp_of(start)}" for each, start in enumerate(starts)]
+    names = [
+        shape.name_format.format(camera=CAMERAS[each % 3], start=start, end=start + SECONDS)
+        for each, start in enumerate(starts)
+    ]
     folder = folder_of(starts[0])
     in_archive = number < shape.archived
     root = forest.archive if in_archive else forest.source
-    _fill(root / folder, names, starts, (".mp4", ".jpg"))
+    times = [now - timedelta(days=1)] * len(starts) if shape.copied else starts
+    suffixes = (".mp4", ".jpg") if shape.pictures else (".mp4",)
+    _fill(root / folder, names, times, suffixes)
     if not in_archive:
-        return 2 * len(names)
+        return len(suffixes) * len(names)
     trashed = number >= shape.archived - shape.trashed
     if trashed:
-        _fill(forest.trash / "input" / folder, names, starts, (".mp4",))
+        _fill(forest.trash / "input" / folder, names, times, (".mp4",))
     _journal(forest, folder, day, names, starts, purged=not trashed)
-    return (3 if trashed else 2) * len(names)
+    return (len(suffixes) + trashed) * len(names)
 
 
 def _starts(day: date, count: int) -> Iterator[datetime]:
@@ -113,6 +130,7 @@ def _journal(
     path = forest.archive / ".camarchiver/journal" / f"{folder}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = []
+    lasting = SECONDS.total_seconds()
     archived_at = datetime(day.year, day.month, day.day, 3, tzinfo=UTC) + timedelta(days=31)
     for name, start in zip(names, starts, strict=True):
         clip, trash = f"{folder}/{name}.mp4", f"input/{folder}/{name}.mp4"
@@ -128,7 +146,7 @@ def _journal(
         archived = JournalEvent(
             EventKind.ARCHIVED,
             at=archived_at,
-            duration=20.0,
+            duration=lasting,
             source_blake2b="5" * 128,
             archive=clip,
             archive_size=SIZE,
@@ -154,7 +172,7 @@ def _journal(
         lines += [archived.line(), trashed.line()]
         if purged:
             later = archived_at + timedelta(days=30)
-            ends = {"tree": "trash", "trash": trash, "reason": "trash-age", "at": later, "duration": 20.0}
+            ends = {"tree": "trash", "trash": trash, "reason": "trash-age", "at": later, "duration": lasting}
             lines += [
                 JournalEvent(what, **ends, **common).line() for what in (EventKind.INTENDED, EventKind.PURGED)
             ]
@@ -167,3 +185,13 @@ def _mark(forest: Forest) -> None:
         state = root / ".camarchiver"
         state.mkdir(exist_ok=True)
         (state / "volume").write_text("b" * 32 + "\n")
+
+
+def _hold(forest: Forest, first: int, last: int, now: datetime) -> None:
+    """As `camarchiver hold add` does it."""
+    from camarchiver.state import holds
+
+    state = forest.archive / ".camarchiver"
+    state.mkdir(parents=True, exist_ok=True)
+    start, end = now - timedelta(days=first), now - timedelta(days=last)
+    holds.add(state, start, end, camera=CAMERAS[0], reason="a burglary", until=None)
