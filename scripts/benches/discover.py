@@ -47,7 +47,7 @@ del sys.argv[1:3]
 try:
     main()
 except SystemExit as left:
-    if left.code:
+    if left.code not in (0, 3):  # 3: the plan also names files that stay until their owner decides
         raise
 with open("/proc/self/status") as status, open(told, "w") as stream:
     stream.write(next(line.split()[1] for line in status if line.startswith("VmHWM")))
@@ -263,7 +263,8 @@ def _rows(
     title: str, figures: dict[str, list[float]], plans: dict[str, tuple[Planning, float | None]]
 ) -> Iterator[Row]:
     yield Row(title + "find", "s", figures["find"])
-    yield ratio(title + "the least that Python must do / find", figures["least"], figures["find"])
+    if "least" in figures:
+        yield ratio(title + "the least that Python must do / find", figures["least"], figures["find"])
     for name, (planning, goal) in plans.items():
         yield Row(title + name, "s", figures[name])
         yield ratio(title + f"{name} / find", figures[name], figures["find"], goal=goal)
