@@ -206,6 +206,9 @@ class _Shared(RotatingFileHandler):
                 finally:
                     self._shut()
         except OSError:
+            # A lock whose release failed can't be acquired again before it was released.
+            with suppress(OSError):
+                self._turn.release()
             self.handleError(record)
 
     def _open(self) -> TextIOWrapper:
@@ -224,7 +227,7 @@ class _Shared(RotatingFileHandler):
             return
         self._said = True
         with suppress(OSError):
-            words = f"camarchiver: the log {self.baseFilename} can't be written: {sys.exception()}"
+            words = f"camarchiver: the log {self.baseFilename} can't be written: {cause(sys.exception())}"
             print(words, file=sys.stderr)
 
 

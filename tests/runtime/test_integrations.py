@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import logging
 import os
@@ -349,4 +351,24 @@ with logs.logging_to(Path(sys.argv[1]), run=sys.argv[2], verbose=False, quiet=Tr
             log.info("second")
             log.info("third")
         assert precious.read_text() == "mine"
+        assert capsys.readouterr().err.count("can't be written") == 1
+
+    @pytest.mark.edge
+    def test_a_lock_that_can_not_be_released_once_hinders_no_later_line(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], mocker: MockerFixture
+    ) -> None:
+        file, log = tmp_path / "run.log", logging.getLogger("camarchiver.archive.clip_archiver")
+        flock, failures = fcntl.flock, iter([OSError(errno.EIO, os.strerror(errno.EIO))])
+
+        def failing_once(descriptor: int, operation: int) -> None:
+            if operation == fcntl.LOCK_UN and (failure := next(failures, None)):
+                raise failure
+            flock(descriptor, operation)
+
+        mocker.patch("fcntl.flock", failing_once)
+        with log_setup.logging_to(file, run="r1", verbose=False, quiet=True):
+            for line in ("first", "second", "third"):
+                log.info(line)
+        assert next(failures, None) is None
+        assert [line.split()[-1] for line in file.read_text().splitlines()] == ["first", "second", "third"]
         assert capsys.readouterr().err.count("can't be written") == 1
