@@ -1,1 +1,1 @@
-"""The only place that defines how output looks: text and JSON. It decides nothing."""
+"""How plans, reports, lists and answers look: as text, as JSON, and as pages (HTML). It decides nothing."""

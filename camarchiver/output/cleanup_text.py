@@ -1,4 +1,4 @@
-"""The plan and the report of `cleanup` as text for a person."""
+"""The plan and the report of `cleanup`, and the plan of `restore`, as text for a person."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from camarchiver.cleanup.plan_notes import BRAKES
 from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.domain.clip import Disposal
 from camarchiver.domain.plan import Total, action_of
+from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
-from camarchiver.domain.steps import Salvage, Tidy
+from camarchiver.domain.steps import Restore, Salvage, Tidy
 from camarchiver.errors import Problem
 from camarchiver.output.text import changes_of, forecast_lines, not_done_lines, place_words, steps_lines
 from camarchiver.runtime.formatting import cells, count_of, padded, shown, size, span
@@ -33,6 +34,14 @@ def spool_lines(plan: SpoolPlan, *, verbose: bool) -> Iterator[str]:
     """The same for a recorder's spool and outbox."""
     yield f"cleanup of the spool {shown(plan.policy.spool)} and the outbox {shown(plan.policy.outbox)}"
     yield from _content(plan, verbose=verbose)
+
+
+def restore_line(step: Restore) -> str:
+    """What becomes of one file of the trash or the remote."""
+    line = f"{shown(step.relative)}  {size(step.size)}"
+    if step.reason is not Reason.NOT_JOURNALLED:
+        return line
+    return f"{line}  (by its path {shown(step.trash)} in the trash: the journal does not know it)"
 
 
 def _content(plan: CleanupPlan | SpoolPlan, *, verbose: bool) -> Iterator[str]:

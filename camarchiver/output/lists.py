@@ -1,13 +1,21 @@
-"""What `find` and `runs` list, as text."""
+"""What `find`, `runs`, `hold`, `clock`, `config show` and `record` list, as text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import tzinfo
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING
 
-from camarchiver.queries.find import FoundClip
-from camarchiver.runtime.formatting import cells, padded, shown, size, span
-from camarchiver.state.run_history import RunRecord
+from camarchiver.runtime.formatting import cells, count_of, padded, shown, size, span
+
+if TYPE_CHECKING:
+    from camarchiver.domain.clip import Clip
+    from camarchiver.domain.clocks import ClockCorrection
+    from camarchiver.domain.hold import Hold
+    from camarchiver.motion.events import MotionEvent
+    from camarchiver.queries.find import FoundClip
+    from camarchiver.record.outbox.recorded_clip import Recorded
+    from camarchiver.state.run_history import RunRecord
 
 _REMARKS = ("held", "failed", "damaged")
 """States that are named beside the trees."""
@@ -73,3 +81,61 @@ def ending(run: RunRecord) -> str:
     if run.exit_code is None:
         return f"{shown(run.status)}: it is at work, or was killed before its report"
     return f"{shown(run.status)} (exit code {run.exit_code})"
+
+
+def hold_line(hold: Hold, zone: tzinfo, now: datetime | None = None) -> str:
+    """A hold, with a remark if it has expired by `now`."""
+    until = f", until {hold.until.astimezone(zone):%Y-%m-%d %H:%M}" if hold.until else ""
+    lapsed = "  (lapsed)" if now is not None and hold.until and hold.until <= now else ""
+    camera = shown(hold.camera) or "all cameras"
+    return f"{hold.id}  {_between(hold.start, hold.end, zone)}  {camera}  {shown(hold.reason)}{until}{lapsed}"
+
+
+def covered_line(clips: int, cameras: Iterable[str]) -> str:
+    """How many clips a new hold covers; if none, the cameras that recorded about then."""
+    if clips:
+        return f"it covers {count_of(clips, 'clip')} that {'is' if clips == 1 else 'are'} here now"
+    others = ", ".join(map(shown, sorted(cameras)))
+    return "it covers no clip that is here now" + (f"; about then recorded: {others}" if others else "")
+
+
+def correction_line(made: ClockCorrection, zone: tzinfo) -> str:
+    """A correction of a clock."""
+    reason = f"  {shown(made.reason)}" if made.reason else ""
+    return f"{made.id}  {_between(made.start, made.end, zone)}  {shown(made.camera)}  {made.word}{reason}"
+
+
+def correction_effect(clips: Collection[Clip], zone: tzinfo) -> Iterator[str]:
+    """What a correction says of the clips that it covers: the first and the last of them, and counts."""
+    corrected = [(clip, clip.corrected) for clip in clips if clip.corrected is not None]
+    for clip, recorded in corrected[:1] + corrected[1:][-1:]:
+        yield f"{shown(clip.relative)}: recorded {_second(recorded, zone)}"
+    yield f"{count_of(len(corrected), 'clip')} corrected"
+    if rest := len(clips) - len(corrected):
+        why = "the corrected time does not agree with the file's"
+        yield f"{count_of(rest, 'clip')} left as before: {why}"
+
+
+def setting_line(key: str, value: str, place: str) -> str:
+    """A key of the config with its value, and where that comes from; commented out if it is not set."""
+    setting = f"{key:14} = {value}" if value else f"# {key:12} ="
+    return f"{setting:41} # {place if value else 'not set'}"
+
+
+def recorded_line(clip: Recorded) -> str:
+    """A clip that was recorded and published."""
+    return f"{shown(clip.path)}: {clip.seconds:.1f} s, {clip.frames} frames"
+
+
+def motion_line(event: MotionEvent) -> str:
+    """A motion event, in seconds from the first frame."""
+    zone = f", in {shown(event.zone)}" if event.zone else ""
+    return f"{event.start:.1f} s to {event.end:.1f} s: {event.peak:.2f} % of the picture{zone}"
+
+
+def _between(start: datetime, end: datetime, zone: tzinfo) -> str:
+    return f"{_second(start, zone)} - {_second(end, zone)}"
+
+
+def _second(moment: datetime, zone: tzinfo) -> str:
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"

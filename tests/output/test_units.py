@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
 
 from camarchiver.domain import plan as domain_plan
 from camarchiver.domain.clip import Fingerprint, Trees
+from camarchiver.domain.clocks import ClockCorrection, parse_clock
+from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Encoding, Outcome, Report, Result, Status
 from camarchiver.domain.steps import Archive, Keep
 from camarchiver.errors import Problem
 from camarchiver.journal.event import JournalEvent
-from camarchiver.output import cleanup_text, color, history_text, nothing_text, offsite_text
+from camarchiver.motion.events import MotionEvent
+from camarchiver.output import cleanup_text, color, history_text, lists, nothing_text, offsite_text
 from camarchiver.output import text as text_output
 from camarchiver.output.json import document, fields
 from camarchiver.output.reasons import REASON_WORDS, REMEDIES
@@ -292,3 +296,65 @@ class TestStory:
         story = Story("a.mp4", (event,), {}, {}, None)
         lines = [*history_text.story_lines(story, history_text.CleanupPreview({}), UTC)]
         assert any(line.endswith(f"  {words}, by run r1 on attic") for line in lines), lines
+
+
+class TestLists:
+    """Lines that commands print of their entries; times are in the zone of the cameras."""
+
+    ZONE = timezone(timedelta(hours=2))
+    DAY = datetime(2026, 5, 3, 12, 20, tzinfo=UTC)
+
+    @pytest.mark.parametrize(
+        ("changed", "line"),
+        [
+            ({}, "h1  2026-05-03 14:20:00 - 2026-05-03 15:20:00  all cameras  police"),
+            ({"camera": "a\nb"}, "h1  2026-05-03 14:20:00 - 2026-05-03 15:20:00  a\\nb  police"),
+            (
+                {"until": DAY + timedelta(days=1)},
+                "h1  2026-05-03 14:20:00 - 2026-05-03 15:20:00  all cameras  police, until 2026-05-04 14:20",
+            ),
+            (
+                {"until": DAY},
+                "h1  2026-05-03 14:20:00 - 2026-05-03 15:20:00  all cameras  police, until 2026-05-03 14:20"
+                "  (lapsed)",
+            ),
+        ],
+    )
+    def test_holds(self, changed: dict[str, Any], line: str) -> None:
+        hold = Hold("h1", self.DAY, self.DAY + timedelta(hours=1), "", "police", None)
+        assert lists.hold_line(replace(hold, **changed), self.ZONE, self.DAY) == line
+
+    def test_what_a_hold_covers(self) -> None:
+        assert lists.covered_line(1, ()) == "it covers 1 clip that is here now"
+        assert lists.covered_line(2, ("yard",)) == "it covers 2 clips that are here now"
+        assert lists.covered_line(0, ()) == "it covers no clip that is here now"
+        others = "it covers no clip that is here now; about then recorded: front, yard"
+        assert lists.covered_line(0, ("yard", "front")) == others
+
+    def test_corrections(self) -> None:
+        made = ClockCorrection(
+            "c1", "front", self.DAY, self.DAY + timedelta(hours=1), "+1h", parse_clock("+1h"), ""
+        )
+        line = "c1  2026-05-03 14:20:00 - 2026-05-03 15:20:00  front  +1h"
+        assert lists.correction_line(made, self.ZONE) == line
+        assert lists.correction_line(replace(made, reason="summer"), self.ZONE) == f"{line}  summer"
+
+    def test_what_a_correction_covers(self) -> None:
+        clips = [a_clip()._replace(corrected=self.DAY + timedelta(minutes=each)) for each in range(3)]
+        path = clips[0].relative
+        assert [*lists.correction_effect([*clips, a_clip()], self.ZONE)] == [
+            f"{path}: recorded 2026-05-03 14:20:00",
+            f"{path}: recorded 2026-05-03 14:22:00",
+            "3 clips corrected",
+            "1 clip left as before: the corrected time does not agree with the file's",
+        ]
+
+    def test_settings(self) -> None:
+        known = "age            = 30                       # /etc/camarchiver.toml"
+        assert lists.setting_line("age", "30", "/etc/camarchiver.toml") == known
+        assert lists.setting_line("age", "", "") == "# age          =                          # not set"
+
+    def test_motion(self) -> None:
+        event = MotionEvent(1.04, 2.5, 3.217, 2.0, "")
+        assert lists.motion_line(event) == "1.0 s to 2.5 s: 3.22 % of the picture"
+        assert lists.motion_line(replace(event, zone="gate")).endswith(" % of the picture, in gate")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +15,6 @@ from camarchiver.cli.types import CameraName, ClockType, Moment, When
 from camarchiver.errors import UsageError
 
 if TYPE_CHECKING:
-    from camarchiver.domain.clip import Clip
     from camarchiver.domain.clocks import ClockCorrection
     from camarchiver.pipeline import Pipeline
 
@@ -90,6 +88,7 @@ def add(
     and the journal has a line for each clip that is known.
     """
     from camarchiver.journal.event import EventKind
+    from camarchiver.output import lists
     from camarchiver.queries.find import corrected_clips
     from camarchiver.state import clock_corrections, volume_marker
 
@@ -99,13 +98,18 @@ def add(
     made = clock_corrections.new(camera, start.start.replace(tzinfo=zone), until, word, reason)
     volume_marker.check_writable(pipeline.trees, removes=False)
     clips = list(corrected_clips(pipeline, made))
-    for line in _effect(clips, zone):
+    if not clips:
+        raise UsageError(
+            "no clip of this camera has a name in that range",
+            hint="camarchiver find lists the clips; --from and --to are the times in their names",
+        )
+    for line in lists.correction_effect(clips, zone):
         click.echo(line, err=True)
     _agree("correcting a clock", f"Correct the clock of {camera}?", no_confirm=no_confirm)
     clock_corrections.add(pipeline.trees.state, made)
     corrected = [clip for clip in clips if clip.corrected is not None]
     pipeline.writer.clocks(EventKind.CLOCK_CORRECTED, corrected, _words(made))
-    click.echo(_line(made, zone))
+    click.echo(lists.correction_line(made, zone))
 
 
 @clock.command(
@@ -122,6 +126,7 @@ def add(
 @json_option
 def list_corrections(*, place: TreeOptions, as_json: bool) -> None:
     """List the corrections of clocks."""
+    from camarchiver.output import lists
     from camarchiver.state import clock_corrections
 
     found = clock_corrections.read(_pipeline(place).trees.state)
@@ -133,7 +138,7 @@ def list_corrections(*, place: TreeOptions, as_json: bool) -> None:
     if not found:
         click.echo("there are no corrections; camarchiver clock add makes one", err=True)
     for each in found:
-        click.echo(_line(each, place.zone()))
+        click.echo(lists.correction_line(each, place.zone()))
 
 
 @clock.command(
@@ -151,17 +156,20 @@ def list_corrections(*, place: TreeOptions, as_json: bool) -> None:
 def remove(*, place: TreeOptions, name: str, no_confirm: bool) -> None:
     """Take correction ID back: its clips have the times again that they had before."""
     from camarchiver.journal.event import EventKind
+    from camarchiver.output import lists
     from camarchiver.queries.find import corrected_clips
     from camarchiver.state import clock_corrections
 
     pipeline, zone = _pipeline(place), place.zone()
     found = clock_corrections.find(pipeline.trees.state, name)
-    _agree("taking a correction back", f"Take back {_line(found, zone)}?", no_confirm=no_confirm)
+    _agree(
+        "taking a correction back", f"Take back {lists.correction_line(found, zone)}?", no_confirm=no_confirm
+    )
     clips = [clip for clip in corrected_clips(pipeline, found) if clip.corrected is not None]
     clock_corrections.remove(pipeline.trees.state, name)
     without = (clip._replace(corrected=None) for clip in clips)
     pipeline.writer.clocks(EventKind.CLOCK_UNCORRECTED, without, _words(found))
-    click.echo("removed " + _line(found, zone))
+    click.echo("removed " + lists.correction_line(found, zone))
 
 
 def _pipeline(place: TreeOptions) -> Pipeline:
@@ -176,38 +184,6 @@ def _agree(what: str, question: str, *, no_confirm: bool) -> None:
         click.confirm(question, abort=True, err=True)
 
 
-def _effect(clips: list[Clip], zone: tzinfo) -> list[str]:
-    """What the correction says of the clips that it covers. Raises UsageError if it covers none."""
-    from camarchiver.runtime.formatting import count_of, shown
-
-    corrected = [clip for clip in clips if clip.corrected is not None]
-    if not clips:
-        raise UsageError(
-            "no clip of this camera has a name in that range",
-            hint="camarchiver find lists the clips; --from and --to are the times in their names",
-        )
-    lines = []
-    for clip in corrected[:1] + corrected[1:][-1:]:
-        assert clip.corrected is not None
-        lines.append(f"{shown(clip.relative)}: recorded {_time(clip.corrected, zone)}")
-    lines.append(f"{count_of(len(corrected), 'clip')} corrected")
-    if rest := len(clips) - len(corrected):
-        why = "the corrected time does not agree with the file's"
-        lines.append(f"{count_of(rest, 'clip')} left as before: {why}")
-    return lines
-
-
 def _words(made: ClockCorrection) -> str:
+    """What the journal says of a correction."""
     return f"clock {made.word}, correction {made.id}" + (f": {made.reason}" if made.reason else "")
-
-
-def _line(made: ClockCorrection, zone: tzinfo) -> str:
-    from camarchiver.runtime.formatting import shown
-
-    reason = f"  {shown(made.reason)}" if made.reason else ""
-    span = f"{_time(made.start, zone)} - {_time(made.end, zone)}"
-    return f"{made.id}  {span}  {shown(made.camera)}  {made.word}{reason}"
-
-
-def _time(moment: datetime, zone: tzinfo) -> str:
-    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"

@@ -145,9 +145,10 @@ def config() -> None:
 @click.pass_context
 def show(context: click.Context, command: str) -> None:
     """Show the values that COMMAND would run with, as one would write them, and where each comes from."""
+    from camarchiver.output.lists import setting_line
+
     for key, value, place in _effective(context, command):
-        setting = f"{key:14} = {value}" if value else f"# {key:12} ="
-        click.echo(f"{setting:41} # {place if value else 'not set'}")
+        click.echo(setting_line(key, value, place))
 
 
 @config.command(

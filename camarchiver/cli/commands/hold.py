@@ -89,6 +89,7 @@ def add(
     reason: str,
 ) -> None:
     """Hold the clips between two times, given in the cameras' local time."""
+    from camarchiver.output import lists
     from camarchiver.runtime import clock
     from camarchiver.state import holds
 
@@ -106,23 +107,19 @@ def add(
         reason=reason,
         until=lapses,
     )
-    click.echo(_line(made, zone))
+    click.echo(lists.hold_line(made, zone))
     if outbox is None:
         click.echo(_covered(made, place), err=True)
 
 
 def _covered(made: Hold, place: TreeOptions) -> str:
     """How many clips a new hold covers, since a mistyped camera or day covers nothing."""
+    from camarchiver.output import lists
     from camarchiver.pipeline import Pipeline
     from camarchiver.queries.history import ClipHistory
-    from camarchiver.runtime.formatting import count_of, shown
 
     pipeline = Pipeline(place.trees(), place.zone(), "hold", conventions(click.get_current_context()))
-    clips, cameras = ClipHistory(pipeline).covered(made, pipeline.started)
-    if clips:
-        return f"it covers {count_of(clips, 'clip')} that {'is' if clips == 1 else 'are'} here now"
-    others = f"; about then recorded: {', '.join(map(shown, sorted(cameras)))}" if cameras else ""
-    return f"it covers no clip that is here now{others}"
+    return lists.covered_line(*ClipHistory(pipeline).covered(made, pipeline.started))
 
 
 @hold.command(
@@ -146,6 +143,7 @@ def _covered(made: Hold, place: TreeOptions) -> str:
 @json_option
 def list_holds(*, place: TreeOptions, outbox: Path | None, repair: bool, as_json: bool) -> None:
     """List the holds, including expired ones."""
+    from camarchiver.output import lists
     from camarchiver.runtime import clock
     from camarchiver.state import holds
 
@@ -162,8 +160,7 @@ def list_holds(*, place: TreeOptions, outbox: Path | None, repair: bool, as_json
     if not found:
         click.echo("there are no holds; camarchiver hold add makes one", err=True)
     for each in found:
-        lapsed = "  (lapsed)" if each.until and each.until <= clock.now(zone) else ""
-        click.echo(_line(each, zone) + lapsed)
+        click.echo(lists.hold_line(each, zone, clock.now(zone)))
 
 
 @hold.command(
@@ -181,14 +178,15 @@ def list_holds(*, place: TreeOptions, outbox: Path | None, repair: bool, as_json
 @option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask.")
 def remove(*, place: TreeOptions, outbox: Path | None, name: str, no_confirm: bool) -> None:
     """Remove hold ID: the policy applies again to what it kept."""
+    from camarchiver.output import lists
     from camarchiver.state import holds
 
     state, zone = _state(place, outbox), place.zone()
     found = next((each for each in holds.read(state) if each.id == name), None)
     if found is not None and not no_confirm:
         require_consent("removing a hold", no_confirm=no_confirm)
-        click.confirm(f"Remove {_line(found, zone)}?", abort=True, err=True)
-    click.echo("removed " + _line(holds.remove(state, name), zone))
+        click.confirm(f"Remove {lists.hold_line(found, zone)}?", abort=True, err=True)
+    click.echo("removed " + lists.hold_line(holds.remove(state, name), zone))
 
 
 @hold.command(
@@ -240,14 +238,3 @@ def _last(moment: Moment, zone: tzinfo) -> datetime:
     # In the hour that repeats in autumn this is the later moment, so that both clips of it are held.
     naive = moment.end if moment.whole_day else moment.start
     return naive.replace(tzinfo=zone, fold=1)
-
-
-def _line(found: Hold, zone: tzinfo) -> str:
-    from camarchiver.runtime.formatting import shown
-
-    start, end = found.start.astimezone(zone), found.end.astimezone(zone)
-    until = f", until {found.until.astimezone(zone):%Y-%m-%d %H:%M}" if found.until else ""
-    return (
-        f"{found.id}  {start:%Y-%m-%d %H:%M:%S} - {end:%Y-%m-%d %H:%M:%S}"
-        f"  {shown(found.camera) or 'all cameras'}  {shown(found.reason)}{until}"
-    )

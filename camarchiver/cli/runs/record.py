@@ -20,10 +20,11 @@ from camarchiver.domain.report import Status
 from camarchiver.errors import EncoderError, ExitCode, Problem, StorageError, UsageError
 from camarchiver.motion.events import rules_for
 from camarchiver.naming import patterns as name_patterns
+from camarchiver.output import lists
 from camarchiver.output.json import answers, document
 from camarchiver.pipeline import run_id
 from camarchiver.record import schedule
-from camarchiver.runtime import clock, formatting
+from camarchiver.runtime import clock
 from camarchiver.runtime.extras import install_extra
 from camarchiver.runtime.log_setup import logging_to
 from camarchiver.storage import linux, run_lock
@@ -185,7 +186,7 @@ def _run_with_events(cameras: Sequence[RecordOptions], events: RunEvents) -> int
     options = cameras[0]
     run = run_id(clock.now(clock.zone(options.timezone)))
     documents = RecordDocuments(
-        lambda judgement: answers.recorded({"dry_run": False, "clips": []}, run, *judgement),
+        lambda judgement: answers.recorded(answers.NOTHING_RECORDED, run, *judgement),
         lambda facts, judgement: answers.recorded(answers.recorders(facts), run, *judgement),
     )
     named = {one.folders()[0]: one for one in cameras}
@@ -288,7 +289,7 @@ def _member(options: RecordOptions, monitor: CameraMonitor, locks: ExitStack) ->
 
 def _print_clip(options: RecordOptions, clip: Recorded) -> None:
     if clip.published and not (options.quiet or options.as_json):
-        _print(f"{formatting.shown(clip.path)}: {clip.seconds:.1f} s, {clip.frames} frames\n")
+        _print(f"{lists.recorded_line(clip)}\n")
 
 
 def _base(source: Camera, zone: tzinfo) -> datetime | None:
@@ -325,16 +326,12 @@ def _preview(source: Camera, stream: DetectionStream, max_seconds: float | None,
     events, error = motion_of(source, stream, max_seconds)
     exit_code = ExitCode.FAILED if error else ExitCode.DONE
     if as_json:
-        found = [{"start": one.start, "end": one.end, "peak": one.peak, "zone": one.zone} for one in events]
         status = Status.FAILED if error else Status.DONE if events else Status.NOTHING
         problems = [Problem("failed", f"{source.name}: {error}")] if error else []
-        sys.stdout.write(
-            answers.recorded({"dry_run": True, "events": found}, "", status, exit_code, problems)
-        )
+        sys.stdout.write(answers.recorded(answers.motion(events), "", status, exit_code, problems))
         return exit_code
     for one in events:
-        zone = f", in {formatting.shown(one.zone)}" if one.zone else ""
-        sys.stdout.write(f"{one.start:.1f} s to {one.end:.1f} s: {one.peak:.2f} % of the picture{zone}\n")
+        sys.stdout.write(f"{lists.motion_line(one)}\n")
     if error:
         raise StorageError(f"{source.name} can't be read on: {error}")
     return exit_code

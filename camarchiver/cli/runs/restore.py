@@ -16,12 +16,11 @@ from camarchiver.cleanup.restore import RestorePlan, Selection
 from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
 from camarchiver.cli.session import TreeOptions, in_trees, log_of, run_locked
 from camarchiver.domain.conventions import Conventions
-from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report
-from camarchiver.domain.steps import Restore
 from camarchiver.offsite.rclone import backends
 from camarchiver.offsite.rclone import remote as remotes
 from camarchiver.offsite.transfers import Watch
+from camarchiver.output import cleanup_text
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime import formatting
 from camarchiver.runtime.progress import Display
@@ -55,7 +54,7 @@ def _trash_task(
             plan,
             pipeline.run.id,
             lambda stop, _, report: restore.execute(pipeline, plan, stop=stop, on_outcome=report),
-            lines=lambda: map(_line, plan.steps),
+            lines=lambda: map(cleanup_text.restore_line, plan.steps),
             question=f"Restore {formatting.count_of(len(plan.steps), 'clip')}?",
             always_reports=True,
         )
@@ -103,7 +102,7 @@ def _offsite_task(
             plan,
             pipeline.run.id,
             execute,
-            lines=lambda: (f"{_line(step)}  from {access.label}" for step in plan.steps),
+            lines=lambda: (f"{cleanup_text.restore_line(step)}  from {access.label}" for step in plan.steps),
             question=f"Restore {formatting.count_of(len(plan.steps), 'archive')} from {access.label}?",
             always_reports=True,
         )
@@ -138,11 +137,3 @@ def _below(path: Path, remote: str) -> Path:
     """A path below the archive for one that begins with the remote, as plans and reports print it."""
     text = os.fspath(path)
     return Path(text.removeprefix(remote).lstrip("/")) if text.startswith(remote) else path
-
-
-def _line(step: Restore) -> str:
-    line = f"{formatting.shown(step.relative)}  {formatting.size(step.size)}"
-    if step.reason is not Reason.NOT_JOURNALLED:
-        return line
-    place = f"{formatting.shown(step.trash)} in the trash"
-    return f"{line}  (by its path {place}: the journal does not know it)"

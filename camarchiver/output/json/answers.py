@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from camarchiver.domain.clip import Trees
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from camarchiver.domain.clocks import ClockCorrection
     from camarchiver.domain.hold import Hold
     from camarchiver.export.exporter import Exported
+    from camarchiver.motion.events import MotionEvent
     from camarchiver.offsite.status import OffsiteStatus
     from camarchiver.output.history_text import CleanupPreview
     from camarchiver.page.site import SiteRefresh
@@ -265,6 +267,16 @@ def recorded(
 ) -> str:
     """The document of `record`; `found` adds `events` (of a dry run) or `clips` and more."""
     return without_steps("record", run, status, exit_code, found, problems)
+
+
+NOTHING_RECORDED: Mapping[str, Any] = MappingProxyType({"dry_run": False, "clips": []})
+"""The part of the JSON document where no recorder began."""
+
+
+def motion(events: Iterable[MotionEvent]) -> dict[str, Any]:
+    """The part of the JSON document about the motion that a dry run found."""
+    found = [{"start": one.start, "end": one.end, "peak": one.peak, "zone": one.zone} for one in events]
+    return {"dry_run": True, "events": found}
 
 
 def recorders(run: RunFacts) -> dict[str, Any]:
