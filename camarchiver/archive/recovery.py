@@ -8,10 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import date
+from datetime import UTC, date
 from pathlib import Path
 
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
@@ -24,16 +23,15 @@ from camarchiver.journal.lookup import MOST_NAMES
 from camarchiver.journal.replay import file_of
 from camarchiver.naming.paths import numbered
 from camarchiver.pipeline import Pipeline
-from camarchiver.runtime import log_setup
+from camarchiver.policy import leftover_rules
+from camarchiver.policy.leftover_rules import LeftoverKind
+from camarchiver.runtime import clock, log_setup
 from camarchiver.state import thumbnails, work_in_progress
 from camarchiver.state.work_in_progress import ClipWork, RemovalWork, WorkNote
 from camarchiver.storage import anchored, atomic, copying, removal
 from camarchiver.storage.removal import Place
 
 _log = logging.getLogger(__name__)
-
-ABANDONED_SECONDS = 3600.0
-"""Age at which no process can still be writing an unfinished state file."""
 
 COARSEST_NS = 2_000_000_000
 """How far a copy's time may differ from its original's: FAT stores even seconds, others are finer."""
@@ -139,14 +137,14 @@ class _Recovery:
     def _sweep_state(self) -> None:
         """Remove our own small files that a kill left half written; writing one takes only moments."""
         state = self._trees.state
-        before = time.time() - ABANDONED_SECONDS
+        now = clock.now(UTC)
         own = (state, *(state / name for name in ("runs", thumbnails.CACHE, *work_in_progress.FOLDERS)))
         for folder in (*own, self._trees.source / STATE_FOLDER):
             for path in folder.glob("*") if folder.is_dir() else ():
                 if atomic.staged_stem(path.name) is None:
                     continue
                 with suppress(OSError):
-                    if path.lstat().st_mtime < before:
+                    if leftover_rules.is_leftover(LeftoverKind.STATE, path.lstat().st_mtime, now):
                         path.unlink()
 
     def _resolve(self, clip: Clip, work: ClipWork) -> None:

@@ -18,14 +18,12 @@ from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.naming.folders import date_of_folder
-from camarchiver.policy import cleanup_rules
+from camarchiver.policy import leftover_rules
+from camarchiver.policy.leftover_rules import LeftoverKind
 from camarchiver.storage import anchored, removal
 from camarchiver.storage.removal import Followed, Place, Removed
 
 _log = logging.getLogger(__name__)
-
-UNUSED_SECONDS = 3600.0
-"""A folder that changed within this stays: a camera may be about to fill it."""
 
 STAYS = "its source stays: its camera's clock is doubtful"
 """The detail of an outcome whose source would have gone if its clock were trusted."""
@@ -114,7 +112,7 @@ class SourceRemover:
         day = date_of_folder(folder)
         if day is None:
             return True
-        if not cleanup_rules.is_over(day, self._writer.now()):
+        if not leftover_rules.is_over(day, self._writer.now()):
             return False
         try:
             removal.remove_empty_folders(self._trees.source, folder)
@@ -125,10 +123,11 @@ class SourceRemover:
     def remove_folder_if_unused(self, folder: str) -> bool:
         """As `remove_folder_if_empty`, but a folder that changed within the last hour stays (False)."""
         try:
-            unused = self._writer.now().timestamp() - (self._trees.source / folder).stat().st_mtime
+            mtime = (self._trees.source / folder).stat().st_mtime
         except OSError:
             return True
-        return unused >= UNUSED_SECONDS and self.remove_folder_if_empty(folder)
+        is_unused = leftover_rules.is_leftover(LeftoverKind.EMPTIED_FOLDER, mtime, self._writer.now())
+        return is_unused and self.remove_folder_if_empty(folder)
 
     def left_behind(self, clip: Clip) -> bool:
         """Whether a sidecar that should have followed its clip is still in the source."""

@@ -24,6 +24,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Keep, Tidy
 from camarchiver.naming.patterns import Names
 from camarchiver.pipeline import Pipeline
+from camarchiver.policy import leftover_rules
 from camarchiver.policy.cleanup_rules import (
     CleanupPolicy,
     Copy,
@@ -228,9 +229,9 @@ class CleanupPlanner:
                 self._keep(item)
             elif isinstance(item, LoneSidecar):
                 self._sidecar(item)
-            else:
-                self._tally.add(item)
-                self._small.append(item)
+            elif (tidy := leftover_rules.decide(item, now)) is not None:
+                self._tally.add(tidy)
+                self._small.append(tidy)
 
     def _sidecar(self, item: LoneSidecar) -> None:
         step = decide_sidecar(item.copy, self._policy, self._memory, self._now, orphan=item.orphan)

@@ -1,4 +1,4 @@
-"""Walks the three trees for `cleanup` and states what each file is a copy of, or that it is left over."""
+"""Walks the three trees for `cleanup` and states what each file is a copy of, and what may be left over."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
-from camarchiver.domain.steps import Keep, Tidy
+from camarchiver.domain.steps import Keep
 from camarchiver.errors import explained
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import ClipKey, Ledger, Origin, clip_of
@@ -29,9 +29,9 @@ from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.formats import is_clip_name, is_sidecar_name, is_text_name
 from camarchiver.naming.paths import unnumbered
 from camarchiver.naming.patterns import Names, locate
-from camarchiver.policy import cleanup_rules
 from camarchiver.policy.archive_rules import keep, own_archive
 from camarchiver.policy.cleanup_rules import Copy
+from camarchiver.policy.leftover_rules import Leftover, LeftoverKind
 from camarchiver.storage import atomic, locking
 from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE, fingerprint_of
 from camarchiver.storage.walk import TreeWalk
@@ -49,7 +49,7 @@ class LoneSidecar:
     """Whether the journal knows its clip, which was archived or removed."""
 
 
-Item = Copy | LoneSidecar | Tidy | Keep
+Item = Copy | LoneSidecar | Leftover | Keep
 
 
 _Find = Callable[[FoundFile], Copy | Keep | None]
@@ -67,7 +67,6 @@ class CopyFinder:
         discovery: Discovery,
         clip_ends: ClipEnds,
         damaged: Mapping[str, Damage],
-        now: datetime,
         zone: tzinfo,
         conventions: Conventions,
         remote: str = "",
@@ -82,7 +81,7 @@ class CopyFinder:
         self._clip_ends = clip_ends
         self._damaged = damaged
         self._archives = ArchiveLookup(trees, journal, lambda: damaged)
-        self._now, self._zone = now, zone
+        self._zone = zone
         self._clocks = conventions.clocks
         self._passed_over = conventions.passed_over
         self._remote = remote
@@ -91,7 +90,7 @@ class CopyFinder:
         self._days = JournalDays(names, journal)
 
     def items(self) -> Iterator[Item]:
-        """Every file of the three trees that is, or could be, a copy of a clip, and leftovers."""
+        """Every file of the three trees that is, or could be, a copy of a clip, and what may be left over."""
         for facts in self._discovery.folders(date.max):
             yield from self._source(facts)
         archive = self._walk(Tree.ARCHIVE, self._trees.archive)
@@ -330,32 +329,34 @@ class CopyFinder:
 
     # --- leftovers ---------------------------------------------------------------------------------
 
-    def _temporary(self, tree: Tree, root: Path, folder: str, name: str) -> Iterator[Item]:
+    def _temporary(self, tree: Tree, root: Path, folder: str, name: str) -> Iterator[Leftover]:
+        """A staged file, or the lock of a clip; what else has a temporary name is somebody else's."""
+        kind = LeftoverKind.STAGED
+        if name.endswith(".lock"):
+            kind = LeftoverKind.LOCK
+            is_ours = is_clip_name(name.removesuffix(".lock"))
+        else:
+            is_ours = atomic.staged_stem(name) is not None
         relative = joined(folder, name)
         try:
-            status = (root / relative).lstat()
+            status = (root / relative).lstat() if is_ours else None
         except OSError:
             return
-        if not stat.S_ISREG(status.st_mode) or not cleanup_rules.is_abandoned(status.st_mtime, self._now):
+        if status is None or not stat.S_ISREG(status.st_mode):
             return
-        if name.endswith(".lock"):
-            clip = (root / relative).with_name(name.removesuffix(".lock"))
-            is_left = is_clip_name(clip.name) and locking.held_by(clip) is None
-        else:
-            is_left = atomic.staged_stem(name) is not None
-        if is_left:
-            yield Tidy(root, relative, tree, Reason.LEFTOVER, fingerprint_of(status))
+        in_use = kind is LeftoverKind.LOCK and _is_held(root / relative)
+        print_of = fingerprint_of(status)
+        yield Leftover(root, relative, tree, kind, status.st_mtime, print_of, in_use=in_use)
 
-    def _empty(self, tree: Tree, root: Path, folder: str) -> Iterator[Tidy]:
-        """An empty date folder, unless a camera may be about to fill it; other folders stay."""
+    def _empty(self, tree: Tree, root: Path, folder: str) -> Iterator[Leftover]:
+        """An empty folder, and the day that it is for."""
         inside = folder.removeprefix(f"{FROM_SOURCE}/").removeprefix(f"{FROM_ARCHIVE}/")
-        if not cleanup_rules.is_over(date_of_folder(inside) if inside else None, self._now):
-            return
+        day = date_of_folder(inside) if inside else None
         try:
-            if cleanup_rules.is_abandoned((root / folder).stat().st_mtime, self._now):
-                yield Tidy(root, folder, tree, Reason.EMPTY_FOLDER)
+            mtime = (root / folder).stat().st_mtime
         except OSError:
             return
+        yield Leftover(root, folder, tree, LeftoverKind.FOLDER, mtime, day=day)
 
     # --- the journal -------------------------------------------------------------------------------
 
@@ -394,3 +395,11 @@ def _is_that_file(origin: Origin, relative: str, status: os.stat_result) -> bool
     if origin.tree is Tree.SOURCE:
         return (status.st_size, status.st_mtime_ns) == (origin.size, origin.mtime_ns)
     return origin.file_size in (None, status.st_size)
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether the owner of a clip's lock lives, as far as can be found out."""
+    try:
+        return locking.held_by(lock.with_name(lock.name.removesuffix(".lock"))) is not None
+    except OSError:
+        return True

@@ -64,8 +64,7 @@ def of_copies(pipeline: Pipeline, memory: Memory, remote: str = "") -> CopyFinde
     """A walk over source, archive and trash, with the same facts of `memory`, and of copies at `remote`."""
     from camarchiver.discovery.copies import CopyFinder
 
-    now = pipeline.started
-    discovery, clip_ends = of_source(pipeline, memory), ClipEnds(memory.holds, now)
+    discovery, clip_ends = of_source(pipeline, memory), ClipEnds(memory.holds, pipeline.started)
     return CopyFinder(
         pipeline.trees,
         pipeline.names,
@@ -73,7 +72,6 @@ def of_copies(pipeline: Pipeline, memory: Memory, remote: str = "") -> CopyFinde
         discovery,
         clip_ends,
         memory.damaged,
-        now,
         pipeline.zone,
         pipeline.conventions,
         remote,

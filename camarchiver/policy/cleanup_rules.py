@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -18,12 +18,6 @@ from camarchiver.policy.archive_rules import is_selected, keep, removal_wait, re
 
 YOUNG = timedelta(days=1)
 """No rule by size removes the last copy of a clip that was recorded within this."""
-
-ABANDONED = timedelta(days=1)
-"""A temporary file or a folder that was untouched for this long is no longer being written."""
-
-FILLED_FOR = timedelta(days=2)
-"""The folder of a day younger than this may still be filled."""
 
 
 class Rank(IntEnum):
@@ -376,13 +370,3 @@ def decide_sidecar(
         return Stay(Reason.TOO_RECENT)
     answer = _discard(copy, policy.disposal, Reason.ORPHAN_PICTURE, None)
     return _unless_it_failed(answer, copy, memory, now)
-
-
-def is_abandoned(mtime: float, now: datetime) -> bool:
-    """Whether a temporary file or a folder that was last changed then is left over; seconds since 1970."""
-    return mtime < (now - ABANDONED).timestamp()
-
-
-def is_over(day: date | None, now: datetime) -> bool:
-    """Whether no camera is about to fill the folder of this day; a folder without a day stays."""
-    return day is not None and day <= (now - FILLED_FOR).date()

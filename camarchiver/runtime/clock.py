@@ -1,6 +1,6 @@
 """The moment by which plans and answers go, and the cameras' time zone.
 
-The ages of temporary files are differences to `time.time()`, wherever such a file is looked at.
+The ages of lock files are differences to `time.time()`, wherever such a file is looked at.
 """
 
 from __future__ import annotations

@@ -206,6 +206,20 @@ class TestCleanup:
         assert fresh.exists() and foreign.exists()
         assert not clip.path.parent.exists(), "its folder was left empty"
 
+    def test_an_old_lock_without_an_owner_is_tidied_and_no_other_temporary_file(self, yard: Yard) -> None:
+        owned = yard.record(40).path
+        dead = owned.with_name("REO_front_20200101000000.mp4.lock")
+        others = [owned.with_name(name) for name in ("clip.part", "notes.txt.lock", ".hidden.mp4")]
+        for path in (dead, *others):
+            path.write_bytes(b"")
+        with locking.clip_lock(owned):
+            for path in (dead, *others, owned.with_name(f"{owned.name}.lock")):
+                os.utime(path, ((yard.now - timedelta(days=2)).timestamp(),) * 2)
+            tidied = [step.path for step in yard.plan().steps if step.reason is Reason.LEFTOVER]
+            assert tidied == [dead]
+            assert yard.carry_out(yard.plan()).exit_code == 0
+        assert not dead.exists() and all(path.exists() for path in others)
+
     def test_foreign_files_stay_and_are_told(self, yard: Yard) -> None:
         yard.standing(40)
         strange = yard.trees.archive / "2020/01/01/REO_front_20200101000000.mp4"

@@ -16,9 +16,11 @@ from pytest_mock import MockerFixture
 
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Result
+from camarchiver.record.outbox import cleanup as outbox_cleanup
 from camarchiver.record.outbox import rules as outbox_rules
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
+from camarchiver.record.outbox.cleanup import SpoolPolicy
 from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
 from camarchiver.record.outbox.folders import Folders
 from camarchiver.record.outbox.keeper import OutboxKeeper
@@ -176,6 +178,15 @@ class TestSpool:
         os.utime(path, (time.time() - 3700,) * 2)
         assert spool.salvage(path, rec_folders.outbox) is None
         assert not path.exists()
+
+    def test_a_plan_goes_by_its_own_moment(self, rec_folders: Folders) -> None:
+        path = rec_folders.spool / "motion_20260503_142005.0.mp4"
+        path.write_bytes(b"\0\0\0\x1cftypisom")
+        policy = SpoolPolicy(rec_folders.spool.parent, rec_folders.outbox.parent, OutboxLimits())
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        for hours, steps in ((0.9, []), (1.1, [path])):
+            planned = outbox_cleanup.plan(policy, written + timedelta(hours=hours))
+            assert [step.path for step in planned.steps] == steps
 
     def test_salvage_publishes_nothing_twice(self, rec_take: ClipWriter, rec_folders: Folders) -> None:
         rec_take.close()

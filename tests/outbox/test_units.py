@@ -9,12 +9,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camarchiver.domain.clip import Clip, Fingerprint
+from camarchiver.domain.clip import Clip, Fingerprint, Tree
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Discard
+from camarchiver.domain.steps import Discard, Keep, Salvage, Tidy
 from camarchiver.record.outbox import rules as outbox_rules
-from camarchiver.record.outbox.rules import Notice, OutboxClip, OutboxLimits
+from camarchiver.record.outbox.rules import Notice, OutboxClip, OutboxLimits, SpoolFile
 
 EX_NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
 
@@ -131,3 +131,42 @@ class TestExpiry:
         gone = {step.relative for step in later.steps if isinstance(step, Discard)}
         assert gone <= set(first.notices)
         assert len(later.steps) == len(clips)
+
+
+class TestSpool:
+    def file(self, hours: float, **known: Any) -> SpoolFile:
+        """A file of the spool that was last changed so many hours ago."""
+        mtime = int((EX_NOW - timedelta(hours=hours)).timestamp() * 1e9)
+        facts: dict[str, Any] = {"in_use": False, "is_empty": False, "problem": ""}
+        return SpoolFile(
+            Path("/spool"),
+            "yard",
+            "motion_20260520_100000.0123.mp4",
+            Fingerprint(1, 2, 28, mtime),
+            Path("/outbox/yard"),
+            EX_NOW,
+            **(facts | known),
+        )
+
+    def test_what_holds_frames_is_published_whatever_its_age(self) -> None:
+        for hours in (-5, 0, 400):
+            assert isinstance(outbox_rules.in_spool(self.file(hours), EX_NOW), Salvage)
+
+    def test_an_empty_file_goes_after_an_hour(self) -> None:
+        step = outbox_rules.in_spool(self.file(1.1, is_empty=True), EX_NOW)
+        assert isinstance(step, Tidy)
+        assert (step.tree, step.reason, step.relative) == (
+            Tree.SPOOL,
+            Reason.LEFTOVER,
+            "yard/motion_20260520_100000.0123.mp4",
+        )
+        for hours in (0.9, 0, -5):
+            step = outbox_rules.in_spool(self.file(hours, is_empty=True), EX_NOW)
+            assert (type(step), step.reason) == (Keep, Reason.TOO_RECENT)
+
+    def test_nothing_happens_to_what_a_recorder_may_write_or_nobody_can_read(self) -> None:
+        for is_empty in (False, True):
+            running = outbox_rules.in_spool(self.file(400, is_empty=is_empty, in_use=True), EX_NOW)
+            assert (type(running), running.reason) == (Keep, Reason.BUSY)
+            unreadable = outbox_rules.in_spool(self.file(400, is_empty=is_empty, problem="EIO"), EX_NOW)
+            assert (type(unreadable), unreadable.reason) == (Keep, Reason.UNREADABLE)

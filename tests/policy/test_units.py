@@ -18,10 +18,11 @@ from camarchiver.domain.memory import Failure, FolderFacts, Memory, Restored
 from camarchiver.domain.motion import ClipMotion, MotionSpan
 from camarchiver.domain.plan import Forecast
 from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
-from camarchiver.domain.steps import Archive, Discard, Keep, Remove
+from camarchiver.domain.steps import Archive, Discard, Keep, Remove, Tidy
 from camarchiver.policy import (
     archive_rules,
     cleanup_rules,
+    leftover_rules,
     ordering,
     room_rules,
     safety_brakes,
@@ -29,6 +30,7 @@ from camarchiver.policy import (
 )
 from camarchiver.policy.archive_rules import ArchivePolicy, SignedRule
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Rank
+from camarchiver.policy.leftover_rules import Leftover, LeftoverKind
 from camarchiver.policy.safety_brakes import CameraTotals
 from camarchiver.policy.size_goals import Freed, Goal, SizeGoalSolver
 from tests.values import DAYS30, KEEPING, MONTH, NOW, ROOT, a_clip, an_entry
@@ -369,17 +371,70 @@ def an_offsite_copy(verified: float | None = 1.0) -> RemoteCopy:
 HARD = replace(KEEPING, limits=replace(KEEPING.limits, max_age_hard=timedelta(days=35)))
 
 
-class TestLeftovers:
-    """Only what nobody can be about to fill is tidied away."""
+DAY_OLD = (LeftoverKind.STAGED, LeftoverKind.LOCK, LeftoverKind.FOLDER)
+HOUR_OLD = (LeftoverKind.EMPTIED_FOLDER, LeftoverKind.STATE, LeftoverKind.SPOOLED)
 
-    @pytest.mark.parametrize(("hours", "is_left"), [(0, False), (23.9, False), (24.1, True), (-5, False)])
-    def test_a_file_is_abandoned_a_day_after_its_last_change(self, hours: float, is_left: bool) -> None:
-        assert cleanup_rules.is_abandoned(NOW.timestamp() - hours * 3600, NOW) is is_left
+
+def may_be_left(kind: LeftoverKind, hours: float, **known: Any) -> Leftover:
+    """A file or folder that was last changed so many hours ago."""
+    is_folder = kind is LeftoverKind.FOLDER
+    fingerprint = None if is_folder else Fingerprint(1, 2, 30, 4)
+    mtime = NOW.timestamp() - hours * 3600
+    return Leftover(Path("/trees"), "2024/01/05", Tree.ARCHIVE, kind, mtime, fingerprint, **known)
+
+
+class TestLeftovers:
+    """Only what nobody can be about to fill or to finish is tidied away."""
+
+    @pytest.mark.parametrize(
+        ("kinds", "hours", "is_left"),
+        [
+            (DAY_OLD, 23.9, False),
+            (DAY_OLD, 24.1, True),
+            (HOUR_OLD, 0.9, False),
+            (HOUR_OLD, 1.1, True),
+            ((*DAY_OLD, *HOUR_OLD), 0, False),
+            ((*DAY_OLD, *HOUR_OLD), -5, False),
+        ],
+    )
+    def test_it_is_left_over_some_time_after_its_last_change(
+        self, kinds: tuple[LeftoverKind, ...], hours: float, is_left: bool
+    ) -> None:
+        for kind in kinds:
+            found = may_be_left(kind, hours)
+            assert leftover_rules.is_leftover(kind, found.mtime, NOW) is is_left, kind
+
+    @pytest.mark.parametrize("kind", [LeftoverKind.STAGED, LeftoverKind.LOCK, LeftoverKind.SPOOLED])
+    def test_a_file_goes_once_it_is_old_enough_and_nobody_uses_it(self, kind: LeftoverKind) -> None:
+        found = may_be_left(kind, 25)
+        step = Tidy(found.root, found.relative, Tree.ARCHIVE, Reason.LEFTOVER, found.fingerprint)
+        assert leftover_rules.decide(found, NOW) == step
+        assert leftover_rules.decide(may_be_left(kind, 25, in_use=True), NOW) is None
+        assert leftover_rules.decide(may_be_left(kind, 0.5), NOW) is None
+
+    def test_a_copy_of_a_recorder_that_is_dead_goes_at_any_time(self) -> None:
+        for hours in (-5, 0, 400):
+            assert leftover_rules.decide(may_be_left(LeftoverKind.COPIED, hours), NOW) is not None
+            running = may_be_left(LeftoverKind.COPIED, hours, in_use=True)
+            assert leftover_rules.decide(running, NOW) is None
+
+    @pytest.mark.parametrize(
+        ("days", "hours", "goes"), [(9, 25, True), (2, 25, True), (1, 25, False), (9, 23, False)]
+    )
+    def test_an_empty_folder_goes_if_its_day_is_over_and_it_was_untouched(
+        self, days: int, hours: float, goes: bool
+    ) -> None:
+        found = may_be_left(LeftoverKind.FOLDER, hours, day=(NOW - timedelta(days)).date())
+        step = Tidy(found.root, found.relative, Tree.ARCHIVE, Reason.EMPTY_FOLDER)
+        assert leftover_rules.decide(found, NOW) == (step if goes else None)
+
+    def test_an_empty_folder_without_a_day_stays(self) -> None:
+        assert leftover_rules.decide(may_be_left(LeftoverKind.FOLDER, 9000), NOW) is None
 
     @pytest.mark.parametrize(("days", "is_over"), [(-1, False), (0, False), (1, False), (2, True), (9, True)])
     def test_the_folders_of_today_and_yesterday_may_be_filled(self, days: int, is_over: bool) -> None:
-        assert cleanup_rules.is_over((NOW - timedelta(days)).date(), NOW) is is_over
-        assert not cleanup_rules.is_over(None, NOW)
+        assert leftover_rules.is_over((NOW - timedelta(days)).date(), NOW) is is_over
+        assert not leftover_rules.is_over(None, NOW)
 
 
 def shared(copy: Copy, *others: Copy) -> Copy:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,11 +21,13 @@ from camarchiver.naming import patterns as name_patterns
 from camarchiver.naming import recorder_names
 from camarchiver.naming.folders import comparable
 from camarchiver.naming.formats import is_clip_name
+from camarchiver.policy import leftover_rules
+from camarchiver.policy.leftover_rules import Leftover, LeftoverKind
 from camarchiver.record.outbox import rules as outbox_rules
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
 from camarchiver.record.outbox.folders import Folders
-from camarchiver.record.outbox.rules import OutboxLimits
+from camarchiver.record.outbox.rules import OutboxLimits, SpoolFile
 from camarchiver.runtime import clock
 from camarchiver.runtime.signals import Stop, Stopper
 from camarchiver.state import holds
@@ -89,7 +90,9 @@ def _decided(policy: SpoolPolicy, now: datetime) -> Iterator[_Step | Keep]:
         if folders.spool.is_dir():
             yield from _in_spool(policy, camera, now, running=running)
         if folders.outbox.is_dir():
-            yield from () if running else _leftovers(policy, folders)
+            for found in _copied(policy, folders, running=running):
+                if (tidy := leftover_rules.decide(found, now)) is not None:
+                    yield tidy
             assert now.tzinfo is not None
             yield from _foreign(policy, camera, folders.outbox, now.tzinfo)
             waiting = outbox_store.waiting(policy.outbox, camera, now.tzinfo)
@@ -102,22 +105,23 @@ def _in_spool(policy: SpoolPolicy, camera: str, now: datetime, *, running: bool)
         status = path.lstat()
         if not recorder_names.is_spool_name(path.name) or not stat.S_ISREG(status.st_mode):
             continue
-        fingerprint, relative = anchored.fingerprint_of(status), f"{camera}/{path.name}"
-        old = time.time() - status.st_mtime > spool.EMPTY_FOR
-        reason, detail = Reason.TOO_RECENT, "it is empty"
+        fingerprint, is_empty, problem = anchored.fingerprint_of(status), False, ""
         try:
-            if running:
-                reason, detail = Reason.BUSY, "its recorder runs"
-            elif not spool.is_empty(path):
-                start = _start(path.name, camera, fingerprint, now)
-                yield Salvage(policy.spool, camera, path.name, fingerprint, folders.outbox, start=start)
-                continue
-            elif old:
-                yield Tidy(policy.spool, relative, Tree.SPOOL, Reason.LEFTOVER, fingerprint)
-                continue
+            is_empty = not running and spool.is_empty(path)
         except OSError as error:
-            reason, detail = Reason.UNREADABLE, cause(error)
-        yield Keep(policy.spool, relative, reason, status.st_size, camera, detail=detail)
+            problem = cause(error)
+        file = SpoolFile(
+            policy.spool,
+            camera,
+            path.name,
+            fingerprint,
+            folders.outbox,
+            start=_start(path.name, camera, fingerprint, now),
+            in_use=running,
+            is_empty=is_empty,
+            problem=problem,
+        )
+        yield outbox_rules.in_spool(file, now)
 
 
 def _start(name: str, camera: str, fingerprint: Fingerprint, now: datetime) -> datetime | None:
@@ -127,10 +131,22 @@ def _start(name: str, camera: str, fingerprint: Fingerprint, now: datetime) -> d
     return name_patterns.locate(parsed, fingerprint.mtime_ns, now.tzinfo) if parsed else None
 
 
-def _leftovers(policy: SpoolPolicy, folders: Folders) -> Iterator[Tidy]:
+def _copied(policy: SpoolPolicy, folders: Folders, *, running: bool) -> Iterator[Leftover]:
+    """What a killed copy may have left in the outbox."""
     for path in folders.leftovers():
-        relative, fingerprint = str(path.relative_to(policy.outbox)), anchored.fingerprint_of(path.lstat())
-        yield Tidy(policy.outbox, relative, Tree.OUTBOX, Reason.LEFTOVER, fingerprint)
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            continue
+        yield Leftover(
+            policy.outbox,
+            str(path.relative_to(policy.outbox)),
+            Tree.OUTBOX,
+            LeftoverKind.COPIED,
+            status.st_mtime,
+            anchored.fingerprint_of(status),
+            in_use=running,
+        )
 
 
 def _foreign(policy: SpoolPolicy, camera: str, folder: Path, zone: tzinfo) -> Iterator[Keep]:

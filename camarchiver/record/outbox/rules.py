@@ -1,20 +1,26 @@
-"""Pure rules: which clips leave the outbox, and when that is announced. Any may be the only copy."""
+"""Pure rules: which clips leave the outbox, and when that is announced; which files leave the spool.
+
+Any of them may be the only copy of what it shows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 
-from camarchiver.domain.clip import Clip, Disposal, Tree
+from camarchiver.domain.clip import Clip, Disposal, Fingerprint, Tree
 from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Discard, Keep
+from camarchiver.domain.steps import Discard, Keep, Salvage, Tidy
 from camarchiver.domain.untrusted import Count, Moment, Nanoseconds, check_time
+from camarchiver.policy import leftover_rules
 from camarchiver.policy.archive_rules import keep
+from camarchiver.policy.leftover_rules import Leftover, LeftoverKind
 
 NOTICE = timedelta(days=1)
 """How long before its removal a clip must be announced."""
@@ -58,6 +64,31 @@ class OutboxClip:
         """The modification time, limited to what a datetime can hold."""
         seconds = self.clip.fingerprint.mtime_ns / 1e9
         return datetime.fromtimestamp(min(max(seconds, 0.0), _LAST_SECOND), UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFile:
+    """A file of a recorder in the spool."""
+
+    spool: Path
+    camera: str
+    name: str
+    fingerprint: Fingerprint
+    outbox: Path
+    """The camera's folder in the outbox."""
+    start: datetime | None
+    """Aware; None if the name holds no time."""
+    in_use: bool
+    """Whether its recorder runs."""
+    is_empty: bool
+    """Whether no frame of it is whole."""
+    problem: str
+    """Why it can't be read; empty if it can."""
+
+    @property
+    def relative(self) -> str:
+        """The path below the spool."""
+        return f"{self.camera}/{self.name}"
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -150,6 +181,23 @@ def make_room(
             steps.append(discard(each.clip, Reason.MIN_FREE))
             needed -= each.size
     return tuple(steps)
+
+
+def in_spool(file: SpoolFile, now: datetime) -> Salvage | Tidy | Keep:
+    """What happens to a file in the spool: its whole frames are published; one without any goes in time."""
+    if file.in_use:
+        return _kept(file, Reason.BUSY, "its recorder runs")
+    if file.problem:
+        return _kept(file, Reason.UNREADABLE, file.problem)
+    if not file.is_empty:
+        return Salvage(file.spool, file.camera, file.name, file.fingerprint, file.outbox, start=file.start)
+    mtime = file.fingerprint.mtime_ns / 1e9
+    empty = Leftover(file.spool, file.relative, Tree.SPOOL, LeftoverKind.SPOOLED, mtime, file.fingerprint)
+    return leftover_rules.decide(empty, now) or _kept(file, Reason.TOO_RECENT, "it is empty")
+
+
+def _kept(file: SpoolFile, reason: Reason, detail: str) -> Keep:
+    return Keep(file.spool, file.relative, reason, file.fingerprint.size, file.camera, detail=detail)
 
 
 def in_order(waiting: Iterable[OutboxClip]) -> list[OutboxClip]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import filecmp
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from av.packet import Packet
 
 from camarchiver.errors import CamarchiverError, cause
 from camarchiver.naming import recorder_names
+from camarchiver.policy import leftover_rules
+from camarchiver.policy.leftover_rules import LeftoverKind
+from camarchiver.runtime import clock
 from camarchiver.storage import atomic, removal
 from camarchiver.storage.anchored import fingerprint_of
 from camarchiver.storage.removal import Place
-
-EMPTY_FOR = 3600.0
-"""Seconds after which a spool file without a whole frame is deleted."""
 
 SOUND_APART = 10.0
 """Seconds that sound may come before a clip or after its last picture."""
@@ -109,12 +109,13 @@ def publish(path: Path, stamp: str, seconds: float, outbox: Path, picture: bytes
 def salvage(path: Path, outbox: Path) -> Path | None:
     """Publish the whole fragments of a dead recorder's file; None if there is nothing left to publish.
 
-    A file published before is deleted, and one without a frame once it is an hour old. Raises OSError,
+    A file published before is deleted, and one without a frame once it is left over. Raises OSError,
     NotRemovable or Unfit, with the file in place.
     """
     cut(path)
-    if not path.stat().st_size:
-        if time.time() - path.stat().st_mtime > EMPTY_FOR:
+    status = path.stat()
+    if not status.st_size:
+        if leftover_rules.is_leftover(LeftoverKind.SPOOLED, status.st_mtime, clock.now(UTC)):
             _remove(path, None)
         return None
     stamp = path.name.partition(".")[0]
