@@ -20,6 +20,8 @@ DOUBTFUL = timedelta(days=1)
 _DOUBTFUL_SECONDS = DOUBTFUL.total_seconds()
 _YEAR_1 = datetime(1970, 1, 1).toordinal() * 86_400
 """Seconds from the day before the year 1 to 1970."""
+_LAST = datetime(9999, 12, 31)
+"""The last day that a datetime can hold; every zone can."""
 _AGREED_SECONDS = 3600.0
 """A clip of unknown length whose file was last written within this after its start has one time."""
 _SHIFT = re.compile(
@@ -149,11 +151,17 @@ def is_doubtful(clip: Clip, now: datetime) -> bool:
 
 
 def latest_time(clip: Clip) -> datetime:
-    """The time by which rules by age count: a clip's latest, or the one that the owner trusts."""
+    """The time by which rules by age count: a clip's latest, or the one that the owner trusts.
+
+    A file's time may be one that no datetime can hold: it then counts as the first or the last of all.
+    """
     if clip.corrected is not None:
         return clip.corrected
     written = max(clip.written_ns, clip.fingerprint.mtime_ns) / 1e9
-    return max(clip.start, datetime.fromtimestamp(written, clip.start.tzinfo))
+    try:
+        return max(clip.start, datetime.fromtimestamp(written, clip.start.tzinfo))
+    except (OverflowError, ValueError, OSError):
+        return clip.start if written < 0 else _LAST.replace(tzinfo=clip.start.tzinfo)
 
 
 def parse_clock(text: str) -> CameraClock:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -171,6 +172,17 @@ class TestClocks:
         assert not is_doubtful(
             written(NINE, LATER)._replace(source_mtime_ns=int(NINE.timestamp() * 1e9)), LATER
         )
+
+    @pytest.mark.parametrize("zone", [UTC, BERLIN, ZoneInfo("Pacific/Kiritimati"), ZoneInfo("America/Adak")])
+    @pytest.mark.parametrize(
+        "seconds", [10**12, -(10**12), 253402300799, 253402300799 + 43_200, -62135596800]
+    )
+    def test_a_file_of_any_time_has_a_latest_time(self, zone: tzinfo, seconds: int) -> None:
+        """A filesystem may hold years that a datetime can't; in doubt a clip is young."""
+        clip = written(NINE.astimezone(zone), NINE)
+        found = latest_time(clip._replace(fingerprint=Fingerprint(1, 2, 3, seconds * 10**9)))
+        assert found == NINE if seconds < 0 else found.year >= 9999
+        assert found > NINE - timedelta(days=1)
 
     def test_the_owner_says_that_the_names_are_right(self) -> None:
         clip = written(NINE, LATER)

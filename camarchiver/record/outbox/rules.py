@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from camarchiver.domain.clip import Clip, Disposal, Fingerprint, Tree
-from camarchiver.domain.clocks import is_doubtful
+from camarchiver.domain.clocks import is_doubtful, latest_time
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Keep, Salvage, Tidy
@@ -27,9 +27,6 @@ NOTICE = timedelta(days=1)
 
 CLOCK_WAS_SET = datetime(2020, 1, 1, tzinfo=UTC)
 """An earlier time comes from a machine without a battery-backed clock that no time server has set yet."""
-
-_LAST_SECOND = 253402300799.0 - 86400
-"""A day before the year 10000, valid in every zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +50,6 @@ class OutboxClip:
     """Bytes, including its pictures."""
     transferred: bool
     """Whether the transfer confirmed that exactly this file arrived."""
-
-    @property
-    def moment(self) -> datetime:
-        """The later of its name's time and its modification time."""
-        return max(self.clip.start, self.modified)
-
-    @property
-    def modified(self) -> datetime:
-        """The modification time, limited to what a datetime can hold."""
-        seconds = self.clip.fingerprint.mtime_ns / 1e9
-        return datetime.fromtimestamp(min(max(seconds, 0.0), _LAST_SECOND), UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +196,7 @@ def protection(each: OutboxClip, holds: Sequence[Hold], now: datetime) -> Reason
     clip = each.clip
     if held_by(clip, holds, now):
         return Reason.HELD
-    doubtful = each.moment < CLOCK_WAS_SET or is_doubtful(clip, now)
+    doubtful = latest_time(clip) < CLOCK_WAS_SET or is_doubtful(clip, now)
     return Reason.CLOCK_DOUBTFUL if doubtful and not each.transferred else None
 
 
@@ -232,7 +218,7 @@ def _due(
     found: dict[str, Reason] = {}
     removable = [each for each in order if not protection(each, holds, now)]
     for each in removable:
-        if limits.keep is not None and each.moment <= now - limits.keep:
+        if limits.keep is not None and latest_time(each.clip) <= now - limits.keep:
             found[each.clip.relative] = Reason.KEEP_DAYS
     if limits.max_storage is None:
         return found
@@ -247,4 +233,4 @@ def _due(
 
 
 def _of_the_last_day(order: Iterable[OutboxClip], now: datetime) -> int:
-    return sum(each.size for each in order if each.moment > now - NOTICE)
+    return sum(each.size for each in order if latest_time(each.clip) > now - NOTICE)
