@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from camarchiver.domain.clip import Clip
 from camarchiver.domain.clocks import is_doubtful, latest_time
@@ -62,7 +62,8 @@ class PastLimit:
                     parsed.camera,
                     locate(parsed, int(written.timestamp() * 1e9), self._now.tzinfo),
                 )
-        hard = self._hard_of(camera)
+        # A file that may be any camera's must not stay longer than the strictest limit allows.
+        hard = self._policy.of(camera).max_age_hard if camera else self._policy.shortest_hard_limit
         if hard is None:
             return
         limit = self._now - hard
@@ -88,13 +89,6 @@ class PastLimit:
             return datetime.fromtimestamp(kept.path.lstat().st_mtime, self._now.tzinfo)
         except OSError:
             return None
-
-    def _hard_of(self, camera: str) -> timedelta | None:
-        """The limit of a camera; the strictest one for a file that may be any camera's."""
-        if camera:
-            return self._policy.of(camera).max_age_hard
-        limits = (self._policy.limits, *self._policy.cameras_own.values())
-        return min((each.max_age_hard for each in limits if each.max_age_hard is not None), default=None)
 
     def _add(self, camera: str, words: str) -> None:
         self._counts[camera] += 1
