@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from camarchiver.domain.report import Conclusion, concluded
 
 
 class Severity(StrEnum):
@@ -26,6 +29,17 @@ class Finding:
     remedy: str = ""
     seconds: float | None = None
     """How long a trial took."""
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether it has to be fixed."""
+        return self.verdict is Severity.BAD
+
+
+def conclusion(findings: Iterable[Finding]) -> Conclusion:
+    """How `doctor` ends: one thing that has to be fixed is a failure."""
+    is_wrong = any(finding.is_wrong for finding in findings)
+    return concluded(achieved=not is_wrong, failed=is_wrong)
 
 
 def fine(area: str, message: str, *, seconds: float | None = None) -> Finding:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from camarchiver.domain.motion import NOT_LOOKED, Looked
 from camarchiver.domain.reason import Reason
@@ -106,6 +106,60 @@ class Status(StrEnum):
     STOPPED = "stopped"
 
 
+class Conclusion(NamedTuple):
+    """How a run ended."""
+
+    status: Status
+    exit_code: int
+    """As `ExitCode` has it, or that of the signal that stopped the run."""
+
+    def followed_by(self, after: Conclusion) -> Conclusion:
+        """This run and one after it as one: the first failure is its exit code."""
+        is_later = self.exit_code == ExitCode.DONE and after.status is not Status.NOTHING
+        return Conclusion(after.status if is_later else self.status, self.exit_code or after.exit_code)
+
+
+def concluded(
+    *,
+    achieved: bool,
+    failed: bool = False,
+    has_problems: bool = False,
+    is_storage: bool = False,
+    refused: ExitCode | None = None,
+    signal: int | None = None,
+) -> Conclusion:
+    """The one rule by which a run's status and exit code follow from what it did.
+
+    `achieved`: it did something. `failed`: a part of its work failed; `is_storage`: nothing but the storage
+    is to blame. `has_problems`: there is more that the owner must know. `refused` is the exit code of what
+    kept the whole run from its work, `signal` the number of the signal that stopped it.
+    """
+    if signal is not None:
+        return Conclusion(Status.STOPPED, signal_code(signal))
+    if refused is not None:
+        return Conclusion(Status.FAILED, refused)
+    if failed and not achieved:
+        return Conclusion(Status.FAILED, ExitCode.STORAGE if is_storage else ExitCode.FAILED)
+    if failed or has_problems:
+        return Conclusion(Status.PARTIAL, ExitCode.PARTIAL)
+    return Conclusion(Status.DONE if achieved else Status.NOTHING, ExitCode.DONE)
+
+
+def side_by_side(parts: Collection[Conclusion]) -> Conclusion:
+    """Runs at the same time as one: the worst exit code; it is partly done if one of them did something."""
+    status, exit_code = max(parts, key=lambda part: _RANK.get(part.exit_code, len(_RANK)))
+    others = {part.status for part in parts}
+    if status is Status.FAILED and others & {Status.DONE, Status.PARTIAL}:
+        status = Status.PARTIAL
+    if status is Status.NOTHING and Status.DONE in others:
+        status = Status.DONE
+    return Conclusion(status, exit_code)
+
+
+_RANK: dict[int, int] = {ExitCode.DONE: 0, ExitCode.PARTIAL: 1, ExitCode.FAILED: 2}
+"""Severity of exit codes; all others are worse."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """Everything one run did; its exit code follows from this alone."""
@@ -144,33 +198,37 @@ class Report:
         return bool(self.refused is not None or self.count(Result.FAILED) or self.unreadable or self.problems)
 
     @property
+    def conclusion(self) -> Conclusion:
+        """How the run ended."""
+        failures = [outcome for outcome in self.outcomes if outcome.result is Result.FAILED]
+        failed = bool(failures or self.unreadable)
+        return concluded(
+            achieved=self._has_achieved if failed else bool(self.outcomes),
+            failed=failed,
+            has_problems=bool(self.problems),
+            is_storage=all(outcome.reason is Reason.NO_SPACE for outcome in failures),
+            refused=self.refused,
+            signal=self.stopped_by,
+        )
+
+    @property
+    def _has_achieved(self) -> bool:
+        """Whether something came of the run although a part of it failed."""
+        return bool(
+            self.unreadable
+            or any(
+                outcome.result is Result.DONE or outcome.encoding or outcome.reason in _DAMAGE
+                for outcome in self.outcomes
+            )
+            or any(problem.code == DAMAGED for problem in self.problems)
+        )
+
+    @property
     def status(self) -> Status:
         """The run in one word."""
-        if self.stopped_by is not None:
-            return Status.STOPPED
-        if self.refused is not None:
-            return Status.FAILED
-        failed = self.count(Result.FAILED) + self.unreadable
-        if not failed and self.problems:
-            return Status.PARTIAL
-        if not failed:
-            return Status.DONE if self.outcomes else Status.NOTHING
-        found_damaged = any(outcome.reason in _DAMAGE for outcome in self.outcomes) or any(
-            problem.code == DAMAGED for problem in self.problems
-        )
-        archived = any(outcome.encoding for outcome in self.outcomes)
-        achieved = self.count(Result.DONE) or archived or found_damaged or self.unreadable
-        return Status.PARTIAL if achieved else Status.FAILED
+        return self.conclusion.status
 
     @property
     def exit_code(self) -> int:
         """As `ExitCode` has it, or that of the signal that stopped the run."""
-        if self.stopped_by is not None:
-            return signal_code(self.stopped_by)
-        if self.refused is not None:
-            return self.refused
-        failures = [outcome for outcome in self.outcomes if outcome.result is Result.FAILED]
-        if self.status is Status.FAILED:
-            full = all(outcome.reason is Reason.NO_SPACE for outcome in failures)
-            return ExitCode.STORAGE if full else ExitCode.FAILED
-        return ExitCode.PARTIAL if self.status is Status.PARTIAL else ExitCode.DONE
+        return self.conclusion.exit_code

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from camarchiver.archive.encode import ClipFailed, Stopped
 from camarchiver.domain.clip import Tree, Trees
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.report import Status
+from camarchiver.domain.report import Conclusion, Status, concluded
 from camarchiver.errors import (
     FULL,
     AlreadyRunning,
@@ -74,21 +74,13 @@ class Exported:
     full: bool = False
     """Whether the space ran out."""
 
-    @property
-    def status(self) -> Status:
-        """The run in one word, unless a signal ended it."""
-        if self.problems:
-            return Status.PARTIAL if self.copied else Status.FAILED
-        return Status.DONE if self.copied else Status.NOTHING
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """An export of nothing is a failure, too: a range was mistyped."""
-        if not self.problems:
-            return ExitCode.DONE if self.copied else ExitCode.FAILED
-        if self.copied:
-            return ExitCode.PARTIAL
-        return ExitCode.STORAGE if self.full else ExitCode.FAILED
+    def conclusion(self, signal: int | None) -> Conclusion:
+        """How the run ended; `signal` is the one that stopped it, if one did."""
+        ended = concluded(
+            achieved=bool(self.copied), failed=bool(self.problems), is_storage=self.full, signal=signal
+        )
+        # Nothing is held where somebody expects footage: a range was mistyped.
+        return ended._replace(exit_code=ExitCode.FAILED) if ended.status is Status.NOTHING else ended
 
 
 class _Full(CamarchiverError):

@@ -77,15 +77,15 @@ class Table:
     """Prints each finding as soon as it is known; `quiet` leaves out everything that is not wrong."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self.wrong = 0
+        self._wrong = 0
         self._total = 0
         self._quiet = quiet
 
     def lines(self, finding: Finding) -> Iterator[str]:
         """A line for the finding, and its remedy below it."""
         self._total += 1
-        self.wrong += finding.verdict is Severity.BAD
-        if self._quiet and finding.verdict is not Severity.BAD:
+        self._wrong += finding.is_wrong
+        if self._quiet and not finding.is_wrong:
             return
         duration = f" ({finding.seconds:.1f} s)" if finding.seconds is not None else ""
         yield f"{finding.area:{_AREA}} {_MARKS[finding.verdict]:{_VERDICT}}{shown(finding.message)}{duration}"
@@ -94,6 +94,6 @@ class Table:
 
     def sum(self) -> str:
         """The last line, with the totals."""
-        if self.wrong:
-            return f"{self.wrong} of {self._total} are wrong"
+        if self._wrong:
+            return f"{self._wrong} of {self._total} are wrong"
         return f"nothing is wrong: {self._total} looked at"

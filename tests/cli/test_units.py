@@ -29,7 +29,7 @@ from camarchiver.cli.runs import template
 from camarchiver.cli.runs.template import Following, Ready, RunOptions, RunResult, RunTask, conduct
 from camarchiver.config import Config, Value
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.report import Status
+from camarchiver.domain.report import Conclusion, Status
 from camarchiver.domain.steps import Keep
 from camarchiver.errors import (
     Declined,
@@ -390,8 +390,7 @@ class Course:
     def finished(self, word: str) -> RunResult:
         self.seen.append(word)
         return RunResult(
-            Status.DONE if self.exit_code is ExitCode.DONE else Status.FAILED,
-            self.exit_code,
+            Conclusion(Status.DONE if self.exit_code is ExitCode.DONE else Status.FAILED, self.exit_code),
             lambda more: (json.dumps({"command": self.command, "exit_code": self.exit_code, **more}),),
             lambda *, already_printed: (f"{self.command} is over",),
             prints_unattended=True,
@@ -488,6 +487,22 @@ class TestTemplate:
         found = json.loads(capsys.readouterr().out)
         assert (found["exit_code"], found["cleanup"]["exit_code"]) == (code, after)
         assert second.seen == ["plan", "preview" if dry_run else "perform"]
+
+    @pytest.mark.parametrize("failing", ["archive", "cleanup", "page"])
+    def test_document_and_exit_code_of_three_runs_agree(
+        self, capsys: pytest.CaptureFixture[str], failing: str
+    ) -> None:
+        first, *others = (
+            Course(name, ExitCode.PARTIAL if name == failing else ExitCode.DONE)
+            for name in ("archive", "cleanup", "page")
+        )
+        task = first.task(following=tuple(Following(other.command, other.task) for other in others))
+        assert conduct("archive", run_of(as_json=True), lambda: task) == ExitCode.PARTIAL
+        found = json.loads(capsys.readouterr().out)
+        assert (found["status"], found["exit_code"]) == (Status.FAILED, ExitCode.PARTIAL)
+        assert {name: found[name]["exit_code"] for name in ("cleanup", "page")} == {
+            other.command: other.exit_code for other in others
+        }
 
     @pytest.mark.parametrize(
         ("trouble", "code"), [(StorageError("the disk is away"), 13), (OSError(5, "I/O error"), 13)]

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,7 +19,65 @@ from camarchiver.domain.clip import Clip, Fingerprint, remote_path
 from camarchiver.domain.clocks import Clocks, is_doubtful, latest_time, parse_clock
 from camarchiver.domain.hold import Hold, held_by, may_reach
 from camarchiver.domain.memory import Restored
+from camarchiver.domain.report import Conclusion, Status, concluded, side_by_side
+from camarchiver.errors import ExitCode
 from tests.values import BERLIN
+
+
+class TestConclusion:
+    """How a run ends: the status and the exit code that follow from what it did."""
+
+    @pytest.mark.parametrize(
+        ("facts", "status", "exit_code"),
+        [
+            ({"achieved": False}, Status.NOTHING, 0),
+            ({"achieved": True}, Status.DONE, 0),
+            ({"achieved": True, "has_problems": True}, Status.PARTIAL, 3),
+            ({"achieved": False, "has_problems": True}, Status.PARTIAL, 3),
+            ({"achieved": True, "failed": True, "is_storage": True}, Status.PARTIAL, 3),
+            ({"achieved": False, "failed": True}, Status.FAILED, 1),
+            ({"achieved": False, "failed": True, "is_storage": True}, Status.FAILED, 13),
+            ({"achieved": True, "refused": ExitCode.USAGE}, Status.FAILED, 2),
+            (
+                {"achieved": True, "failed": True, "refused": ExitCode.USAGE, "signal": 15},
+                Status.STOPPED,
+                143,
+            ),
+        ],
+    )
+    def test_of_one_run(self, facts: dict[str, Any], status: Status, exit_code: int) -> None:
+        assert concluded(**facts) == (status, exit_code)
+
+    DONE, NOTHING = concluded(achieved=True), concluded(achieved=False)
+    FAILED, PARTIAL = concluded(achieved=False, failed=True), concluded(achieved=True, failed=True)
+    AWAY = concluded(achieved=False, failed=True, is_storage=True)
+
+    @pytest.mark.parametrize(
+        ("first", "after", "both"),
+        [
+            (NOTHING, DONE, DONE),
+            (DONE, NOTHING, DONE),
+            (DONE, FAILED, FAILED),
+            (FAILED, AWAY, FAILED),
+            (AWAY, PARTIAL, AWAY),
+        ],
+    )
+    def test_of_one_run_after_another(self, first: Conclusion, after: Conclusion, both: Conclusion) -> None:
+        assert first.followed_by(after) == both
+
+    @pytest.mark.parametrize(
+        ("parts", "status", "exit_code"),
+        [
+            ((NOTHING, DONE), Status.DONE, 0),
+            ((NOTHING, FAILED), Status.FAILED, 1),
+            ((DONE, FAILED), Status.PARTIAL, 1),
+            ((PARTIAL, AWAY, FAILED), Status.PARTIAL, 13),
+        ],
+    )
+    def test_of_runs_at_the_same_time(
+        self, parts: tuple[Conclusion, ...], status: Status, exit_code: int
+    ) -> None:
+        assert side_by_side(parts) == (status, exit_code)
 
 
 class TestCoverage:

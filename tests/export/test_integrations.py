@@ -59,7 +59,7 @@ class TestExport:
             for path in (tmp_path / "out").rglob("*.mp4"):
                 assert path.name.startswith(".") or path.read_bytes() == source.read_bytes()
             again = self.export(tree, tmp_path / "out")
-            assert (again.exit_code, len(again.copied)) == (0, 2)
+            assert (again.conclusion(None).exit_code, len(again.copied)) == (0, 2)
             assert not list((tmp_path / "out").rglob(".*"))
             subprocess.run(["b2sum", "--quiet", "-c", "B2SUMS"], cwd=tmp_path / "out", check=True)
             (tmp_path / "out").rename(tmp_path / f"out{next(places)}")
@@ -75,7 +75,7 @@ class TestExport:
             tree / "2026/03/01/REO_front_20260301101500.mp4", shutil.disk_usage(disk_of_3_mib).free + 1
         )
         done = self.export(tree, disk_of_3_mib / "out")
-        assert (done.exit_code, done.full) == (3, True)
+        assert (done.conclusion(None).exit_code, done.full) == (3, True)
         assert [each.target[-4:] for each in done.copied] == [".jpg"]
         assert "is full" in done.problems[0].message
         found = sorted(path.name for path in (disk_of_3_mib / "out").rglob("*") if path.is_file())
@@ -93,7 +93,7 @@ class TestExport:
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "out/source").symlink_to(tmp_path / "elsewhere")
         done = self.export(tree, tmp_path / "out")
-        assert (done.exit_code, done.copied) == (1, ())
+        assert (done.conclusion(None).exit_code, done.copied) == (1, ())
         assert list((tmp_path / "elsewhere").iterdir()) == []
 
     def test_two_at_once_into_one_folder_are_refused(self, tree: Path, tmp_path: Path) -> None:
@@ -109,5 +109,5 @@ class TestExport:
             pytest.skip("root may read everything")
         (tree / "2026/03/01/REO_front_20260301101500.mp4").chmod(0)
         done = self.export(tree, tmp_path / "out")
-        assert (done.exit_code, done.copied) == (1, ())
+        assert (done.conclusion(None).exit_code, done.copied) == (1, ())
         assert "REO_front_20260301101500.mp4" in done.problems[0].message

@@ -20,6 +20,7 @@ import av
 import imageio_ffmpeg
 import pytest
 
+from camarchiver.errors import ExitCode, StorageError
 from camarchiver.state import holds
 from tests import dates
 from tests.cameras import frames_of
@@ -59,6 +60,17 @@ class TestRecord:
         assert [set(event) for event in document["events"]] == [{"start", "end", "peak", "zone"}] * 2
         assert [round(event["start"]) for event in document["events"]] == [6, 16]
         assert not list(tmp_path.iterdir())
+
+    def test_a_dry_run_that_can_not_read_on_ends_alike_as_text_and_as_json(
+        self, rec_command: list[str], tmp_path: Path
+    ) -> None:
+        source = tmp_path / "spoilt.mp4"
+        source.write_bytes(b"no video" * 1000)
+        words = [*rec_command, "--source", f"file:{source}", "--dry-run"]
+        text, as_json = (subprocess.run([*words, *more], capture_output=True) for more in ([], ["--json"]))
+        document = json.loads(as_json.stdout)
+        assert (text.returncode, as_json.returncode, document["exit_code"]) == (ExitCode.STORAGE,) * 3
+        assert (document["status"], document["errors"][0]["code"]) == ("failed", StorageError.code)
 
     def test_clips_are_the_cameras_own_packets(
         self, rec_twice: Path, rec_run: RecRun, tmp_path: Path

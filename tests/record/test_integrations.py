@@ -590,7 +590,7 @@ class TestRecorder:
         )
         keeper = OutboxKeeper("yard", rec_folders.outbox.parent, OutboxLimits(None, None), datetime.now)
         member = Member("yard", FileCamera(rec_take.path), cast(recorder.Recorder, gone), publisher, keeper)
-        status, exit_code, problems = record_results.judged(member.facts, None)
+        (status, exit_code), problems = record_results.judged(member.facts, None)
         assert (status, exit_code) == (Status.FAILED, 1)
         assert [problem.message for problem in problems][1:] == ["earlier clips had errors, too"]
         assert "2 more" in problems[1].hint

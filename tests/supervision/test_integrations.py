@@ -98,7 +98,7 @@ class TestProcesses:
         assert not (tmp_path / "gate/start1").exists()
         begun = [float((tmp_path / "yard" / name).read_text()) for name in ("start0", "start1")]
         assert begun[0] < 1 < begun[1]
-        status, exit_code, problems = results.judged(cameras.facts, None)
+        (status, exit_code), problems = results.judged(cameras.facts, None)
         assert (status, exit_code) == (Status.FAILED, ExitCode.FAILED)
         assert "the recorder of yard crashed once" in problems[0].message
 
@@ -113,7 +113,7 @@ class TestProcesses:
         assert cameras.facts.failures["yard"].problem.hint == "plug it in"
         cameras.run(threading.Event())
         assert [each.frames for each in cameras.facts.cameras] == [5]
-        assert results.judged(cameras.facts, None)[1] == ExitCode.USAGE
+        assert results.judged(cameras.facts, None).conclusion.exit_code == ExitCode.USAGE
         assert "STATUS=yard: failed; gate: watching" in manager.sent
 
     def test_if_none_can_start_the_error_is_raised(self, begin: Begin) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from camarchiver.cli.runs.template import OutcomeReporter, Ready, RunOptions, RunResult, RunTask, conduct
 from camarchiver.cli.session import TreeOptions
 from camarchiver.domain.conventions import Conventions
-from camarchiver.errors import UsageError, signal_code
+from camarchiver.errors import UsageError
 from camarchiver.export.exporter import Exported, Exporter
 from camarchiver.export.h264_copies import playable_maker
 from camarchiver.export.held_files import HeldFiles
@@ -67,17 +67,16 @@ def _task(options: ExportOptions, conventions: Conventions) -> RunTask:
 
 
 def _finished(exported: Exported, options: ExportOptions, run: str, stop: Stop) -> RunResult:
-    code = signal_code(stop.signal) if stop.signal else exported.exit_code
+    ended = exported.conclusion(stop.signal)
     warnings = [text_output.problem_line(problem) for problem in exported.problems]
     if stop.signal:
         warnings.append("stopped; run the same command again to go on")
 
     def document(_: Mapping[str, Any]) -> Iterable[str]:
-        return (answers.exported(exported, options.target.resolve(), run, code),)
+        return (answers.exported(exported, options.target.resolve(), run, ended),)
 
     return RunResult(
-        exported.status,
-        code,
+        ended,
         document,
         lambda *, already_printed: text_output.exported_lines(exported, options.target),
         prints_unattended=True,

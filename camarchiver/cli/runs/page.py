@@ -14,7 +14,7 @@ import click
 
 from camarchiver.cli.session import TreeOptions, show
 from camarchiver.domain.conventions import Conventions
-from camarchiver.domain.report import Status
+from camarchiver.domain.report import concluded
 from camarchiver.errors import ExitCode, signal_code
 from camarchiver.output.json import answers
 from camarchiver.output.page.renderer import SiteRenderer
@@ -117,8 +117,7 @@ def _refreshed(task: PageTask, stop: Stopper) -> RunResult:
 
     done, run = task.refresh(stop, draws_progress=False)
     return RunResult(
-        Status.DONE,
-        ExitCode.DONE,
+        concluded(achieved=True),
         lambda more: (answers.page_refreshed(done, run),),
         lambda *, already_printed: refresh_lines(done),
         prints_unattended=False,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camarchiver.cli.conventions import check_mask, view_of
-from camarchiver.domain.report import Status
+from camarchiver.domain.report import concluded
 from camarchiver.errors import EncoderError, ExitCode, Problem, StorageError, UsageError
 from camarchiver.motion.events import rules_for
 from camarchiver.naming import patterns as name_patterns
@@ -324,14 +324,13 @@ def _preview(source: Camera, stream: DetectionStream, max_seconds: float | None,
     if source.reconnects:
         raise UsageError("--dry-run needs a source that ends", hint="use file:CLIP")
     events, error = motion_of(source, stream, max_seconds)
-    exit_code = ExitCode.FAILED if error else ExitCode.DONE
     if as_json:
-        status = Status.FAILED if error else Status.DONE if events else Status.NOTHING
-        problems = [Problem("failed", f"{source.name}: {error}")] if error else []
-        sys.stdout.write(answers.recorded(answers.motion(events), "", status, exit_code, problems))
-        return exit_code
+        ended = concluded(achieved=bool(events) and not error, failed=bool(error), is_storage=True)
+        problems = [Problem(StorageError.code, f"{source.name}: {error}")] if error else []
+        sys.stdout.write(answers.recorded(answers.motion(events), "", ended, problems))
+        return ended.exit_code
     for one in events:
         sys.stdout.write(f"{lists.motion_line(one)}\n")
     if error:
         raise StorageError(f"{source.name} can't be read on: {error}")
-    return exit_code
+    return ExitCode.DONE

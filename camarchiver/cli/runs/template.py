@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from camarchiver.cli.session import agreed, may_ask, require_consent, show, write
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.plan import Plan
-from camarchiver.domain.report import Outcome, Report, Status
+from camarchiver.domain.report import Conclusion, Outcome, Report, Status
 from camarchiver.errors import CamarchiverError, Declined, ExitCode, Problem, failure
 from camarchiver.monitoring.channels import Channels
 from camarchiver.output import text as text_output
@@ -69,8 +69,7 @@ class _Step(Protocol):
 class RunResult:
     """What a run did; for a dry run, what can be said of it beforehand."""
 
-    status: Status
-    exit_code: int
+    ended: Conclusion
     document: Callable[[Mapping[str, Any]], Iterable[str]]
     """Its JSON document in pieces, with more keys."""
     lines: ReportLines
@@ -82,6 +81,11 @@ class RunResult:
     """Lines for standard error."""
     promises: tuple[str, ...] = ()
     """Statements about all files; only made if all were examined, none is in doubt and no step is left."""
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the run."""
+        return self.ended.exit_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +187,7 @@ def ready_plan(
             yield from (f"note: {shown(note)}" for note in (*said, *promises))
 
         return RunResult(
-            report.status,
-            report.exit_code,
+            report.conclusion,
             pieces,
             own_lines,
             always_reports or bool(report.outcomes or report.exit_code or mistakes or notes or promises),
@@ -355,8 +358,7 @@ def _failed_before_plan(command: str, problem: Problem, exit_code: ExitCode) -> 
     now = clock.now(UTC)
     report = Report(command, "", now, now, problems=(problem,))
     return RunResult(
-        report.status,
-        exit_code,
+        report.conclusion._replace(exit_code=exit_code),
         lambda more: (document.failure_document(command, problem, exit_code),),
         lambda *, already_printed: (),
         prints_unattended=False,
@@ -365,17 +367,16 @@ def _failed_before_plan(command: str, problem: Problem, exit_code: ExitCode) -> 
 
 
 def _with_following(own: RunResult, after: RunResult, following: Following) -> RunResult:
-    """Both results as one: the first failure is its exit code, and the document holds the other's."""
-    exit_code = own.exit_code or after.exit_code
-    status = after.status if own.exit_code == ExitCode.DONE and after.status is not Status.NOTHING else None
+    """Both results as one; its document holds the other's."""
+    ended = own.ended.followed_by(after.ended)
 
     def document(more: Mapping[str, Any]) -> Iterable[str]:
-        keys = {"exit_code": exit_code, following.command: json.loads("".join(after.document({})))}
-        return own.document({**more, **keys, **({"status": status} if status else {})})
+        other = json.loads("".join(after.document({})))
+        # If a third run follows, `more` says how all of them ended.
+        return own.document({**ended._asdict(), following.command: other, **more})
 
     return RunResult(
-        status or own.status,
-        exit_code,
+        ended,
         document,
         own.lines,
         own.prints_unattended,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from camarchiver.doctor.findings import Finding, conclusion
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.plan import Plan
-from camarchiver.domain.report import Report, Status
-from camarchiver.errors import ExitCode, Problem, is_signal_code
+from camarchiver.domain.report import Conclusion, Report, Status
+from camarchiver.errors import ExitCode, Problem
 from camarchiver.output.json.document import document, joined, without_steps
 from camarchiver.output.json.fields import (
     camera_fields,
@@ -27,7 +28,6 @@ from camarchiver.output.json.fields import (
 from camarchiver.runtime.formatting import shown
 
 if TYPE_CHECKING:
-    from camarchiver.doctor.findings import Finding
     from camarchiver.domain.clocks import ClockCorrection
     from camarchiver.domain.hold import Hold
     from camarchiver.export.exporter import Exported
@@ -174,7 +174,7 @@ def stories(
     ]
     if not found:
         problems = [Problem("unknown", line.strip()) for line in missing]
-        return without_steps("why", run, Status.FAILED, 1, {"stories": []}, problems)
+        return without_steps("why", run, Status.FAILED, ExitCode.FAILED, {"stories": []}, problems)
     more = {"stories": documents, "cleanup_stopped": preview.stopped}
     return without_steps("why", run, Status.DONE, ExitCode.DONE, more)
 
@@ -216,7 +216,7 @@ def corrections(found: Iterable[ClockCorrection]) -> str:
     return without_steps("clock", "", Status.DONE, ExitCode.DONE, {"corrections": listed})
 
 
-def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
+def exported(found: Exported, place: Path, run: str, ended: Conclusion) -> str:
     """The document of `hold export`; adds `files`, each with its BLAKE2b."""
     files = [
         {
@@ -229,8 +229,7 @@ def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
         }
         for each in found.copied
     ]
-    status = Status.STOPPED if is_signal_code(exit_code) else found.status
-    return without_steps("hold", run, status, exit_code, {"files": files}, found.problems)
+    return without_steps("hold", run, *ended, {"files": files}, found.problems)
 
 
 def page_refreshed(done: SiteRefresh, run: str) -> str:
@@ -246,7 +245,7 @@ def page_refreshed(done: SiteRefresh, run: str) -> str:
     return without_steps("page", run, Status.DONE, ExitCode.DONE, more)
 
 
-def diagnosed(found: Iterable[Finding], exit_code: int) -> str:
+def diagnosed(found: Collection[Finding]) -> str:
     """The document of `doctor`; adds `findings`."""
     findings = [
         {
@@ -258,15 +257,12 @@ def diagnosed(found: Iterable[Finding], exit_code: int) -> str:
         }
         for each in found
     ]
-    status = Status.FAILED if exit_code else Status.DONE
-    return without_steps("doctor", "", status, exit_code, {"findings": findings})
+    return without_steps("doctor", "", *conclusion(found), {"findings": findings})
 
 
-def recorded(
-    found: Mapping[str, Any], run: str, status: Status, exit_code: int, problems: Iterable[Problem]
-) -> str:
+def recorded(found: Mapping[str, Any], run: str, ended: Conclusion, problems: Iterable[Problem]) -> str:
     """The document of `record`; `found` adds `events` (of a dry run) or `clips` and more."""
-    return without_steps("record", run, status, exit_code, found, problems)
+    return without_steps("record", run, *ended, found, problems)
 
 
 NOTHING_RECORDED: Mapping[str, Any] = MappingProxyType({"dry_run": False, "clips": []})
@@ -312,5 +308,4 @@ def _recorder(facts: CameraFacts) -> dict[str, Any]:
 
 
 def _judgement(judgement: Judgement) -> dict[str, Any]:
-    status, exit_code, _ = judgement
-    return {"status": status, "exit_code": exit_code}
+    return judgement.conclusion._asdict()

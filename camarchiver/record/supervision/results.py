@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
-from camarchiver.domain.report import Status
-from camarchiver.errors import ExitCode, Problem, StorageError, signal_code
+from camarchiver.domain.report import Conclusion, concluded, side_by_side
+from camarchiver.errors import Problem, StorageError
 
 if TYPE_CHECKING:
     from camarchiver.monitoring.metrics import Figure
     from camarchiver.record.supervision.facts import CameraFacts, CameraFailure, RunFacts
 
-Judgement: TypeAlias = tuple[Status, int, list[Problem]]
-"""Status, exit code and what went wrong."""
+
+class Judgement(NamedTuple):
+    """How recorders ended, or how they are doing, and what went wrong."""
+
+    conclusion: Conclusion
+    problems: list[Problem]
 
 
 class UnreportedProblems:
@@ -26,17 +30,16 @@ class UnreportedProblems:
         self._reported: set[Problem] = set()
 
     def problems(self) -> list[Problem]:
-        return [problem for problem in self._judge()[2] if problem not in self._reported]
+        return [problem for problem in self._judge().problems if problem not in self._reported]
 
     def failures(self) -> Iterable[str] | None:
         """The JSON document of the problems since the last call; None if there are none."""
         found = self.problems()
         if not found:
             return None
-        self._reported &= set(self._judge()[2])
+        self._reported &= set(self._judge().problems)
         self._reported.update(found)
-        status, exit_code, _ = self._judge()
-        return (self._document((status, exit_code, found)),)
+        return (self._document(Judgement(self._judge().conclusion, found)),)
 
 
 def figures_of(run: RunFacts) -> Iterator[Figure]:
@@ -69,31 +72,22 @@ def _figures(facts: CameraFacts) -> Iterator[Figure]:
 
 
 def judged(run: RunFacts, signal: int | None) -> Judgement:
-    """Status and exit code of the camera with the worst result, and the problems of all cameras."""
+    """The result of all cameras together."""
     each = [judged_camera(camera) for camera in run.cameras]
     each += [failed(failure) for failure in run.failures.values()]
-    problems = [problem for one in each for problem in one[2]]
+    problems = [problem for one in each for problem in one.problems]
     if signal is not None:
-        return Status.STOPPED, signal_code(signal), problems
-    status, exit_code, _ = max(each, key=lambda one: _RANK.get(one[1], len(_RANK)))
-    if status is Status.FAILED and any(one[0] in (Status.DONE, Status.PARTIAL) for one in each):
-        status = Status.PARTIAL
-    if status is Status.NOTHING and any(one[0] is Status.DONE for one in each):
-        status = Status.DONE
-    return status, exit_code, problems
-
-
-_RANK: dict[int, int] = {ExitCode.DONE: 0, ExitCode.PARTIAL: 1, ExitCode.FAILED: 2}
-"""Severity of exit codes; all others are worse."""
+        return Judgement(concluded(achieved=False, signal=signal), problems)
+    return Judgement(side_by_side([one.conclusion for one in each]), problems)
 
 
 def failed(failure: CameraFailure) -> Judgement:
     """The result of a camera that could not start."""
-    return Status.FAILED, failure.exit_code, [failure.problem]
+    return Judgement(concluded(achieved=False, refused=failure.exit_code), [failure.problem])
 
 
 def judged_camera(facts: CameraFacts) -> Judgement:
-    """Status, exit code and problems of one camera so far."""
+    """The result of one camera so far."""
     problems = [Problem("failed", f"{clip.path}: {clip.error}") for clip in facts.clips if clip.error]
     if (earlier := facts.totals.with_errors - len(problems)) > 0:
         problems.append(Problem("failed", "earlier clips had errors, too", f"the log names {earlier:,} more"))
@@ -106,9 +100,9 @@ def judged_camera(facts: CameraFacts) -> Judgement:
         problems.append(facts.failure.problem)
     if facts.refused:
         problems.append(Problem(StorageError.code, "there was too little room to record", "free some space"))
-    if not problems:
-        return (Status.DONE if facts.recorded else Status.NOTHING), ExitCode.DONE, problems
-    if facts.totals.published:
-        return Status.PARTIAL, ExitCode.PARTIAL, problems
-    storage = all(problem.code == StorageError.code for problem in problems)
-    return Status.FAILED, ExitCode.STORAGE if storage else ExitCode.FAILED, problems
+    ended = concluded(
+        achieved=bool(facts.totals.published if problems else facts.recorded),
+        failed=bool(problems),
+        is_storage=all(problem.code == StorageError.code for problem in problems),
+    )
+    return Judgement(ended, problems)

@@ -90,7 +90,7 @@ def _record(
             watchdog.end()
         run = recorders.facts
         judgement = judged(run, stop.signal)
-        exit_code, text = judgement[1], documents.of_run(run, judgement)
+        exit_code, text = judgement.conclusion.exit_code, documents.of_run(run, judgement)
         events.closed(exit_code, figures_of(run), (text,), failed=bool(unreported.problems()))
     return RecordResult(exit_code, text, _only_error(run))
 

@@ -24,7 +24,7 @@ from camarchiver.cli.options import (
     timezone_option,
 )
 from camarchiver.cli.session import TreeOptions, show
-from camarchiver.errors import CamarchiverError, ConfigError, ExitCode
+from camarchiver.errors import CamarchiverError, ConfigError
 from camarchiver.naming.system_folders import KNOWN, PassedOver
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def doctor(
     import logging
 
     from camarchiver.doctor.checks import DoctorTarget, examine
-    from camarchiver.doctor.findings import Severity
+    from camarchiver.doctor.findings import Finding, conclusion
     from camarchiver.output import checks_text
     from camarchiver.output.json import answers
 
@@ -125,17 +125,13 @@ def doctor(
         offsite=_offsite(context, config),
     )
     findings = chain(files, _cameras(context, target.trees), examine(target))
-    if as_json:
-        found = tuple(findings)
-        is_wrong = any(each.verdict is Severity.BAD for each in found)
-        exit_code = ExitCode.FAILED if is_wrong else ExitCode.DONE
-        click.echo(answers.diagnosed(found, exit_code), nl=False)
-        return exit_code
+    found = list[Finding]()
     table = checks_text.Table(quiet=quiet)
     for finding in findings:
-        show(table.lines(finding))
-    click.echo(table.sum())
-    return ExitCode.FAILED if table.wrong else ExitCode.DONE
+        found.append(finding)
+        show(() if as_json else table.lines(finding))
+    click.echo(answers.diagnosed(found) if as_json else f"{table.sum()}\n", nl=False)
+    return conclusion(found).exit_code
 
 
 def _config(context: click.Context) -> Iterator[Finding]:
