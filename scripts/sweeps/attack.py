@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from camarchiver.errors import ExitCode
 from sweeps import Options, Sweep, Tally, Unable, archive, camera, cleanup, restore, tally
 from sweeps.calls import Stage, Subject
 from sweeps.camera import LATELY, Program
@@ -365,7 +366,7 @@ def configs(options: Options, where: Path) -> Iterator[str]:
         file.write_text(text)
         ran = program.run("archive", root, "--dry-run", "--config", file, seconds=60)
         yield from (f"config {text[:40]!r}: {problem}" for problem in ran.problems())
-        if ran.code not in (0, 2, 10, 12):
+        if ran.code not in (ExitCode.DONE, ExitCode.USAGE, ExitCode.CONFIG, ExitCode.ENCODER):
             yield f"config {text[:40]!r} ends with {ran.code}: {ran.tail}"
         if clip.read_bytes() != content:
             yield f"config {text[:40]!r} changed the clip"

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from camarchiver.errors import ExitCode
 from sweeps import Unable, camera
 from sweeps.camera import LATELY
 from sweeps.cases import Ground, Lab, case, name_of, parse, wait_for
@@ -189,7 +190,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
     yield from ran.problems()
     yield from same(os.stat(name, dir_fd=folder).st_size > 0, True, "the deep clip")
     yield from same(good.exists(), False, "the good clip still in the source")
-    yield from same(ran.code, 3, "the exit code")
+    yield from same(ran.code, ExitCode.PARTIAL, "the exit code")
     os.close(folder)
     subprocess.run(["rm", "-rf", str(ground.root / ("d" * 250))], check=True)
 
@@ -275,7 +276,7 @@ case(96, "ffmpeg hangs")(_misbehaves("exec sleep 1000"))
 def _(lab: Lab, ground: Ground) -> Iterator[str]:
     clip = ground.put()
     ran = ground.run("--ffmpeg", "/nonexistent/ffmpeg")
-    yield from same((ran.code, clip.exists()), (12, True), "exit code, and the clip there")
+    yield from same((ran.code, clip.exists()), (ExitCode.ENCODER, True), "exit code, and the clip there")
 
 
 @case(93, "an ffmpeg that is too old")
@@ -286,7 +287,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
     old.chmod(0o755)
     ran = ground.run("--ffmpeg", old)
     yield from ran.problems()
-    yield from same((ran.code, clip.exists()), (12, True), "exit code, and the clip there")
+    yield from same((ran.code, clip.exists()), (ExitCode.ENCODER, True), "exit code, and the clip there")
 
 
 @case(97, "letters on standard input")
@@ -294,7 +295,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
     ground.put()
     command = [sys.executable, "-c", camera.START, *ground.words()]
     done = subprocess.run(command, input=b"q" * 99, env=ground.program.environment(), capture_output=True)
-    yield from same(done.returncode, 0, "the exit code")
+    yield from same(done.returncode, ExitCode.DONE, "the exit code")
     yield from same([camera.frames(path) for path in ground.archives()], [30], "the archive's frames")
 
 
@@ -361,7 +362,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
         reasons = {each["reason"] for each in steps if each["path"] == str(clip)}
         yield from same("busy" in reasons, True, f"one of {reasons} busy")
         yield from same(clip.read_bytes(), content, "the clip during the run")
-    yield from same(ground.ran.code, 0, "the archiving run's exit code")
+    yield from same(ground.ran.code, ExitCode.DONE, "the archiving run's exit code")
 
 
 @case(105, "a staged file of a living run")
@@ -371,5 +372,5 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
         other = camera.Program(lab.options.package, ground.folder, {"CAMARCHIVER_HOST_ID": "other"})
         other.run(*ground.words())
         yield from same(len(list(ground.archive.rglob("*.staged*"))), 1, "the number of staged files")
-    yield from same(ground.ran.code, 0, "the exit code")
+    yield from same(ground.ran.code, ExitCode.DONE, "the exit code")
     yield from same([camera.frames(path) for path in ground.archives()], [30], "the archive's frames")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from camarchiver.errors import ExitCode
 from sweeps import Unable, camera
 from sweeps.bad_moments import same, weak
 from sweeps.camera import FFMPEG, LATELY
@@ -45,18 +46,30 @@ def injected(what: str, *more: str) -> tuple[str, ...]:
     return ("strace", "-f", "-qq", "-o", "/dev/null", *more, "-e", f"inject={what}")
 
 
-def kept(ground: Ground, clip: Path, content: bytes, code: int | None, *wanted: int) -> Iterator[str]:
+def kept(ground: Ground, clip: Path, content: bytes, code: int | None, *wanted: ExitCode) -> Iterator[str]:
     """The clip stayed, the archive is empty, and the exit code says that something is wrong."""
     yield from same(clip.exists() and clip.read_bytes() == content, True, "the clip as it was")
     yield from same(ground.archives(), [], "the archive")
-    yield from same(code in wanted, True, f"{code}: an exit code of {wanted}")
+    yield from among(code, *wanted)
+
+
+def among(code: int | None, *wanted: ExitCode) -> Iterator[str]:
+    """The exit code is one of these."""
+    names = " or ".join(f"{each} ({each.name})" for each in wanted)
+    yield from same(code in wanted, True, f"exit code {code}, with {names} wanted")
+
+
+FULL = (ExitCode.FAILED, ExitCode.STORAGE)
+"""What a run says whose archive has no room."""
 
 
 @case(67, "roots that lie in one another")
 def _(lab: Lab, ground: Ground) -> Iterator[str]:
     clip = ground.put()
     for where in (ground.root, ground.folder):
-        yield from same(ground.run("-o", where).code, 2, f"the exit code with {where.name} as the archive")
+        yield from same(
+            ground.run("-o", where).code, ExitCode.USAGE, f"the exit code with {where.name} as the archive"
+        )
     yield from same(clip.exists(), True, "the clip there")
 
 
@@ -66,7 +79,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
     content = clip.read_bytes()
     (ground.root / "again").symlink_to(ground.root)
     ran = ground.run("-o", ground.root / "again")
-    yield from kept(ground, clip, content, ran.code, 2)
+    yield from kept(ground, clip, content, ran.code, ExitCode.USAGE)
 
 
 @case(70, "a root that is missing, or an empty mount point")
@@ -74,12 +87,12 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
     clip = ground.put()
     ground.run("--keep-source")
     away = ground.root.rename(ground.folder / "away")
-    yield from same(ground.run().code, 13, "the exit code without the root")
+    yield from same(ground.run().code, ExitCode.STORAGE, "the exit code without the root")
     # Mounted nowhere: the source is an empty folder, the archive the real one.
     ground.root.mkdir()
     words = ("cleanup", ground.root, "-y", "--clean-output", "--archive-age", "1", "-o", away / "archived")
     ran = ground.program.run(*words, "--max-size", "1")
-    yield from same(ran.code, 13, "a cleanup's exit code with an empty mount point")
+    yield from same(ran.code, ExitCode.STORAGE, "a cleanup's exit code with an empty mount point")
     yield from same(len(camera.final(away / "archived")), 1, "the number of archives")
     yield from same((away / clip.name).exists(), True, "the clip there")
 
@@ -88,12 +101,12 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
 def _(lab: Lab, ground: Ground) -> Iterator[str]:
     path = lab.put(ground.folder / "file")
     ran = ground.program.run("archive", path)
-    yield from same(ran.code in (2, 13), True, f"exit code {ran.code}: 2 or 13")
+    yield from among(ran.code, ExitCode.USAGE, ExitCode.STORAGE)
     yield from ran.problems()
 
 
 def _full(
-    limits: tuple[str, ...], script: str = "", *, codes: tuple[int, ...]
+    limits: tuple[str, ...], script: str = "", *, codes: tuple[ExitCode, ...]
 ) -> Callable[[Lab, Ground], Iterator[str]]:
     def check(lab: Lab, ground: Ground) -> Iterator[str]:
         clip = ground.put()
@@ -115,11 +128,11 @@ FILL = (
     '"$REAL" "$@"; s=$?; rm DISK/fill; exit $s'
 )
 
-case(72, "a full disk at the start")(_full(("size=100k",), codes=(1, 13)))
+case(72, "a full disk at the start")(_full(("size=100k",), codes=FULL))
 case(73, "a disk that fills up at half of the archive")(
-    _full(("size=20m",), FILL.replace("LEFT", "16384"), codes=(1, 13))
+    _full(("size=20m",), FILL.replace("LEFT", "16384"), codes=FULL)
 )
-case(76, "no inodes left")(_full(("size=20m", "nr_inodes=9"), codes=(1, 13)))
+case(76, "no inodes left")(_full(("size=20m", "nr_inodes=9"), codes=FULL))
 
 
 def _failing(what: str, *more: str) -> Callable[[Lab, Ground], Iterator[str]]:
@@ -138,7 +151,9 @@ def _failing(what: str, *more: str) -> Callable[[Lab, Ground], Iterator[str]]:
         )
         yield from same(safe, True, "the clip safe")
         camera.let_a_day_pass(ground.root)
-        yield from same(ground.run("--retry-failed").code, 0, "the exit code of a run without the error")
+        yield from same(
+            ground.run("--retry-failed").code, ExitCode.DONE, "the exit code of a run without the error"
+        )
         yield from same([camera.frames(p) for p in ground.archives()], [30], "the archive's frames")
         yield from camera.litter(ground.root)
 
@@ -162,7 +177,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
             subprocess.run(["mount", "-o", "remount,ro,bind", str(root)], check=True)
             ran = ground.run("-o", ground.folder / "elsewhere") if root == ground.root else ground.run()
             yield from ran.problems()
-            yield from kept(ground, clip, content, ran.code, 13)
+            yield from kept(ground, clip, content, ran.code, ExitCode.STORAGE)
 
 
 @case(82, "a folder that may not be read")
@@ -172,7 +187,9 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
     ran = ground.run(before=weak())
     closed.parent.chmod(0o755)
     yield from same(
-        (ran.code, closed.exists(), good.exists()), (3, True, False), "code, closed clip, good clip"
+        (ran.code, closed.exists(), good.exists()),
+        (ExitCode.PARTIAL, True, False),
+        "code, closed clip, good clip",
     )
 
 
@@ -217,7 +234,9 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
         with ground.during(after=True, more=("--trash-root", str(ground.folder / "trash"))):
             subprocess.run(["umount", "-l", str(ground.archive)], check=True)
         yield from ground.ran.problems()
-        yield from kept(ground, clip, content, ground.ran.code, 1, 3, 13)
+        yield from kept(
+            ground, clip, content, ground.ran.code, ExitCode.FAILED, ExitCode.PARTIAL, ExitCode.STORAGE
+        )
 
 
 def _dated(ground: Ground, start: datetime, name: str = "front") -> Path:
@@ -230,7 +249,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
     clips = [_dated(ground, LATELY - timedelta(days=3650 + number)) for number in range(3)]
     words = ("cleanup", ground.root, "-y", "--unarchived", "--max-age-hard", "400", "--allow-large")
     ran = ground.program.run(*words)
-    yield from same(ran.code, 13, "the exit code")
+    yield from same(ran.code, ExitCode.STORAGE, "the exit code")
     yield from same([clip.exists() for clip in clips], [True] * 3, "the clips there")
 
 
@@ -240,7 +259,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
     soon = dates.now() + timedelta(days=100)
     os.utime(old[2], (soon.timestamp(),) * 2)
     ran = ground.program.run("cleanup", ground.root, "-y", "--unarchived", "--allow-large")
-    yield from same(ran.code in (0, 3), True, f"exit code {ran.code}: 0 or 3")
+    yield from among(ran.code, ExitCode.DONE, ExitCode.PARTIAL)
     yield from same(
         [clip.exists() for clip in old], [True, False, True], "newest, old, and doubtful clip there"
     )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from camarchiver.errors import ExitCode
 from sweeps import Options, Sweep, Tally, camera, violation
 from sweeps.camera import LATELY
 from sweeps.cases import Ground, Lab, parse
@@ -105,7 +106,7 @@ def _round(ground: Ground, dice: random.Random, count: int) -> tuple[list[str], 
         good[path] = path.read_bytes()
     ran = ground.run("--json")
     problems = list(ran.problems())
-    if ran.code not in (0, 3):
+    if ran.code not in (ExitCode.DONE, ExitCode.PARTIAL):
         problems.append(f"exit {ran.code}: {ran.tail}")
     targets = {
         Path(each["path"]): Path(each["target"]) for each in parse(ran).get("outcomes", ()) if each["target"]

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from camarchiver.errors import ExitCode
 from sweeps import Options, Sweep, Tally, Unable, bad_files, bad_moments, bad_places, camera, violation
 from sweeps.cases import ARCHIVED, CASES, IGNORED, KEPT, Case, Expected, Ground, Lab, parse
 
@@ -45,7 +46,7 @@ def _batch(lab: Lab, chosen: list[Case]) -> dict[int, list[str]]:
             for p in _judge(ground, path, want, before[path], steps, targets)
         ]
         found[number] = problems
-    if not document or ran.code not in (0, 3):
+    if not document or ran.code not in (ExitCode.DONE, ExitCode.PARTIAL):
         found[0] = [f"the run over all of them ends with {ran.code}: {ran.tail}", *ran.problems()]
     return found
 

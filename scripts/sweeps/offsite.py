@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+from camarchiver.errors import ExitCode
 from sweeps import Options, Sweep, Tally, Unable, camera, tallies
 from sweeps.camera import LATELY, Program, Ran
 from sweeps.cleanup import must
@@ -37,8 +38,6 @@ NEWEST = tuple(clip_of(name, NEXT) for name in SOURCES)
 """No rule of the sweeps removes the newest clip of a camera."""
 MET_SECONDS = 20.0
 END_SECONDS = 90.0
-WRONG_CONFIG = 10
-"""The exit code for a remote that its owner must correct."""
 ROOM = "48k"
 """Of a server's disk that is too small for all archives."""
 
@@ -401,8 +400,8 @@ def _in_transit(stage: Stage) -> Iterator[str]:
         # A copy that could not be read as it is counts as lost, until it is copied again.
         yield from _must_end(stage.run("sync"), "the sync after the fault")
     again = stage.run(command)
-    # With 1 a restore says that there is nothing left to bring back.
-    if command != "restore" or again.code != 1:
+    # A restore fails where there is nothing left to bring back.
+    if command != "restore" or again.code != ExitCode.FAILED:
         yield from _must_end(again, "the run after the fault")
     yield from _holds(stage, command)
     yield from _finished(stage, command)
@@ -461,13 +460,13 @@ def _after_harm(stage: Stage, bad: Sequence[str]) -> Iterator[str]:
 
 def _after_all_deleted(stage: Stage, ran: Ran) -> Iterator[str]:
     """Nothing is there that the journal knows: it may be the wrong place, and no copy is lost for that."""
-    if ran.code != WRONG_CONFIG:
+    if ran.code != ExitCode.CONFIG:
         yield f"nothing is there, and verify ends with {ran.code}: {ran.tail}"
     if any(event["event"] == "copy-lost" for event in camera.events(stage.archive)):
         yield "a copy counts as lost, and the place may be the wrong one"
     again = stage.run("sync")
     yield from again.problems()
-    if again.code not in (0, WRONG_CONFIG):
+    if again.code not in (ExitCode.DONE, ExitCode.CONFIG):
         yield f"nothing is there, and sync ends with {again.code}: {again.tail}"
 
 

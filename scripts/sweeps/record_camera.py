@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from camarchiver.errors import ExitCode
 from sweeps import Options, Sweep, Tally, tallies
 from sweeps.camera import FFMPEG, Program
 from sweeps.recorded import RATE, problems_of
@@ -183,7 +184,7 @@ class Yard:
                 while process.poll() is None:
                     self._look(process.pid)
                     time.sleep(0.5)
-        if process.returncode not in (0, 1, 3):
+        if process.returncode not in (ExitCode.DONE, ExitCode.FAILED, ExitCode.PARTIAL):
             yield f"it ends with {process.returncode}: {self.said[-300:]}"
         if "Traceback" in self.said:
             yield f"a traceback: {self.said[-300:]}"
@@ -240,8 +241,9 @@ class Yard:
         archived = [path for path in self.outbox.glob("archived/**/motion_*.m*") if path.is_file()]
         # a clip that was damaged on its way may be left alone, and the run says so
         may_stay = trial.is_damaged or trial.faults.broken_sound
-        lacking = len(found) - len(archived) if may_stay and ran.code == 3 else 0
-        if ran.code != (3 if lacking else 0) or len(archived) + lacking != len(found):
+        lacking = len(found) - len(archived) if may_stay and ran.code == ExitCode.PARTIAL else 0
+        wanted = ExitCode.PARTIAL if lacking else ExitCode.DONE
+        if ran.code != wanted or len(archived) + lacking != len(found):
             yield f"archive took {len(archived)} of {len(found)} clips ({ran.code}): {ran.tail}"
 
 

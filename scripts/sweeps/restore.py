@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from camarchiver.errors import ExitCode
 from sweeps import Options, camera
 from sweeps.calls import Subject, sweeps_of
 from sweeps.camera import LATELY, Program, Ran
@@ -40,8 +41,8 @@ class Tree:
         for root in self.roots:
             camera.let_a_day_pass(root)
         ran = self.program.run(*self._words())
-        # What a restore can't know to be its own is the nightly cleanup's; with 1 it says that all is back.
-        return self.tidy() if ran.code in (0, 1) else ran
+        # What a restore can't know to be its own is the nightly cleanup's; it fails where all is back.
+        return self.tidy() if ran.code in (ExitCode.DONE, ExitCode.FAILED) else ran
 
     def tidy(self) -> Ran:
         return self.program.run("cleanup", "-y", *self._trees(), "--age", "3000")

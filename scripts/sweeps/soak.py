@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from camarchiver.errors import ExitCode
 from sweeps import Options, Sweep, Tally, camera, violation
 from sweeps.camera import FRAMES, LATELY, Program
 from tests.dates import clip_of
@@ -160,8 +161,9 @@ class Life:
             self._kill(run)
             return
         command = run.args[3]  # type: ignore[index]
-        # 1 is also said by a restore of what is in the trash no more.
-        if code not in ((0, 1, 3) if command == "restore" else (0, 3)):
+        # A restore of what is in the trash no more fails.
+        may_fail = (ExitCode.FAILED,) if command == "restore" else ()
+        if code not in (ExitCode.DONE, ExitCode.PARTIAL, *may_fail):
             self.problems.append(f"{command} ends with {code}")
 
     def _kill(self, run: subprocess.Popen[bytes]) -> None:

@@ -19,6 +19,7 @@ IDLE = """
 import os, signal, sys, threading, time
 from camarchiver.watch import loop as watcher
 from camarchiver.cli import run
+from camarchiver.errors import signal_code
 
 watchers = []
 begin = watcher.Watcher.run
@@ -47,7 +48,7 @@ def end_when_idle():
 watcher.Watcher.run = run_known
 threading.Thread(target=end_when_idle, daemon=True).start()
 code = run(sys.argv[1:])
-sys.exit(0 if code == 128 + signal.SIGTERM else code)
+sys.exit(0 if code == signal_code(signal.SIGTERM) else code)
 """
 """The command as it is, asked to stop once it has nothing to do."""
 

@@ -23,7 +23,7 @@ import pytest
 
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.domain.reason import Reason
-from camarchiver.errors import user_name
+from camarchiver.errors import ExitCode, user_name
 from tests import dates
 from tests.commands import (
     DAY,
@@ -124,7 +124,7 @@ class TestArchive:
             subprocess.run(["mount", "-o", "remount,ro,bind", str(tree)], check=True)
             assert reasons(tree) == {"REO_front_20260301081500.mp4": "not-archived"}
             refused = archive(tree)
-            assert (refused.returncode, "--keep-source" in refused.stderr) == (13, True)
+            assert (refused.returncode, "--keep-source" in refused.stderr) == (ExitCode.STORAGE, True)
             kept = archive(tree, "--keep-source", "-o", tree.parent / "elsewhere")
             assert kept.returncode == 0, kept.stderr
             assert frames(tree.parent / f"elsewhere/{ONE}.mp4") == 20
@@ -191,9 +191,9 @@ class TestArchive:
     def test_delete_needs_consent_and_a_day(self, put: Put, tree: Path) -> None:
         source = put(f"{ONE}.mp4")
         before = snapshot(tree)
-        assert archive(tree, "--delete").returncode == 2
-        assert archive(tree, "--delete", "-y", "--age", "0").returncode == 2
-        assert archive(tree, "--delete", "--keep-source", "-y").returncode == 2
+        assert archive(tree, "--delete").returncode == ExitCode.USAGE
+        assert archive(tree, "--delete", "-y", "--age", "0").returncode == ExitCode.USAGE
+        assert archive(tree, "--delete", "--keep-source", "-y").returncode == ExitCode.USAGE
         assert snapshot(tree) == before
         done = document(tree, "--delete", "-y")
         assert done["outcomes"][0]["freed"] == before[f"{ONE}.mp4"][0]
@@ -253,11 +253,11 @@ class TestArchive:
     def test_a_failure_is_remembered_and_a_changed_file_starts_afresh(self, put: Put, tree: Path) -> None:
         source = put(f"{ONE}.mp4", b"not a video at all")
         first = archive(tree)
-        assert (first.returncode, "damaged" in first.stdout) == (3, True)
+        assert (first.returncode, "damaged" in first.stdout) == (ExitCode.PARTIAL, True)
         second = archive(tree)
         assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
         assert reasons(tree) == {source.name: "failed-before"}
-        assert archive(tree, "--retry-failed").returncode == 3
+        assert archive(tree, "--retry-failed").returncode == ExitCode.PARTIAL
         put(f"{ONE}.mp4")
         assert archive(tree).returncode == 0
 
@@ -274,7 +274,7 @@ class TestBadInput:
         content = path.read_bytes()[: path.stat().st_size // 2]
         put(f"{DAY}/REO_x_20260301081500.{ending}", content)
         done = archive(tree)
-        assert done.returncode == 3, done.stdout
+        assert done.returncode == ExitCode.PARTIAL, done.stdout
         assert path.read_bytes() == content
         assert not list((tree / "archived").rglob("*.mp4"))
 
@@ -319,10 +319,13 @@ class TestBadInput:
         ):
             for words in (("archive", tree / part), ("cleanup", tree / part, "-y"), ("status", tree / part)):
                 refused = told(*words)
-                assert (refused.returncode, said in refused.stderr) == (2, True), (words, refused.stderr)
+                assert (refused.returncode, said in refused.stderr) == (ExitCode.USAGE, True), (
+                    words,
+                    refused.stderr,
+                )
         assert whole(tree) == before
         said = told("doctor", tree / "2026")
-        assert (said.returncode, "a part of the camera tree" in said.stdout) == (1, True)
+        assert (said.returncode, "a part of the camera tree" in said.stdout) == (ExitCode.FAILED, True)
         shutil.rmtree(tree / STATE_FOLDER)
         assert told("status", tree / "2026").returncode == 0
 
@@ -413,20 +416,20 @@ class TestBadInput:
             pytest.skip(f"another user can't run this Python: {done.stderr[-200:]}")
         plan = json.loads(done.stdout)
         assert [step["reason"] for step in plan["steps"]] == ["not-archived", "unreadable"]
-        assert plan["exit_code"] == 3
+        assert plan["exit_code"] == ExitCode.PARTIAL
 
     def test_roots_that_cannot_be_meant(self, put: Put, tree: Path, tmp_path: Path) -> None:
         file = put(f"{ONE}.mp4")
-        assert archive(tmp_path / "missing").returncode == 13
-        assert archive(file).returncode == 13
-        assert archive(tree, "-o", tmp_path).returncode == 2
-        assert archive(tree, "-o", tree).returncode == 2
+        assert archive(tmp_path / "missing").returncode == ExitCode.STORAGE
+        assert archive(file).returncode == ExitCode.STORAGE
+        assert archive(tree, "-o", tmp_path).returncode == ExitCode.USAGE
+        assert archive(tree, "-o", tree).returncode == ExitCode.USAGE
         failed = archive(tmp_path / "missing", "--json")
         document = json.loads(failed.stdout)
-        assert (document["exit_code"], document["status"]) == (13, "failed")
+        assert (document["exit_code"], document["status"]) == (ExitCode.STORAGE, "failed")
         assert document["errors"][0]["hint"]
         usage = archive(tree, "--age", "5 bananas", "--json")
-        assert json.loads(usage.stdout)["exit_code"] == usage.returncode == 2
+        assert json.loads(usage.stdout)["exit_code"] == usage.returncode == ExitCode.USAGE
 
 
 class TestEveryReason:
@@ -530,7 +533,7 @@ class TestNothingNew:
     def test_a_dry_run_changes_nothing_after_runs_that_left_state(self, put: Put, tree: Path) -> None:
         put(f"{ONE}.mp4")
         put(f"{DAY}/REO_bad_20260301081500.mp4", b"junk")
-        assert archive(tree).returncode == 3
+        assert archive(tree).returncode == ExitCode.PARTIAL
         put(f"{DAY}/REO_front_20260301091500.mp4", SOUND)
         before = whole(tree.parent)
         for options in ((), ("--json",), ("-v",), ("--retry-failed",), ("--delete",), ("--no-skip",)):
@@ -547,7 +550,7 @@ class TestNothingNew:
         plan, real = document(tree, "--dry-run"), document(tree)
         assert real["steps"] == plan["steps"]
         assert plan["totals"] == real["totals"]
-        assert real["exit_code"] == 3
+        assert real["exit_code"] == ExitCode.PARTIAL
         changing = [step["path"] for step in plan["steps"] if step["action"] != "keep"]
         assert sorted(each["path"] for each in real["outcomes"]) == sorted(changing)
 
@@ -666,7 +669,7 @@ class TestNoClip:
     def test_empty_and_junk_files_stay(self, put: Put, tree: Path, content: bytes) -> None:
         source = put(f"{ONE}.mp4", content)
         done = document(tree)
-        assert (done["exit_code"], done["outcomes"][0]["reason"]) == (3, "damaged"), done
+        assert (done["exit_code"], done["outcomes"][0]["reason"]) == (ExitCode.PARTIAL, "damaged"), done
         assert source.read_bytes() == content
         assert media(tree / "archived") == []
 
@@ -677,7 +680,7 @@ class TestNoClip:
         done = document(tree)
         results = {Path(each["path"]).name[4]: each["result"] for each in done["outcomes"]}
         assert results == {"a": "failed", "b": "done", "c": "failed"}
-        assert (done["exit_code"], done["status"]) == (3, "partial")
+        assert (done["exit_code"], done["status"]) == (ExitCode.PARTIAL, "partial")
 
 
 class TestNotSmaller:
@@ -766,7 +769,10 @@ class TestHostileHands:
         link.parent.mkdir(parents=True)
         link.symlink_to(outside)
         done = archive(tree)
-        assert done.returncode == 1 and "a link or a file is in the way" in done.stdout + done.stderr
+        assert (
+            done.returncode == ExitCode.FAILED
+            and "a link or a file is in the way" in done.stdout + done.stderr
+        )
         assert source.exists() and list(outside.iterdir()) == []
 
     @pytest.mark.parametrize("folder", ["", "journal", "claims", "runs", "locks"])
@@ -778,7 +784,7 @@ class TestHostileHands:
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(outside)
         done = archive(tree)
-        assert (done.returncode, source.exists()) == (13, True), done.stderr
+        assert (done.returncode, source.exists()) == (ExitCode.STORAGE, True), done.stderr
         assert "is a symbolic link" in done.stderr and list(outside.iterdir()) == []
 
     def test_a_log_that_is_a_link_is_not_written(self, put: Put, tree: Path) -> None:
@@ -805,8 +811,12 @@ class TestHostileHands:
             stream.write("".join(json.dumps(line) + "\n" for line in bad) + "[" * 5000 + "\n")
         put_recent(put)
         run = ("--max-size", "1", "--allow-large", "--delete", "-y", "--clean-output")
-        assert told("cleanup", tree, *run).returncode in (0, 3)
-        assert told("restore", "-C", tree, "--since", "1970-01-01", "-y").returncode in (0, 1, 3)
+        assert told("cleanup", tree, *run).returncode in (ExitCode.DONE, ExitCode.PARTIAL)
+        assert told("restore", "-C", tree, "--since", "1970-01-01", "-y").returncode in (
+            ExitCode.DONE,
+            ExitCode.FAILED,
+            ExitCode.PARTIAL,
+        )
         assert told("status", tree).returncode == 0
         assert precious.exists()
 
@@ -840,7 +850,10 @@ class TestHostileHands:
             ("hold", "list", "-C", tree),
         ):
             ran = told(*words)
-            assert ran.returncode in (0, 3, 13) and "Traceback" not in ran.stderr, ran.stderr
+            assert (
+                ran.returncode in (ExitCode.DONE, ExitCode.PARTIAL, ExitCode.STORAGE)
+                and "Traceback" not in ran.stderr
+            ), ran.stderr
 
     def test_folders_nested_deeper_than_python_can_call_hide_no_clip(
         self, nest: Callable[[Path], Path], put: Put, tree: Path, told: Command
@@ -856,7 +869,9 @@ class TestHostileHands:
         put_recent(put)
         for words in (("cleanup", tree, "--dry-run"), ("verify", tree), ("doctor", tree), ("status", tree)):
             ran = told(*words, "--json")
-            assert ran.returncode in (0, 1, 3) and json.loads(ran.stdout), ran.stderr
+            assert ran.returncode in (ExitCode.DONE, ExitCode.FAILED, ExitCode.PARTIAL) and json.loads(
+                ran.stdout
+            ), ran.stderr
             assert words[0] not in ("cleanup", "verify") or stranger.name in ran.stdout
 
     @pytest.fixture
@@ -920,7 +935,7 @@ class TestHeldByHand:
         (state_of(tree) / "holds.json").write_text(json.dumps({"holds": [hold]}))
         for words in (("archive", tree), ("cleanup", tree, "-y"), ("hold", "list", "-C", tree)):
             ran = told(*words)
-            assert (ran.returncode, source.exists()) == (13, True), ran
+            assert (ran.returncode, source.exists()) == (ExitCode.STORAGE, True), ran
             assert "it is not known what is held" in ran.stderr
         assert told("hold", "list", "-C", tree, "--repair").returncode == 0
 
@@ -960,7 +975,7 @@ class TestRemovalThatFails:
         self.given_to_others(folder)
         options = ("archive", camera_tree, "--trash-root", other_disk)
         first = self.run(*options)
-        assert first.returncode == 3, first.stderr
+        assert first.returncode == ExitCode.PARTIAL, first.stderr
         assert f"{NAME}.mp4 can't be removed: {folder} has the sticky bit" in first.stdout + first.stderr
         assert f"chmod -t {folder}, or run as user {user_name(1000)}" in first.stdout + first.stderr
         second = self.run(*options)
@@ -968,7 +983,7 @@ class TestRemovalThatFails:
         plan = json.loads(self.run(*options, "--dry-run", "--json").stdout)
         assert [step["reason"] for step in plan["steps"]] == ["failed-before"]
         third = self.run(*options, "--retry-failed")
-        assert (third.returncode, "sticky bit" in third.stdout + third.stderr) == (1, True)
+        assert (third.returncode, "sticky bit" in third.stdout + third.stderr) == (ExitCode.FAILED, True)
         assert clips_of(other_disk) == [] and (folder / f"{NAME}.jpg").exists()
         story = self.run("why", "-C", camera_tree, folder / f"{NAME}.mp4").stdout
         assert "source left alone after all: kept-source" in story
@@ -982,7 +997,7 @@ class TestRemovalThatFails:
         self.given_to_others(old.path.parent)
         options = ("cleanup", yard.trees.source, "--trash-root", other_disk, "-y")
         first = self.run(*options)
-        assert first.returncode == 1, first.stderr
+        assert first.returncode == ExitCode.FAILED, first.stderr
         assert "has the sticky bit" in first.stdout + first.stderr
         assert self.run(*options).returncode == 0
         assert clips_of(other_disk) == [] and old.path.exists()
@@ -995,7 +1010,7 @@ class TestRemovalThatFails:
             subprocess.run(["mount", "-o", "remount,ro,bind", other_disk], check=True)
             for _ in range(2):
                 done = self.run("restore", "-C", camera_tree, *trashed, "--since", "2026-03-01", "-y")
-                assert done.returncode == 1, done.stdout
+                assert done.returncode == ExitCode.FAILED, done.stdout
                 assert "is mounted read-only; mount it writable" in done.stdout + done.stderr
                 assert not list(camera_tree.glob("2026/**/*.mp4"))
         finally:

@@ -27,7 +27,7 @@ from camarchiver.domain.clip import Clip, Fingerprint, Trees
 from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive
-from camarchiver.errors import EncoderError
+from camarchiver.errors import EncoderError, ExitCode
 from camarchiver.media import encoder_probe, ffmpeg_args, transcoder
 from camarchiver.media.encoder_probe import Attempt, Choice, Machine
 from camarchiver.media.encoders import ENCODERS, Backend, Encoder, EncodeSettings, FallbackLevel
@@ -291,7 +291,7 @@ class TestEncoders:
         machine = Machine(found_ffmpegs, EncodeSettings(), device=tmp_path / "renderD128")
         with pytest.raises(EncoderError, match="can't be used") as caught:
             machine.choose(backend)
-        assert caught.value.exit_code == 12
+        assert caught.value.exit_code == ExitCode.ENCODER
         assert caught.value.hint
         if backend in (Backend.QSV, Backend.VAAPI):
             assert f"{tmp_path}/renderD128 is not there" in caught.value.message
@@ -875,7 +875,7 @@ class TestArchiveUnderFaults:
         first = camera.start(ffmpeg=odd_ffmpeg("    sleep 1.5"))
         wait_until(lambda: staged(camera), "the encoding")
         second = camera.archive()
-        assert second.code == 11
+        assert second.code == ExitCode.ALREADY_RUNNING
         assert "runs here already" in second.errors and f"pid {first.process.pid}" in second.errors
         assert first.end().code == 0
         camera.assert_finished()
@@ -927,7 +927,7 @@ class TestArchiveUnderFaults:
         camera.archive_root = disk_of_3_mib
         (disk_of_3_mib / "fill").write_bytes(bytes(3_060_000))
         run = camera.archive("--json")
-        assert run.code == 13
+        assert run.code == ExitCode.STORAGE
         assert [outcome["reason"] for outcome in run.document()["outcomes"]] == ["no-space"]
         assert camera.sources() == [clip] and camera.archives() == [] == camera.litter()
 
@@ -942,7 +942,7 @@ class TestArchiveUnderFaults:
         filled = disk_of_3_mib / "fill"
         fill = f'    cat /dev/zero > "{filled}" 2>/dev/null; truncate -s -{leave} "{filled}"'
         run = camera.archive("--json", ffmpeg=odd_ffmpeg(fill))
-        assert run.code in (3, 13)
+        assert run.code in (ExitCode.PARTIAL, ExitCode.STORAGE)
         assert [outcome["reason"] for outcome in run.document()["outcomes"]] == ["no-space"]
         assert camera.sources() == [clip] and camera.archives() == []
         camera.assert_nothing_lost()
@@ -959,7 +959,7 @@ class TestArchiveUnderFaults:
             subprocess.run(["mount", "-o", "remount,ro,bind", str(place)], check=True)
             camera.root = place
             refused = camera.archive()
-            assert refused.code == 13 and "--keep-source" in refused.errors
+            assert refused.code == ExitCode.STORAGE and "--keep-source" in refused.errors
             assert not camera.archive_root.exists()
             run = camera.archive("--keep-source")
             assert run.code == 0, run.errors
@@ -998,7 +998,7 @@ class TestArchiveUnderFaults:
     def assert_undeletable(self, camera: Camera, clip: Path) -> None:
         for options in ((), ("--retry-failed",)):
             run = camera.archive("--json", *options)
-            assert run.code in (1, 3)
+            assert run.code in (ExitCode.FAILED, ExitCode.PARTIAL)
             outcomes = run.document()["outcomes"]
             assert [outcome["result"] for outcome in outcomes] == ["failed"]
             assert f"{clip.name} can't be removed: " in outcomes[0]["detail"]
@@ -1035,7 +1035,7 @@ class TestArchiveUnderFaults:
     ) -> None:
         clip = camera.add()
         run = camera.archive("--json", ffmpeg=odd_ffmpeg(script))
-        assert run.code in (1, 3)
+        assert run.code in (ExitCode.FAILED, ExitCode.PARTIAL)
         assert [outcome["result"] for outcome in run.document()["outcomes"]] == ["failed"]
         assert camera.sources() == [clip] and camera.archives() == [] == camera.litter()
         assert [event["source"] for event in camera.events("failed")] == [f"{DAY}/{clip.name}"]
@@ -1050,7 +1050,7 @@ class TestArchiveUnderFaults:
         clip = camera.add()
         dies = odd_ffmpeg("    kill -SEGV $$")
         for _ in range(3):
-            assert camera.archive("--retry-failed", ffmpeg=dies).code == 1
+            assert camera.archive("--retry-failed", ffmpeg=dies).code == ExitCode.FAILED
             assert camera.sources() == [clip] and camera.archives() == []
         done = camera.archive("--json", "--retry-failed", ffmpeg=dies).document()
         assert [each["unencoded"] for each in done["outcomes"]] == ["refused"]
@@ -1107,7 +1107,7 @@ class TestArchiveUnderFaults:
             ffmpeg=odd_ffmpeg("    sleep 300"),
             patch="from camarchiver.media import transcoder\ntranscoder.STALL_SECONDS = 0.5",
         )
-        assert run.code in (1, 3)
+        assert run.code in (ExitCode.FAILED, ExitCode.PARTIAL)
         assert [outcome["result"] for outcome in run.document()["outcomes"]] == ["failed"]
         assert camera.sources() == [clip] and camera.archives() == [] == camera.litter()
         assert processes_with(str(camera.root)) == []
@@ -1130,7 +1130,7 @@ class TestArchiveUnderFaults:
         bad, good = camera.add("bad"), camera.add("good")
         script = '    case "$last" in *REO_bad*) kill -SEGV $$;; esac'
         run = camera.archive(ffmpeg=odd_ffmpeg(script))
-        assert run.code == 3
+        assert run.code == ExitCode.PARTIAL
         assert camera.sources() == [bad] and [path.name for path in camera.archives()] == [good.name]
         camera.assert_nothing_lost()
 
@@ -1179,7 +1179,7 @@ class TestArchiveUnderFaults:
             "    return remove(root, relative, *others)\n"
             "removal.remove = full"
         )
-        assert run.code in (1, 3) and camera.sources() == [] and picture.exists()
+        assert run.code in (ExitCode.FAILED, ExitCode.PARTIAL) and camera.sources() == [] and picture.exists()
         camera.archive()
         assert (
             not picture.exists() and (camera.archives()[0].with_suffix(".jpg")).read_bytes() == b"a picture"

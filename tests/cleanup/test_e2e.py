@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from camarchiver.domain.clip import STATE_FOLDER
+from camarchiver.errors import ExitCode
 from tests import dates
 from tests.commands import COMMAND, NAME, SOUND, Command, Put, clips_of, frames, media, on_a_terminal, whole
 from tests.yards import Yard
@@ -33,7 +34,7 @@ class TestRestore:
         assert (NAME in listed.stdout, source.exists()) == (True, False)
         steps = json.loads(told("restore", "-C", camera_tree, "--list", "--json").stdout)["steps"]
         assert [(step["action"], step["reason"]) for step in steps] == [("restore", "restore-asked")]
-        assert told("restore", "-C", camera_tree, "--run", run).returncode == 2
+        assert told("restore", "-C", camera_tree, "--run", run).returncode == ExitCode.USAGE
         assert told("restore", "-C", camera_tree, "--run", run, "-y").returncode == 0
         assert source.read_bytes() == content
         assert source.stat().st_mtime_ns == status.st_mtime_ns
@@ -64,7 +65,7 @@ class TestRestore:
             ((source, source.replace("front", "frnt"), "-y"), "did you mean"),
         ):
             refused = told("restore", "-C", tree, *words)
-            assert (refused.returncode, refused.stdout) == (1, ""), words
+            assert (refused.returncode, refused.stdout) == (ExitCode.FAILED, ""), words
             assert said in refused.stderr
             found = json.loads(told("restore", "-C", tree, *words, "--json").stdout)
             assert [each["code"] for each in found["errors"]] == ["not-found"]
@@ -72,7 +73,7 @@ class TestRestore:
         run = told("runs", tree).stdout.split()[2]
         assert told("restore", "-C", tree, "--run", run[:-3], "-y").returncode == 0
         again = told("restore", "-C", tree, source, "-y")
-        assert (again.returncode, "which is in its place" in again.stderr) == (1, True)
+        assert (again.returncode, "which is in its place" in again.stderr) == (ExitCode.FAILED, True)
         empty = told("restore", "-C", tree, "--list")
         assert (empty.returncode, empty.stdout) == (0, "")
         assert "nothing in the trash" in empty.stderr
@@ -218,7 +219,7 @@ class TestLostState:
             steps = [(step["reason"], step["target"]) for step in plan["steps"]]
             assert steps == [("not-journalled", str(source))], path
         refused = told("restore", "-C", lost, source.parent)
-        assert (refused.returncode, source.exists()) == (2, False), "it asks first"
+        assert (refused.returncode, source.exists()) == (ExitCode.USAGE, False), "it asks first"
         listed = told("restore", "-C", lost, source.parent, "--list").stdout
         assert f"input/2026/03/01/{NAME}.mp4 in the trash: the journal does not know it" in listed
         done = told("restore", "-C", lost, source.parent, "-y")
@@ -299,7 +300,7 @@ class TestCleanup:
         before = whole(yard.trees.source)
         words = ("cleanup", yard.trees.source, "--age", dates.age(30))
         refused = told(*words)
-        assert (refused.returncode, refused.stdout) == (2, "")
+        assert (refused.returncode, refused.stdout) == (ExitCode.USAGE, "")
         assert "add -y" in refused.stderr
         assert whole(yard.trees.source) == before
         done = told(*words, "-y")
@@ -323,7 +324,10 @@ class TestCleanup:
         assert (done["command"], done["status"], done["exit_code"]) == ("cleanup", "done", 0)
         assert [each["result"] for each in done["outcomes"]] == ["done"]
         failed = told("cleanup", yard.trees.source / "nowhere", "-y", "--json")
-        assert (failed.returncode, json.loads(failed.stdout)["errors"][0]["code"]) == (13, "storage")
+        assert (failed.returncode, json.loads(failed.stdout)["errors"][0]["code"]) == (
+            ExitCode.STORAGE,
+            "storage",
+        )
 
     @pytest.mark.parametrize(
         ("table", "sentence"),
@@ -345,7 +349,7 @@ class TestCleanup:
         before = whole(yard.trees.source)
         for arguments in (("cleanup", yard.trees.source, "-y"), ("config", "check")):
             done = told(*arguments, "--config", config)
-            assert done.returncode == 10, done.stdout
+            assert done.returncode == ExitCode.CONFIG, done.stdout
             assert sentence in done.stderr
         assert whole(yard.trees.source) == before
 
@@ -373,7 +377,7 @@ class TestCleanup:
         options = ("cleanup", yard.trees.source, "-y", "--unarchived")
         for environment in ({}, {"CAMARCHIVER_CLEANUP_ALLOW_LARGE": "1", "CAMARCHIVER_ALLOW_LARGE": "1"}):
             refused = told(*options, **environment)
-            assert refused.returncode == 2
+            assert refused.returncode == ExitCode.USAGE
             assert "--allow-large" in refused.stdout + refused.stderr
         assert len(clips_of(yard.trees.source)) == 4
         assert told(*options, "--allow-large").returncode == 0
@@ -391,13 +395,13 @@ class TestCleanup:
     @pytest.mark.parametrize("option", ["--free", "--max-size", "--min-free"])
     def test_a_size_without_a_meaning_is_refused(self, yard: Yard, told: Command, option: str) -> None:
         for value in ("0", "-1", "many"):
-            assert told("cleanup", yard.trees.source, "-y", option, value).returncode == 2
+            assert told("cleanup", yard.trees.source, "-y", option, value).returncode == ExitCode.USAGE
 
     def test_a_mount_that_is_gone_is_told_with_its_remedy(self, yard: Yard, told: Command) -> None:
         clip = yard.standing(40)
         shutil.rmtree(yard.trees.state)
         done = told("cleanup", yard.trees.source, "-y")
-        assert done.returncode == 13
+        assert done.returncode == ExitCode.STORAGE
         assert "is its disk mounted?" in done.stderr and "accept-volume" in done.stderr
         assert clip.path.exists()
 
@@ -443,7 +447,7 @@ class TestCleanup:
         (trashed,) = (tree / ".deleted").rglob("*.mp4")
         words = ("cleanup", tree, "--free", "1kB", "-y")
         full = told("archive", tree, "--no-skip", "--codec", "h264")
-        assert (full.returncode, "No space left" in full.stdout + full.stderr) == (13, True)
+        assert (full.returncode, "No space left" in full.stdout + full.stderr) == (ExitCode.STORAGE, True)
         done = told(*words)
         assert (done.returncode, trashed.exists()) == (0, False), done.stderr
         assert "cleanup   done" in told("runs", tree).stdout
@@ -459,7 +463,7 @@ class TestCleanup:
                 pass
         before = media(tree)
         done = told("cleanup", tree, "--free", "1kB", "-y")
-        assert (done.returncode, media(tree)) == (13, before)
+        assert (done.returncode, media(tree)) == (ExitCode.STORAGE, before)
         assert f"camarchiver: {tree}/archived/{STATE_FOLDER}/" in done.stderr
         assert "make room there" in done.stderr
 
@@ -538,7 +542,7 @@ class TestCleanup:
             assert (tree / "archived" / f"{name}.mp4").exists()
         (tree / "archived" / f"{names[0]}.mp4").unlink()
         done = told("cleanup", tree, "-y", "--trash-age", "0")
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert not (tree / f".deleted/input/{names[1]}.mp4").exists()
         assert (tree / f".deleted/input/{names[0]}.mp4").read_bytes() == contents[names[0]]
 
@@ -616,7 +620,9 @@ class TestCleanup:
             "cleanup", tree, "-y", "--json", "--min-free", free + 2**40, "--age", 1000, "--clean-output"
         )
         document = json.loads(goal.stdout)
-        assert (document["exit_code"], document["outcomes"]) == (2, []), "it would take most of each camera"
+        assert (document["exit_code"], document["outcomes"]) == (ExitCode.USAGE, []), (
+            "it would take most of each camera"
+        )
         assert told("hold", "remove", "-C", tree, name, "-y").returncode == 0
         assert told("cleanup", tree, "-y").returncode == 0
         why("source moved to the trash")

@@ -34,7 +34,7 @@ from camarchiver.domain.clocks import Clocks
 from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Discard
-from camarchiver.errors import StorageError
+from camarchiver.errors import ExitCode, StorageError
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import holds, volume_marker, work_in_progress
@@ -75,7 +75,7 @@ class TestCleanup:
         assert found[kept.relative_to(yard.trees.trash).as_posix()] == Reason.IN_POLICY
         assert found[trashed_for_good.relative_to(yard.trees.trash).as_posix()] == Reason.LAST_COPY
         report = yard.carry_out(yard.plan())
-        assert report.exit_code == 3, "a last copy was found"
+        assert report.exit_code == ExitCode.PARTIAL, "a last copy was found"
         assert not old.path.exists() and not purged.exists()
         assert (yard.trees.trash / "input" / old.relative).exists()
         assert trashed_for_good.exists() and alone.path.exists() and young.path.exists()
@@ -267,7 +267,7 @@ class TestCleanup:
             (Disposal.DELETE, Reason.MAX_AGE_HARD)
         }
         report = yard.carry_out(plan)
-        assert report.exit_code == 3
+        assert report.exit_code == ExitCode.PARTIAL
         assert "older than max_age_hard stay" in report.problems[0].message
         assert str(held.path) in report.problems[0].message
         for path in (standing.path, yard.trees.archive / standing.relative, trashed, lonely.path):
@@ -309,7 +309,7 @@ class TestCleanup:
         assert not plan.steps
         assert [problem.code for problem in plan.problems] == ["goal-missed"]
         assert "--clean-output and --unarchived" in plan.problems[0].hint
-        assert yard.carry_out(plan).exit_code == 3
+        assert yard.carry_out(plan).exit_code == ExitCode.PARTIAL
 
     def test_a_file_with_two_names_is_freed_by_the_last_of_them(self, yard: Yard) -> None:
         clip = yard.standing(40)
@@ -372,7 +372,7 @@ class TestCleanup:
             results = [(outcome.result, outcome.reason) for outcome in report.outcomes]
             assert results == [(Result.DONE, Reason.MIN_FREE)] * 2 + [(Result.FAILED, Reason.MIN_FREE)] * 2
             assert "is there a snapshot?" in report.outcomes[-1].detail
-            assert report.exit_code == 3
+            assert report.exit_code == ExitCode.PARTIAL
 
     def test_free_space_that_cannot_be_told_refuses(self, yard: Yard, mocker: MockerFixture) -> None:
         yard.standing(40)
@@ -422,7 +422,7 @@ class TestCleanup:
         plan = yard.plan(yard.now + timedelta(days=365 * years), clean_output=True, allow_large=True)
         assert plan.refused == 13
         assert plan.problems[0].code == "clock"
-        assert yard.carry_out(plan).exit_code == 13
+        assert yard.carry_out(plan).exit_code == ExitCode.STORAGE
         assert yard.files() == before
 
     def test_clips_of_a_camera_that_fell_back_to_1970_stay(self, yard: Yard) -> None:
@@ -459,7 +459,7 @@ class TestCleanup:
         assert plan.refused == 2 and plan.problems[0].code == "too-large"
         assert "3 of 4 clips of front" in plan.problems[0].message
         before = yard.files()
-        assert yard.carry_out(plan).exit_code == 2
+        assert yard.carry_out(plan).exit_code == ExitCode.USAGE
         assert yard.files() == before
         assert yard.plan(unarchived=True, max_removals=2, allow_large=True).refused is None
 

@@ -82,7 +82,7 @@ class TestHelp:
     @pytest.mark.parametrize("words", [(), ("hold",), ("config",)])
     def test_a_command_that_needs_another_word_prints_its_help(self, words: tuple[str, ...]) -> None:
         alone, asked = installed(*words), installed(*words, "--help")
-        assert (alone.returncode, alone.stderr) == (2, "")
+        assert (alone.returncode, alone.stderr) == (ExitCode.USAGE, "")
         assert alone.stdout == asked.stdout
         assert alone.stdout.count("\n") > 15
 
@@ -97,7 +97,7 @@ class TestHelp:
     )
     def test_the_nearest_word_is_named(self, words: tuple[str, ...], said: str) -> None:
         told = installed(*words)
-        assert (told.returncode, told.stdout) == (2, "")
+        assert (told.returncode, told.stdout) == (ExitCode.USAGE, "")
         assert said in told.stderr
         assert re.search(r"see camarchiver[ \w]* --help", told.stderr)
 
@@ -126,7 +126,7 @@ class TestColor:
         put(f"{DAY}/REO_bad_20260301081500.mp4", b"junk")
         put(f"{ONE}.mp4")
         told = installed("archive", tree, "-q")
-        assert (told.returncode, told.stdout) == (3, "")
+        assert (told.returncode, told.stdout) == (ExitCode.PARTIAL, "")
         (line,) = told.stderr.splitlines()
         assert line.startswith(f"{DAY}/REO_bad_20260301081500.mp4: failed (damaged)")
         assert " ERROR " in (tree / "archiver.log").read_text()
@@ -143,7 +143,7 @@ class TestConfig:
             "[camera.front]\nage = 'x'\nagee = 3\n[patterns]\na = '('\nb = 'x'\n"
         )
         told = installed("config", "check", "--config", file, CAMARCHIVER_QUALTY="3", CAMARCHIVER_JOBS="many")
-        assert (told.returncode, told.stdout) == (10, "")
+        assert (told.returncode, told.stdout) == (ExitCode.CONFIG, "")
         for said in (
             *("agee is not a key", "age: 'ages'", "codec: 'vp9'", "[clenup] is not a section", "'big'"),
             *("[camera.front] age", "[camera.front] agee", "pattern a ", "pattern b "),
@@ -152,7 +152,7 @@ class TestConfig:
         ):
             assert said in told.stderr, said
         several = installed("archive", tmp_path, "--config", file, "--json")
-        assert several.returncode == 10
+        assert several.returncode == ExitCode.CONFIG
         messages = [error["message"] for error in json.loads(several.stdout)["errors"]]
         assert len(messages) == 4 and len(set(messages)) == 4
 
@@ -164,7 +164,7 @@ class TestConfig:
             "[record.source]\na = 1\n[record.yard]\nsource = 3\nschedules = ['']\n"
         )
         told = installed("config", "check", "--config", file)
-        assert told.returncode == 10
+        assert told.returncode == ExitCode.CONFIG
         assert "Traceback" not in told.stderr
         for said in (
             *(
@@ -185,7 +185,7 @@ class TestConfig:
             ),
         ):
             assert told.stderr.count(said) == 1, (said, told.stderr)
-        assert installed("archive", tmp_path, "--config", file).returncode == 10
+        assert installed("archive", tmp_path, "--config", file).returncode == ExitCode.CONFIG
 
     def test_a_sound_file_and_known_variables_pass(self, tmp_path: Path) -> None:
         file = tmp_path / "own.toml"
@@ -339,7 +339,7 @@ class TestJsonLog:
         config, log = tmp_path / "config.toml", tmp_path / "json.log"
         config.write_text(f'log_format = "json"\nlog_file = "{log}"\n')
         done = archive(tree, "--json", "--config", config)
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert archive(tree, "--log-format", "json", "--log-file", log, "-v").returncode == 0
         put_recent(put)
         removed = installed("cleanup", tree, "-y", "--trash-age", 0, "--config", config)
@@ -534,7 +534,7 @@ class TestCron:
         os.close(reader)
         for words in (("archive", tree / "none"), ("archive", tree / "none", "--json")):
             ran = subprocess.run([str(COMMAND), *words], timeout=60, stdout=writer, stderr=writer)
-            assert ran.returncode == 13
+            assert ran.returncode == ExitCode.STORAGE
         os.close(writer)
 
     def test_without_any_standard_stream_no_file_gets_our_words(self, put: Put, tree: Path) -> None:
@@ -550,7 +550,7 @@ class TestCron:
     def test_a_time_zone_that_nobody_knows_is_told(self, put: Put, tree: Path, name: str) -> None:
         source = put(f"{ONE}.mp4")
         done = archive(tree, TZ=name)
-        assert (done.returncode, done.stdout, source.exists()) == (10, "", True)
+        assert (done.returncode, done.stdout, source.exists()) == (ExitCode.CONFIG, "", True)
         assert repr(name) in done.stderr and "Traceback" not in done.stderr
         assert archive(tree, "--timezone", "UTC", TZ=name).returncode == 0
 
@@ -564,7 +564,7 @@ class TestScreen:
         put(f"{ONE}.jpg", b"picture")
         before = snapshot(tree / "2026")
         shown = on_screen("archive", tree, "--delete", answers=answers)
-        assert (shown.code, "nothing was changed" in shown.screen) == (1, True), shown.screen
+        assert (shown.code, "nothing was changed" in shown.screen) == (ExitCode.FAILED, True), shown.screen
         assert snapshot(tree / "2026") == before
         assert media(tree / "archived") == []
         assert not (tree / ".deleted").exists()
@@ -621,8 +621,8 @@ class TestScreen:
         shown = on_screen("archive", tree, "--json", answers=b"n\n", piped=True)
         found = json.loads(shown.stdout)
         assert set(found) >= KEYS
-        assert (found["status"], found["exit_code"]) == ("failed", 1)
-        assert shown.code == 1
+        assert (found["status"], found["exit_code"]) == ("failed", ExitCode.FAILED)
+        assert shown.code == ExitCode.FAILED
         assert source.exists()
 
     def test_json_shows_the_plan_it_asks_about(self, put: Put, tree: Path) -> None:
@@ -670,14 +670,14 @@ class TestConfigCommand:
         file = tmp_path / "c.toml"
         file.write_text(text)
         checked = told("config", "check", "--config", file)
-        assert checked.returncode == 10
+        assert checked.returncode == ExitCode.CONFIG
         assert complaint in checked.stderr
 
     def test_a_first_file_is_written_once_and_is_sound(self, tmp_path: Path, told: Command) -> None:
         file = tmp_path / "deep" / "c.toml"
         assert told("config", "init", file).returncode == 0
         assert told("config", "check", "--config", file).returncode == 0
-        assert told("config", "init", file).returncode == 10
+        assert told("config", "init", file).returncode == ExitCode.CONFIG
 
     def test_a_pattern_of_the_owners_own_is_read(
         self, camera_tree: Path, told: Command, tmp_path: Path
@@ -719,7 +719,7 @@ class TestConfigCommand:
     def test_a_folder_without_clips_has_no_names(self, told: Command, tmp_path: Path) -> None:
         asked = told("config", "names", tmp_path)
         assert (asked.returncode, asked.stdout) == (0, f"{tmp_path}: no clips\n")
-        assert told("config", "names", tmp_path / "gone").returncode == 13
+        assert told("config", "names", tmp_path / "gone").returncode == ExitCode.STORAGE
 
     def test_a_moved_archive_is_accepted_by_one_command(
         self, camera_tree: Path, told: Command, tmp_path: Path
@@ -727,7 +727,7 @@ class TestConfigCommand:
         assert told("archive", camera_tree).returncode == 0
         (camera_tree / "archived").rename(tmp_path / "moved")
         stopped = told("archive", camera_tree)
-        assert stopped.returncode == 13
+        assert stopped.returncode == ExitCode.STORAGE
         assert "config accept-volume" in stopped.stderr
         assert told("config", "accept-volume", camera_tree, "-o", tmp_path / "new").returncode == 0
         assert told("archive", camera_tree, "-o", tmp_path / "new").returncode == 0

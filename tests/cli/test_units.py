@@ -196,7 +196,7 @@ class TestConfigFiles:
     def test_an_unknown_key_is_named_with_the_nearest(self, section: str, key: str, message: str) -> None:
         (error,) = config.key_errors(self.with_key(section, key), KEYS)
         assert error.message == message
-        assert error.exit_code == 10
+        assert error.exit_code == ExitCode.CONFIG
 
     def test_a_section_wins_over_the_common_part(self) -> None:
         common, own = Value(1, Path("a")), Value(2, Path("b"))
@@ -283,16 +283,24 @@ class TestValuesOfAConfigFile:
 class TestExitCodes:
     """The numbers are a contract: scripts and cron jobs compare them."""
 
-    NUMBERS = (0, 1, 2, 3, 10, 11, 12, 13)
-
     def test_the_enum_is_the_contract(self) -> None:
-        assert tuple(ExitCode) == self.NUMBERS
+        """Nowhere else do tests of commands write the numbers."""
+        assert {code.name: code.value for code in ExitCode} == {
+            "DONE": 0,
+            "FAILED": 1,
+            "USAGE": 2,
+            "PARTIAL": 3,
+            "CONFIG": 10,
+            "ALREADY_RUNNING": 11,
+            "ENCODER": 12,
+            "STORAGE": 13,
+        }
         assert (signal_code(15), is_signal_code(143), is_signal_code(13)) == (143, True, False)
 
     def test_help_is_made_of_it(self) -> None:
         sentence = exit_codes()
         assert sentence.startswith("Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 partly")
-        assert re.findall(r"(?<![+\w])\d+(?= )", sentence) == [str(code) for code in self.NUMBERS]
+        assert re.findall(r"(?<![+\w])\d+(?= )", sentence) == [str(code.value) for code in ExitCode]
         assert " ".join(sentence.split()) in " ".join(cli.get_help(click.Context(cli)).split())
 
 
@@ -474,8 +482,8 @@ class TestTemplate:
         ("own", "after", "code"),
         [
             (ExitCode.DONE, ExitCode.DONE, 0),
-            (ExitCode.DONE, ExitCode.PARTIAL, 3),
-            (ExitCode.STORAGE, ExitCode.PARTIAL, 13),
+            (ExitCode.DONE, ExitCode.PARTIAL, ExitCode.PARTIAL),
+            (ExitCode.STORAGE, ExitCode.PARTIAL, ExitCode.STORAGE),
         ],
     )
     def test_a_run_that_follows_is_part_of_the_first(
@@ -505,7 +513,8 @@ class TestTemplate:
         }
 
     @pytest.mark.parametrize(
-        ("trouble", "code"), [(StorageError("the disk is away"), 13), (OSError(5, "I/O error"), 13)]
+        ("trouble", "code"),
+        [(StorageError("the disk is away"), ExitCode.STORAGE), (OSError(5, "I/O error"), ExitCode.STORAGE)],
     )
     def test_the_failure_of_a_run_that_follows_spoils_nothing(
         self, capsys: pytest.CaptureFixture[str], trouble: Exception, code: int

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from camarchiver.errors import ExitCode
 from tests.archive.test_integrations import Gate
 from tests.cameras import IS_ROOT, Camera
 from tests.processes import processes_with, wait_until
@@ -110,20 +111,20 @@ class TestCluster:
     ) -> None:
         camera.add()
         nobody = camera.archive("--dry-run", "--scheduler", dask.address)
-        assert (nobody.code, "it has none" in nobody.errors) == (12, True)
+        assert (nobody.code, "it has none" in nobody.errors) == (ExitCode.ENCODER, True)
         dask.worker("plain", slots=0)
         hidden = f'mount -t tmpfs none {camera.root} && exec "$@"'
         if IS_ROOT:
             dask.worker("blind", before=("unshare", "-m", "sh", "-c", hidden, "sh"))
         refused = camera.archive("--scheduler", dask.address)
-        assert refused.code == 12
+        assert refused.code == ExitCode.ENCODER
         assert '--resources "encoder=N"' in refused.errors
         if IS_ROOT:
             assert "blind (127.0.0.1): the archive" in refused.errors
             assert "is not the one of this run" in refused.errors
         dask.worker("good", slots=2)
         lacking = camera.archive("--encoder", "v4l2m2m", "--scheduler", dask.address)
-        assert lacking.code == 12
+        assert lacking.code == ExitCode.ENCODER
         assert "good (127.0.0.1): h264_v4l2m2m" in lacking.errors
         planned = camera.archive("--dry-run", "--scheduler", dask.address)
         assert planned.code == 0
@@ -161,7 +162,7 @@ class TestCluster:
         worker.kill()
         run.end(90)
         outcome = run.document()["outcomes"][0]
-        assert (outcome["result"], run.code) == ("failed", 1)
+        assert (outcome["result"], run.code) == ("failed", ExitCode.FAILED)
         assert f"no worker of {dask.address} is left" in outcome["detail"]
         wait_until(lambda: not processes_with(f"file:{camera.archive_root}/"), "the end of ffmpeg")
         assert len(camera.sources()) == 1
@@ -186,7 +187,7 @@ class TestCluster:
         dask.worker("torn", preload=torn)
         run = camera.archive("--json", "--scheduler", dask.address)
         outcome = run.document()["outcomes"][0]
-        assert (outcome["result"], run.code) == ("failed", 1)
+        assert (outcome["result"], run.code) == ("failed", ExitCode.FAILED)
         assert "reads differently here" in outcome["detail"]
         assert len(camera.sources()) == 1 and camera.events("archived") == []
 
@@ -203,7 +204,7 @@ class TestCluster:
         )
         run = camera.archive("--json", "--scheduler", dask.address, patch=full)
         outcome = run.document()["outcomes"][0]
-        assert (outcome["result"], run.code) == ("failed", 1)
+        assert (outcome["result"], run.code) == ("failed", ExitCode.FAILED)
         assert "could not be written down here" in outcome["detail"]
         assert len(camera.sources()) == 1 and camera.events("archived") == []
         assert camera.archive().code == 0, "the next run adopts what the worker made"
@@ -225,10 +226,10 @@ class TestCluster:
         camera.add()
         patch = "from camarchiver.distributed import coordinator\ncoordinator.CONNECT_SECONDS = 2\n"
         run = camera.archive("--scheduler", "tcp://127.0.0.1:9", patch=patch)
-        assert run.code == 12
+        assert run.code == ExitCode.ENCODER
         assert "the scheduler tcp://127.0.0.1:9 can't be reached" in run.errors
         absent = "import sys\nsys.modules['distributed'] = None\n"
         missing = camera.archive("--scheduler", "tcp://127.0.0.1:9", patch=absent)
-        assert missing.code == 2
+        assert missing.code == ExitCode.USAGE
         assert f"{sys.executable} -m pip install 'distributed>=" in missing.errors
         assert len(camera.sources()) == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
+from camarchiver.errors import ExitCode
 from tests.commands import COMMAND, KEYS, ONE, Put, installed, snapshot
 
 
@@ -85,7 +86,7 @@ class TestDoctor:
         powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
         command = [*powerless, COMMAND, "doctor", tree, "--quiet", "--config", config]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 1, done.stderr
+        assert done.returncode == ExitCode.FAILED, done.stderr
         assert (
             f"render node  BAD  no permission for {node} ({node}, driver unknown, group 54321)" in done.stdout
         )
@@ -98,10 +99,10 @@ class TestDoctor:
         config = self.config(tmp_path, "agee = 30\n")
         quick = {"CAMARCHIVER_QUALITY": "best", "PATH": "/nonexistent"}
         done = installed("doctor", tree, "--json", "--config", config, **quick)
-        assert done.returncode == 1, done.stderr
+        assert done.returncode == ExitCode.FAILED, done.stderr
         document = json.loads(done.stdout)
         assert document.keys() == KEYS | {"findings"}
-        assert (document["status"], document["exit_code"]) == ("failed", 1)
+        assert (document["status"], document["exit_code"]) == ("failed", ExitCode.FAILED)
         assert self.found(done, "config") == [
             ("bad", f"{config}: [archive] agee is not a key; did you mean age?"),
         ]

@@ -12,6 +12,7 @@ import av
 import pytest
 
 from camarchiver.domain.clip import STATE_FOLDER
+from camarchiver.errors import ExitCode
 from camarchiver.state import holds
 from tests.commands import H264, NAME, Command, Make, frames, journal, snapshot
 from tests.media.test_e2e import TestUnencoded
@@ -31,7 +32,10 @@ class TestHold:
         assert told("archive", camera_tree).stdout == ""
         assert (camera_tree / f"2026/03/01/{NAME}.mp4").exists()
         refused = told("hold", "remove", "-C", camera_tree, name, CAMARCHIVER_HOLD_REMOVE_NO_CONFIRM="1")
-        assert (refused.returncode, name in told("hold", "list", "-C", camera_tree).stdout) == (2, True)
+        assert (refused.returncode, name in told("hold", "list", "-C", camera_tree).stdout) == (
+            ExitCode.USAGE,
+            True,
+        )
         assert told("hold", "remove", "-C", camera_tree, name, "-y").returncode == 0
         assert told("hold", "list", "-C", camera_tree).stdout == ""
         assert told("archive", camera_tree).returncode == 0
@@ -45,7 +49,7 @@ class TestHold:
         assert [step["reason"] for step in held["steps"]] == ["held"]
         (state / "holds.json.bak").write_text("")
         stopped = told("archive", camera_tree)
-        assert stopped.returncode == 13
+        assert stopped.returncode == ExitCode.STORAGE
         assert "hold list --repair" in stopped.stderr
         repaired = told("hold", "list", "-C", camera_tree, "--repair")
         assert (repaired.returncode, repaired.stderr.count("put aside")) == (0, 2)
@@ -55,7 +59,7 @@ class TestHold:
         outbox = tmp_path / "out"
         range_ = ("--from", "2026-03-01", "--to", "2026-03-01", "--reason", "x")
         missing = told("hold", "add", "--outbox", outbox, *range_)
-        assert (missing.returncode, f"{outbox} is not a folder" in missing.stderr) == (13, True)
+        assert (missing.returncode, f"{outbox} is not a folder" in missing.stderr) == (ExitCode.STORAGE, True)
         outbox.mkdir()
         added = told("hold", "add", "--outbox", outbox, *range_)
         assert added.returncode == 0, added.stderr
@@ -91,11 +95,11 @@ class TestHold:
         assert mistyped.returncode == 0
         assert mistyped.stderr.endswith("is here now; about then recorded: front\n")
         late = told(*day, "--until", "2020-01-01")
-        assert (late.returncode, "has lapsed already" in late.stderr) == (2, True)
+        assert (late.returncode, "has lapsed already" in late.stderr) == (ExitCode.USAGE, True)
 
     def test_a_range_that_ends_before_it_begins_is_refused(self, camera_tree: Path, told: Command) -> None:
         times = ("--from", "2026-03-02", "--to", "2026-03-01 10:00")
-        assert told("hold", "add", "-C", camera_tree, *times, "--reason", "x").returncode == 2
+        assert told("hold", "add", "-C", camera_tree, *times, "--reason", "x").returncode == ExitCode.USAGE
 
 
 class TestExport:
@@ -162,7 +166,7 @@ class TestExport:
         other.write_bytes(b"somebody else's")
         (place / f"archive/2026/03/01/{NAME}.jpg").unlink()
         refused = told("hold", "export", "-C", camera_tree, held, place)
-        assert refused.returncode == 3
+        assert refused.returncode == ExitCode.PARTIAL
         assert "REO_front_20260301101500.mp4" in refused.stderr
         assert "never overwritten" in refused.stderr
         assert other.read_bytes() == b"somebody else's"
@@ -178,7 +182,7 @@ class TestExport:
         shutil.copy(odd, folder / "REO_yard_20260301130000.avi")
         os.truncate(folder / "REO_yard_20260301130000.avi", 100)
         done = told("hold", "export", "-C", camera_tree, held, place, "--playable")
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert "REO_yard_20260301130000.avi: no playable copy" in done.stderr
         made = sorted((place / "playable").rglob("*.mp4"))
         assert [path.stem for path in made] == [
@@ -193,7 +197,10 @@ class TestExport:
             assert frames(path) == 20
         assert self.is_proved(place)
         first = snapshot(place)
-        assert told("hold", "export", "-C", camera_tree, held, place, "--playable").returncode == 3
+        assert (
+            told("hold", "export", "-C", camera_tree, held, place, "--playable").returncode
+            == ExitCode.PARTIAL
+        )
         assert snapshot(place) == first
 
     def test_a_playable_copy_shows_what_its_clip_shows_or_is_not_made(
@@ -210,7 +217,7 @@ class TestExport:
             shutil.copy(clip, folder / f"REO_yard_2026030112{minute:02}00{clip.suffix}")
         done = told("hold", "export", "-C", camera_tree, held, place, "--playable", "--json")
         found = json.loads(done.stdout)
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert [error["code"] for error in found["errors"]] == ["not-playable"] * 2
         assert "from 160x120 to 320x240" in found["errors"][0]["message"]
         assert "out of order; it is exported as it is" in found["errors"][1]["message"]
@@ -234,11 +241,11 @@ class TestExport:
         archived.write_bytes(content[:-1] + b"?")
         done = told("hold", "export", "-C", camera_tree, held, tmp_path / "a", "--json")
         found = json.loads(done.stdout)
-        assert (done.returncode, found["status"]) == (3, "partial")
+        assert (done.returncode, found["status"]) == (ExitCode.PARTIAL, "partial")
         assert {error["code"] for error in found["errors"]} == {"missing", "damaged"}
         archived.unlink()
         done = told("hold", "export", "-C", camera_tree, held, tmp_path / "b")
-        assert (done.returncode, done.stderr.count("is missing")) == (3, 2)
+        assert (done.returncode, done.stderr.count("is missing")) == (ExitCode.PARTIAL, 2)
 
     def test_a_place_that_cannot_be_meant_is_refused(
         self, camera_tree: Path, told: Command, held: str, tmp_path: Path
@@ -250,20 +257,23 @@ class TestExport:
             tmp_path / "no/where",
             tmp_path / "file",
         ):
-            assert told("hold", "export", "-C", camera_tree, held, place).returncode == 2
-        assert told("hold", "export", "-C", camera_tree, "nohold", tmp_path / "evidence").returncode == 2
+            assert told("hold", "export", "-C", camera_tree, held, place).returncode == ExitCode.USAGE
+        assert (
+            told("hold", "export", "-C", camera_tree, "nohold", tmp_path / "evidence").returncode
+            == ExitCode.USAGE
+        )
         nothing = told(
             "hold", "add", "-C", camera_tree, "--from", "2020-01-01", "--to", "2020-01-02", "--reason", "x"
         )
         empty = told("hold", "export", "-C", camera_tree, nothing.stdout.split()[0], tmp_path / "evidence")
-        assert (empty.returncode, "no file" in empty.stdout) == (1, True)
+        assert (empty.returncode, "no file" in empty.stdout) == (ExitCode.FAILED, True)
 
     def test_a_disk_too_small_is_said_before_anything_is_copied(
         self, camera_tree: Path, told: Command, held: str, small_disk: Path
     ) -> None:
         (small_disk / "filler").write_bytes(bytes(900_000))
         done = told("hold", "export", "-C", camera_tree, held, small_disk / "evidence")
-        assert done.returncode == 13
+        assert done.returncode == ExitCode.STORAGE
         assert "nothing was copied" in done.stderr
         assert self.files(small_disk / "evidence") == set()
 
@@ -273,7 +283,7 @@ class TestExport:
         needed = sum(path.stat().st_size for path in camera_tree.rglob("*.mp4"))
         (small_disk / "filler").write_bytes(bytes(1_000_000 - needed))
         done = told("hold", "export", "-C", camera_tree, held, small_disk / "evidence", "--playable")
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert "is full" in done.stderr
         (small_disk / "filler").unlink()
         done = told("hold", "export", "-C", camera_tree, held, small_disk / "evidence", "--playable")

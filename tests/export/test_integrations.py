@@ -16,7 +16,7 @@ from pytest_mock import MockerFixture
 
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.hold import Hold
-from camarchiver.errors import AlreadyRunning
+from camarchiver.errors import AlreadyRunning, ExitCode
 from camarchiver.export.exporter import Exported, Exporter
 from camarchiver.export.held_files import HeldFiles
 from camarchiver.pipeline import Pipeline
@@ -75,7 +75,7 @@ class TestExport:
             tree / "2026/03/01/REO_front_20260301101500.mp4", shutil.disk_usage(disk_of_3_mib).free + 1
         )
         done = self.export(tree, disk_of_3_mib / "out")
-        assert (done.conclusion(None).exit_code, done.full) == (3, True)
+        assert (done.conclusion(None).exit_code, done.full) == (ExitCode.PARTIAL, True)
         assert [each.target[-4:] for each in done.copied] == [".jpg"]
         assert "is full" in done.problems[0].message
         found = sorted(path.name for path in (disk_of_3_mib / "out").rglob("*") if path.is_file())
@@ -93,7 +93,7 @@ class TestExport:
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "out/source").symlink_to(tmp_path / "elsewhere")
         done = self.export(tree, tmp_path / "out")
-        assert (done.conclusion(None).exit_code, done.copied) == (1, ())
+        assert (done.conclusion(None).exit_code, done.copied) == (ExitCode.FAILED, ())
         assert list((tmp_path / "elsewhere").iterdir()) == []
 
     def test_two_at_once_into_one_folder_are_refused(self, tree: Path, tmp_path: Path) -> None:
@@ -109,5 +109,5 @@ class TestExport:
             pytest.skip("root may read everything")
         (tree / "2026/03/01/REO_front_20260301101500.mp4").chmod(0)
         done = self.export(tree, tmp_path / "out")
-        assert (done.conclusion(None).exit_code, done.copied) == (1, ())
+        assert (done.conclusion(None).exit_code, done.copied) == (ExitCode.FAILED, ())
         assert "REO_front_20260301101500.mp4" in done.problems[0].message

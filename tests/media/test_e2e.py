@@ -11,6 +11,7 @@ import av
 import imageio_ffmpeg
 import pytest
 
+from camarchiver.errors import ExitCode
 from tests.commands import (
     DAY,
     H264,
@@ -343,7 +344,7 @@ class TestUnencoded:
         assert [each.get("unencoded") for each in done["outcomes"]] == [None, None]
         config.write_text('[camera.back]\nsigned = "maybe"\n')
         refused = archive(tree, "--config", config)
-        assert (refused.returncode, "[camera.back] signed" in refused.stderr) == (10, True)
+        assert (refused.returncode, "[camera.back] signed" in refused.stderr) == (ExitCode.CONFIG, True)
 
     @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
     def test_the_plan_counts_signed_clips(self, put: Put, tree: Path, suffix: str) -> None:

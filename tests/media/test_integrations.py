@@ -21,7 +21,7 @@ import av
 import pytest
 
 from camarchiver.archive.fallback import Encoded, EncoderFallback, GpuBreaker, LevelTried
-from camarchiver.errors import EncoderError
+from camarchiver.errors import EncoderError, ExitCode
 from camarchiver.media import ffmpeg_args, ffmpeg_find, transcoder
 from camarchiver.media.encoder_probe import Choice, Machine
 from camarchiver.media.encoders import ENCODERS, Backend, Encoder, EncodeSettings, FallbackLevel
@@ -195,7 +195,7 @@ class TestFfmpegs:
     def test_named_but_none(self, name: str) -> None:
         with pytest.raises(EncoderError, match="is no ffmpeg that runs here") as caught:
             ffmpeg_find.find(Path(name))
-        assert caught.value.exit_code == 12
+        assert caught.value.exit_code == ExitCode.ENCODER
 
     @pytest.mark.parametrize(
         ("banner", "version", "shown"),

@@ -17,6 +17,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
+from camarchiver.errors import ExitCode
 from tests.commands import DAY, ONE, Put, archive, installed, numbers, put_recent, snapshot, state_of
 from tests.processes import wait_until
 from tests.recordings import RecRun
@@ -72,9 +73,9 @@ class TestChannels:
         put("flat/REO_new_20260301081500.mp4", mtime=time.time())
         installed("hold", "add", "-C", tree, "--from", "2026-05-01", "--to", "2026-05-02", "--reason", "x")
         options = [*channels, "--limit", "2", "--keep-source"]
-        assert archive(tree, *options).returncode == 3
+        assert archive(tree, *options).returncode == ExitCode.PARTIAL
         report = json.loads((tmp_path / "report.json").read_text())
-        assert (report["status"], report["exit_code"]) == ("partial", 3)
+        assert (report["status"], report["exit_code"]) == ("partial", ExitCode.PARTIAL)
         assert {outcome["result"] for outcome in report["outcomes"]} == {"done", "failed"}
         assert web.heard[-1] == ("/uuid/fail", "camarchiver archive: exit code 3\n")
         file = tmp_path / "camarchiver.prom"
@@ -97,15 +98,15 @@ class TestChannels:
     ) -> None:
         put(f"{ONE}.mp4")
         missing = archive(tmp_path / "not-mounted", *channels)
-        assert missing.returncode == 13
+        assert missing.returncode == ExitCode.STORAGE
         report = json.loads((tmp_path / "report.json").read_text())
         assert report["errors"][0]["message"] == f"the source {tmp_path}/not-mounted does not exist"
         refused = installed("cleanup", tree, *channels)
-        assert refused.returncode == 2
+        assert refused.returncode == ExitCode.USAGE
         assert [path for path, _ in web.heard] == ["/uuid/fail"] * 2
         file = tmp_path / "camarchiver.prom"
-        assert numbers(file, "last_run_exit_code", command="archive") == [13]
-        assert numbers(file, "last_run_exit_code", command="cleanup") == [2]
+        assert numbers(file, "last_run_exit_code", command="archive") == [ExitCode.STORAGE]
+        assert numbers(file, "last_run_exit_code", command="cleanup") == [ExitCode.USAGE]
 
     def test_a_dry_run_tells_nobody(
         self, put: Put, tree: Path, tmp_path: Path, channels: list[str], web: Web
@@ -115,7 +116,7 @@ class TestChannels:
         before = snapshot(tmp_path)
         assert archive(tree, *channels, "--dry-run").returncode == 0
         assert installed("cleanup", tree, *channels, "--dry-run").returncode == 0
-        assert installed("cleanup", tmp_path / "none", *channels, "--dry-run").returncode == 13
+        assert installed("cleanup", tmp_path / "none", *channels, "--dry-run").returncode == ExitCode.STORAGE
         assert (snapshot(tmp_path), web.heard) == (before, [])
 
     @pytest.mark.edge
@@ -128,7 +129,7 @@ class TestChannels:
         heard = list(web.heard)
         with lock.open() as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            assert installed("cleanup", tree, "-y", *channels).returncode == 11
+            assert installed("cleanup", tree, "-y", *channels).returncode == ExitCode.ALREADY_RUNNING
         assert web.heard == heard
         assert numbers(tmp_path / "camarchiver.prom", "last_run_exit_code") == [0]
 
@@ -143,7 +144,7 @@ class TestChannels:
         assert (done.returncode, "not every channel could be informed" in done.stderr) == (0, True)
         (shadow / "filelock.py").write_text("raise ImportError('no such symbol')")
         broken = installed(*words, PYTHONPATH=str(shadow))
-        assert broken.returncode == 1
+        assert broken.returncode == ExitCode.FAILED
         assert "the installation is broken: no such symbol" in broken.stderr
         assert "Traceback" not in broken.stderr
 
@@ -159,7 +160,7 @@ class TestChannels:
             *("--metrics", tmp_path / "none/a.prom", "--notify", "/no/such command"),
             *("--ping-url", f"http://127.0.0.1:{port}/uuid"),
         )
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert "no metrics were written" in done.stderr
         assert "/no/such can't be started" in done.stderr
         assert "127.0.0.1 did not take the ping: Connection refused" in done.stderr
@@ -173,14 +174,14 @@ class TestChannels:
         config = tmp_path / "config.toml"
         config.write_text(f'notify = ["{script}", "you@example.org", "me@example.org"]\n')
         done = archive(tree, "--config", config, SENDMAIL=str(post))
-        assert (done.returncode, done.stderr) == (3, "")
+        assert (done.returncode, done.stderr) == (ExitCode.PARTIAL, "")
         mail = BytesParser(policy=policy.default).parsebytes((tmp_path / "mail").read_bytes())
         assert (tmp_path / "words").read_text() == "-t -oi\n"
         assert mail["To"] == "you@example.org, me@example.org"
         assert mail["Subject"] == f"camarchiver archive on {socket.gethostname()}: partial, 1 failed"
         assert "REO_bad_ü_20260301081500.mp4: damaged" in mail.get_content()
         gone = archive(tmp_path / "none", "--config", config, SENDMAIL=str(post))
-        assert gone.returncode == 13
+        assert gone.returncode == ExitCode.STORAGE
         assert b"does not exist" in (tmp_path / "mail").read_bytes()
         dumb = archive(tmp_path / "none", "--config", config, SENDMAIL="no-such-sendmail")
         assert "there is no sendmail" in dumb.stderr
@@ -198,7 +199,7 @@ class TestChannels:
         config = tmp_path / "config.toml"
         config.write_text(line + "\n")
         refused = installed("config", "check", "--config", config)
-        assert refused.returncode == 10
+        assert refused.returncode == ExitCode.CONFIG
         assert said in refused.stderr
 
     def test_a_recorder_tells_every_minute_and_at_its_end(
@@ -228,13 +229,13 @@ class TestChannels:
         self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, channels: list[str], web: Web
     ) -> None:
         ran = rec_run("--source", rec_twice, *channels, "--min-free", "900TB")
-        assert ran.returncode == 13, ran.stderr
+        assert ran.returncode == ExitCode.STORAGE, ran.stderr
         told = json.loads((tmp_path / "report.json").read_text())
         assert [each["message"] for each in told["errors"]] == ["there was too little room to record"]
         assert web.heard[-1] == ("/uuid/fail", "camarchiver record: exit code 13\n")
         file = tmp_path / "camarchiver.prom"
         assert numbers(file, "record_refusals_total", camera="yard")[0] >= 1
-        assert numbers(file, "last_run_exit_code", command="record") == [13]
+        assert numbers(file, "last_run_exit_code", command="record") == [ExitCode.STORAGE]
 
     def test_a_clean_stop_is_neither_success_nor_failure(
         self, rec_start: Callable[..., subprocess.Popen[str]], tmp_path: Path, web: Web

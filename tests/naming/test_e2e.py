@@ -6,6 +6,7 @@ import json
 import unicodedata
 from pathlib import Path
 
+from camarchiver.errors import ExitCode
 from tests.commands import Command, Put, clips_of, journal, put_recent
 
 COMPOSED = "Küche"
@@ -77,5 +78,5 @@ class TestComposedAndDecomposedNames:
         tables = "".join(f'[camera."{name}"]\nage = 9\n' for name in (COMPOSED, DECOMPOSED))
         (tmp_path / "c.toml").write_text(tables, encoding="utf-8")
         done = told("config", "check", "--config", tmp_path / "c.toml")
-        assert done.returncode == 10
+        assert done.returncode == ExitCode.CONFIG
         assert "there are two tables [camera." in done.stderr

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from camarchiver.errors import ExitCode
 from camarchiver.offsite import names
 from tests.commands import (
     COMMAND,
@@ -136,7 +137,7 @@ class TestSync:
         assert "copied" not in {each["event"] for each in journal(archived)}
         assert (media(archived), list(elsewhere.iterdir())) == (before, [])
         gone = told("offsite", "sync", archived, "--remote", "nosuch:x", "--dry-run")
-        assert gone.returncode == 10
+        assert gone.returncode == ExitCode.CONFIG
         assert "3 archives" in gone.stdout
         assert "rclone has no such remote" in gone.stdout
 
@@ -159,7 +160,7 @@ class TestSync:
         assert told("config", "check", "--config", config).returncode == 0
         config.write_text('[offsite]\nremot = "x"\n')
         wrong = told("offsite", "sync", archived, "--config", config)
-        assert wrong.returncode == 10
+        assert wrong.returncode == ExitCode.CONFIG
         assert "did you mean remote?" in wrong.stderr
 
     def test_how_a_copy_is_verified_may_be_said(
@@ -169,14 +170,14 @@ class TestSync:
         own_rclone_config.write_text(f"[secret]\ntype = crypt\nremote = {elsewhere}\npassword = {password}\n")
         hashed = ("offsite", "sync", archived, "--verify", "remote-hash", "--remote")
         refused = told(*hashed, "secret:")
-        assert refused.returncode == 10
+        assert refused.returncode == ExitCode.CONFIG
         assert "secret: has no hash of its own that covers a whole object" in refused.stderr
         assert 'verify = "read-back"' in refused.stderr
         assert told(*hashed, elsewhere).returncode == 0
         ways = [each["verified"] for each in journal(archived) if each["event"] == "copy-verified"]
         assert ways == ["sha256 of the remote"] * 3
         wrong = told("offsite", "sync", archived, "--remote", elsewhere, "--bandwidth", "fast")
-        assert wrong.returncode == 2
+        assert wrong.returncode == ExitCode.USAGE
         assert "is no bandwidth" in wrong.stderr
 
     def test_a_key_for_all_commands_with_the_name_of_an_own_one_is_not_meant(
@@ -194,7 +195,7 @@ class TestSync:
         status = one.stat()
         one.write_bytes(bytes(status.st_size))
         done = told("offsite", "sync", archived, "--remote", elsewhere)
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert "its bytes are not the journalled ones" in done.stdout
         assert len(objects(elsewhere)) == 2
         assert "REO_front_20260301" not in "".join(objects(elsewhere))
@@ -203,7 +204,7 @@ class TestSync:
     def test_a_folder_in_the_trees_is_no_other_place(self, archived: Path, told: Command) -> None:
         for place in (archived / "copies", archived / "archived", archived.parent):
             done = told("offsite", "sync", archived, "--remote", place)
-            assert done.returncode == 2
+            assert done.returncode == ExitCode.USAGE
             assert "is not a separate place" in done.stderr
 
     def test_a_remote_that_leads_into_the_trees_is_no_other_place(
@@ -223,9 +224,9 @@ class TestSync:
         for remote in (*remotes, "both:", "many:b"):
             done = told("offsite", "sync", archived, "--remote", remote, "-n")
             said = done.stdout + done.stderr
-            assert (done.returncode, "is not a separate place" in said) == (2, True), remote
+            assert (done.returncode, "is not a separate place" in said) == (ExitCode.USAGE, True), remote
             if remote in ("secret:", ":local:"):
-                assert told("offsite", "sync", archived, "--remote", remote).returncode == 2
+                assert told("offsite", "sync", archived, "--remote", remote).returncode == ExitCode.USAGE
         assert not list(inside.iterdir())
         assert told("offsite", "sync", archived, "--remote", "many:a", "-n").returncode == 0
 
@@ -259,7 +260,7 @@ class TestSync:
 
     def test_without_a_remote_it_says_how_to_name_one(self, archived: Path, told: Command) -> None:
         done = told("offsite", "sync", archived)
-        assert done.returncode == 10
+        assert done.returncode == ExitCode.CONFIG
         assert "[offsite] remote" in done.stderr
 
 
@@ -276,7 +277,7 @@ class TestVerify:
         content[len(content) // 2] ^= 1
         (elsewhere / spoilt).write_bytes(content)
         done = told("offsite", "verify", archived, "--remote", elsewhere)
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert "verified: 1 archive" in done.stdout
         lost = [each for each in journal(archived) if each["event"] == "copy-lost"]
         assert {(each["object"], each["reason"]) for each in lost} == {(gone, "missing"), (spoilt, "differs")}
@@ -299,7 +300,7 @@ class TestVerify:
         spoilt.write_bytes(content)
         emptied.write_bytes(b"")
         done = told("offsite", "verify", archived, "--remote", "secret:")
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert "verified: 1 archive" in done.stdout
         lost = [each["reason"] for each in journal(archived) if each["event"] == "copy-lost"]
         assert lost == ["differs"]
@@ -351,14 +352,14 @@ class TestAfterArchiving:
     ) -> None:
         put(f"{DAY}/REO_front_20260301081500.mp4")
         done = archive(tree, "--codec", "h264", "--offsite", "--config", self.config(tmp_path, "nosuch:x"))
-        assert done.returncode == 10
+        assert done.returncode == ExitCode.CONFIG
         assert "offsite: nosuch:x: rclone has no such remote" in done.stderr
         assert clips_of(tree / "archived") == [f"{DAY}/REO_front_20260301081500.mp4"]
 
     def test_it_needs_a_remote(self, tree: Path, put: Put) -> None:
         put(f"{DAY}/REO_front_20260301081500.mp4")
         done = archive(tree, "--offsite")
-        assert done.returncode == 10
+        assert done.returncode == ExitCode.CONFIG
         assert "no remote" in done.stderr
 
 
@@ -479,7 +480,7 @@ class TestCounting:
         else:
             elsewhere.rename(elsewhere.with_name("unmounted"))
         done = told("cleanup", copied, "-y", *COUNTS, "--config", config)
-        assert done.returncode in (1, 3), done.stdout
+        assert done.returncode in (ExitCode.FAILED, ExitCode.PARTIAL), done.stdout
         assert bytes_of(copied) == before
         assert len(lines_of(copied, "copy-lost")) == (harm != "unreachable")
 
@@ -495,7 +496,7 @@ class TestCounting:
         self, copied: Path, config: Path, told: Command
     ) -> None:
         done = told("cleanup", copied, "-y", "--archive-age-offsite", "1", "--config", config)
-        assert done.returncode == 2
+        assert done.returncode == ExitCode.USAGE
         assert "--offsite-counts" in done.stderr
         other = told("cleanup", copied, "-y", "--offsite-counts", "30", "--config", config)
         assert other.returncode == 0
@@ -511,7 +512,7 @@ class TestCounting:
         good = place.read_bytes()
         place.write_bytes(good[:-1] + b"x")
         bad = told("cleanup", copied, "-y", *COUNTS, "--trash-age", "0", "--config", config)
-        assert bad.returncode in (1, 3)
+        assert bad.returncode in (ExitCode.FAILED, ExitCode.PARTIAL)
         assert trashed.exists()
         place.write_bytes(good)
         assert told("offsite", "verify", copied, "--sample", "100", "--config", config).returncode == 0
@@ -532,7 +533,7 @@ class TestCounting:
             "cleanup", copied, "-y", "--max-age-hard", "30", "--allow-large", "--json", "--config", config
         )
         document = json.loads(done.stdout)
-        assert done.returncode == 3, "what is held stays past the limit, and that is said"
+        assert done.returncode == ExitCode.PARTIAL, "what is held stays past the limit, and that is said"
         assert objects(elsewhere) == [object_of(copied, f"{DAY}/REO_yard_20260301091500.mp4")]
         removed = [each for each in document["outcomes"] if each["path"].startswith(str(elsewhere))]
         assert len(removed) == 2
@@ -559,7 +560,7 @@ class TestRefused:
         done = told("cleanup", archived, "-y", *words)
         document = json.loads(done.stdout)
         refused = [each for each in document["outcomes"] if each["path"].startswith("store:")]
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert [each["result"] for each in refused] == ["failed"] * 3
         assert all("store:" in each["detail"] for each in refused)
         assert not lines_of(archived, "copy-lost")
@@ -580,13 +581,13 @@ class TestRemoteAtFault:
         server.start()
         words = ("offsite", "sync", archived, "--remote", "store:", "--json")
         document = json.loads(told(*words).stdout)
-        assert (document["exit_code"], document["outcomes"]) == (13, [])
+        assert (document["exit_code"], document["outcomes"]) == (ExitCode.STORAGE, [])
         (error,) = document["errors"]
         assert "store:: nothing can be written there" in error["message"]
         assert "the next run tries again" in error["hint"]
         assert not (state_of(archived) / "offsite-failures.json").exists()
         again = json.loads(told(*words).stdout)
-        assert again["exit_code"] == 13
+        assert again["exit_code"] == ExitCode.STORAGE
         assert any("failed, and this one tries again: store:: nothing can" in each for each in again["notes"])
         status = told("offsite", "status", archived, "--remote", "store:").stdout
         assert "last sync of everything without an error: never" in status
@@ -608,7 +609,7 @@ class TestRemoteAtFault:
         (elsewhere / "2026/03/02").write_text("no folder")
         done = told("offsite", "sync", archived, "--remote", elsewhere, "--json")
         document = json.loads(done.stdout)
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert sorted(each["result"] for each in document["outcomes"]) == ["done", "done", "failed"]
         assert (state_of(archived) / "offsite-failures.json").exists()
         status = told("offsite", "status", archived, "--remote", elsewhere).stdout
@@ -624,7 +625,7 @@ class TestRemoteAtFault:
         else:
             own_rclone_config.write_text("RCLONE_ENCRYPT_V0:\n" + "A" * 80 if harm == "encrypted" else harm)
         done = told("offsite", "sync", archived, "--remote", f"x:{elsewhere}")
-        assert done.returncode == 10
+        assert done.returncode == ExitCode.CONFIG
         assert str(own_rclone_config) in done.stderr
         said = "password is unknown or wrong" if harm == "encrypted" else "rclone can't read its config file"
         assert said in done.stderr
@@ -647,17 +648,20 @@ class TestRemoteAtFault:
         configure("wrong horse")
         for command in (("verify",), ("sync",), ("sync", "-n")):
             done = told("offsite", *command[:1], *words, *command[1:])
-            assert done.returncode == 10, command
+            assert done.returncode == ExitCode.CONFIG, command
             assert "no copy that the journal knows can be read there" in done.stdout + done.stderr
         config = own_rclone_config.with_name("offsite.toml")
         config.write_text('[offsite]\nremote = "secret:"\n')
         for path in (archived / "archived").rglob("*.mp4"):
             path.unlink()
         back = told("restore", "-C", archived, "2026", "--from-offsite", "-y", "--config", config)
-        assert back.returncode == 10
+        assert back.returncode == ExitCode.CONFIG
         if names_are == "standard":
             limit = ("--max-age-hard", "30", "--allow-large")
-            assert told("cleanup", archived, "-y", *limit, "--config", config).returncode in (1, 3)
+            assert told("cleanup", archived, "-y", *limit, "--config", config).returncode in (
+                ExitCode.FAILED,
+                ExitCode.PARTIAL,
+            )
         assert not lines_of(archived, "copy-lost")
         assert sorted(elsewhere.rglob("*")) == stored
         configure("correct horse")
@@ -672,7 +676,7 @@ class TestRemoteAtFault:
         if stays == "nothing":
             shutil.rmtree(elsewhere / names.MANIFESTS)
         done = told("offsite", "verify", copied, "--remote", elsewhere)
-        assert done.returncode == (10 if stays == "nothing" else 3)
+        assert done.returncode == (ExitCode.CONFIG if stays == "nothing" else ExitCode.PARTIAL)
         assert len(lines_of(copied, "copy-lost")) == (0 if stays == "nothing" else 3)
 
 
@@ -721,7 +725,7 @@ class TestRestore:
         place = elsewhere / object_of(copied, FRONT)
         place.write_bytes(place.read_bytes()[:-1] + b"x")
         done = told("restore", "-C", copied, "--from-offsite", FRONT, "-y", "--config", config)
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert "has other bytes than the archive had" in done.stdout
         assert FRONT not in bytes_of(copied)
         assert [each["reason"] for each in lines_of(copied, "copy-lost")] == ["differs"]
@@ -738,7 +742,7 @@ class TestRestore:
         done = told(
             "restore", "-C", copied, "--from-offsite", "2026/03/01/nothing.mp4", "-y", "--config", config
         )
-        assert done.returncode == 1
+        assert done.returncode == ExitCode.FAILED
         assert "nothing.mp4" in done.stderr
 
     def test_that_nothing_fits_is_said_before_consent_is_asked(
@@ -748,15 +752,15 @@ class TestRestore:
         misspelt = FRONT.replace("front", "frnt")
         for words in (("--from-offsite", "--config", config), ()):
             done = told("restore", "-C", copied, misspelt, *words)
-            assert done.returncode == 1
+            assert done.returncode == ExitCode.FAILED
             assert misspelt in done.stderr
         found = told("restore", "-C", copied, misspelt, "--from-offsite", "--config", config)
         assert f"did you mean {copied / FRONT}?" in found.stderr
         asked = told("restore", "-C", copied, FRONT, "--from-offsite", "--config", config)
-        assert (asked.returncode, "needs consent" in asked.stderr) == (2, True)
+        assert (asked.returncode, "needs consent" in asked.stderr) == (ExitCode.USAGE, True)
         here = copied / "archived" / f"{DAY}/REO_yard_20260301091500.mp4"
         there = told("restore", "-C", copied, here, "--from-offsite", "--config", config)
-        assert (there.returncode, f"{here} is in its place" in there.stderr) == (1, True)
+        assert (there.returncode, f"{here} is in its place" in there.stderr) == (ExitCode.FAILED, True)
 
     @pytest.mark.parametrize("harm", ["missing", "damaged"])
     def test_repair_uses_the_copy_as_the_last_source(
@@ -790,8 +794,8 @@ class TestDisaster:
         assert (shown.returncode, shown.stderr) == (0, "")
         assert "restore 3 archives" in shown.stdout
         assert not new.exists()
-        assert told("offsite", "restore-all", elsewhere, new).returncode == 2, "consent"
-        assert told("offsite", "restore-all", tmp_path / "unmounted", new, "-y").returncode == 10
+        assert told("offsite", "restore-all", elsewhere, new).returncode == ExitCode.USAGE, "consent"
+        assert told("offsite", "restore-all", tmp_path / "unmounted", new, "-y").returncode == ExitCode.CONFIG
         assert not new.exists()
         done = told("offsite", "restore-all", elsewhere, new, "-y")
         assert (done.returncode, done.stderr) == (0, "")
@@ -812,7 +816,7 @@ class TestDisaster:
         place.write_bytes(good[:-1] + b"x")
         new = tmp_path / "new"
         first = told("offsite", "restore-all", elsewhere, new, "-y")
-        assert first.returncode == 3
+        assert first.returncode == ExitCode.PARTIAL
         assert "has other bytes than the archive had" in first.stdout
         assert bytes_of(new).keys() == before.keys() - {FRONT}
         assert not list((new / "archived/2026").rglob(".*"))
@@ -827,7 +831,7 @@ class TestDisaster:
         manifest = next((elsewhere / names.MANIFESTS / "2026/03").glob("02.*"))
         manifest.write_bytes(manifest.read_bytes()[:-2])
         done = told("offsite", "restore-all", elsewhere, tmp_path / "new", "-y")
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert "1 manifest can't be read" in done.stdout + done.stderr
         assert len(bytes_of(tmp_path / "new")) == 2
 
@@ -835,17 +839,17 @@ class TestDisaster:
         self, copied: Path, told: Command, elsewhere: Path, tmp_path: Path
     ) -> None:
         done = told("offsite", "restore-all", elsewhere, copied, "-y")
-        assert done.returncode == 2
+        assert done.returncode == ExitCode.USAGE
         assert "is not empty" in done.stderr
         (tmp_path / "nothing").mkdir()
         none = told("offsite", "restore-all", tmp_path / "nothing", tmp_path / "new", "-y")
-        assert none.returncode == 1
+        assert none.returncode == ExitCode.FAILED
         assert "no manifest" in none.stderr
         assert not (tmp_path / "new").exists()
         for manifest in (elsewhere / names.MANIFESTS).rglob("*.jsonl"):
             manifest.write_text("spoilt")
         spoilt = told("offsite", "restore-all", elsewhere, tmp_path / "new", "-y")
-        assert (spoilt.returncode, "can be read" in spoilt.stderr) == (1, True)
+        assert (spoilt.returncode, "can be read" in spoilt.stderr) == (ExitCode.FAILED, True)
         assert not (tmp_path / "new").exists()
 
     def test_plain_rclone_restores_what_crypt_encrypted(
@@ -901,7 +905,7 @@ class TestRights:
         words = ("archive", tree, "--codec", "h264", "--offsite", "--config", config)
         for command in (words, ("offsite", "sync", tree, "--config", config)):
             done = unprivileged(*command, **home)
-            assert done.returncode == 10
+            assert done.returncode == ExitCode.CONFIG
             assert f'rclone can\'t read its config file: "{file}"' in done.stderr
             assert "permission denied" in done.stderr
             assert "let this user read it" in done.stderr
@@ -926,12 +930,12 @@ class TestRights:
         config.write_text(f'[offsite]\nremote = "{elsewhere}"\nrclone = "{program}"\n')
         put(f"{DAY}/REO_front_20260301081500.mp4")
         done = unprivileged("archive", tree, "--codec", "h264", "--offsite", "--config", config)
-        assert done.returncode == 10
+        assert done.returncode == ExitCode.CONFIG
         assert f"{program} may not be started by this user\n  chmod a+rx {program}\n" in done.stderr
         assert clips_of(tree / "archived") == [f"{DAY}/REO_front_20260301081500.mp4"]
         withheld(program.parent)
         asked = unprivileged("offsite", "sync", tree, "--remote", elsewhere, "--rclone", program)
-        assert asked.returncode == 10
+        assert asked.returncode == ExitCode.CONFIG
         assert f"{program} can't be reached by this user" in asked.stderr
         assert "let this user enter the folders above it" in asked.stderr
 
@@ -942,7 +946,7 @@ class TestRights:
         for folder in (state, *(each for each in state.rglob("*") if each.is_dir())):
             withheld(folder, 0o555)
         done = unprivileged("offsite", "sync", archived, "--remote", elsewhere)
-        assert done.returncode == 13
+        assert done.returncode == ExitCode.STORAGE
         assert f"Permission denied for user {getpass.getuser()}" in done.stderr
         assert f"the right to write {state}" in done.stderr
         assert "Traceback" not in done.stderr

@@ -510,7 +510,7 @@ class TestWorm:
         assert ("r", "done") in results, done.stdout
         said = [each["message"] for each in document["errors"] if each["code"] == "past-limit"]
         assert any(f"r:{bucket} keeps old versions" in each for each in said) == (bucket == "locked")
-        assert done.returncode == (3 if said else 0)
+        assert done.returncode == (ExitCode.PARTIAL if said else ExitCode.DONE)
 
 
 def doctor(trees: Trees, remote: str) -> list[Finding]:

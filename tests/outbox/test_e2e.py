@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from camarchiver.domain.clip import STATE_FOLDER
+from camarchiver.errors import ExitCode
 from camarchiver.state import holds
 from tests import dates
 from tests.commands import Command, numbers, rec_exact
@@ -62,7 +63,7 @@ class TestCleanupOfASpool:
         assert shown.returncode == 0, shown.stderr
         assert re.search(r"salvage +spool +yard +unfinished", shown.stdout)
         asked = told(*words)
-        assert (asked.returncode, "add -y" in asked.stderr) == (2, True)
+        assert (asked.returncode, "add -y" in asked.stderr) == (ExitCode.USAGE, True)
         planned = json.loads(told(*words, "--dry-run", "--json").stdout)
         assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
         decided = {Path(step["path"]): (step["action"], step["reason"]) for step in planned["steps"]}
@@ -80,7 +81,8 @@ class TestCleanupOfASpool:
         }
         ran = told(*words, "-y", "--json")
         document = json.loads(ran.stdout)
-        assert (ran.returncode, document["status"]) == (3, "partial")  # the torn one is damaged, and stays
+        said = (ran.returncode, document["status"])
+        assert said == (ExitCode.PARTIAL, "partial"), "the torn one is damaged, and stays"
         came = {Path(each["path"]): each["result"] for each in document["outcomes"]}
         assert came[found["torn"]] == "failed"
         assert [came[path] for path in came if path != found["torn"]] == ["done"] * 5
@@ -97,10 +99,10 @@ class TestCleanupOfASpool:
         words = ("cleanup", "--spool", spool, *keep, "--timezone", "UTC", "--metrics", file)
         assert told(*words, "--dry-run").returncode == 0
         assert not file.exists()
-        assert told(*words, "-y").returncode == 3
+        assert told(*words, "-y").returncode == ExitCode.PARTIAL
         assert numbers(file, "clips_total", command="cleanup", result="failed", spool=str(spool)) == [1]
         assert sum(numbers(file, "clips_total", result="done")) == 5
-        assert numbers(file, "last_run_exit_code", command="cleanup") == [3]
+        assert numbers(file, "last_run_exit_code", command="cleanup") == [ExitCode.PARTIAL]
 
     def test_one_camera_and_max_storage_with_confirmed_transfers_first(
         self, told: Command, tmp_path: Path
@@ -147,11 +149,11 @@ class TestCleanupOfASpool:
     @pytest.mark.parametrize(
         ("words", "said", "code"),
         [
-            (("--keep-days", "3"), "--keep-days is for a recorder", 2),
-            (("/camera", "--spool", "."), "DIRECTORY has no meaning with --spool", 2),
-            (("--spool", ".", "--max-size", "1GB"), "--max-size has no meaning with --spool", 2),
-            (("--spool", ".", "--max-storage", "0"), "would keep nothing", 2),
-            (("--spool", "none"), "none is not a folder", 13),
+            (("--keep-days", "3"), "--keep-days is for a recorder", ExitCode.USAGE),
+            (("/camera", "--spool", "."), "DIRECTORY has no meaning with --spool", ExitCode.USAGE),
+            (("--spool", ".", "--max-size", "1GB"), "--max-size has no meaning with --spool", ExitCode.USAGE),
+            (("--spool", ".", "--max-storage", "0"), "would keep nothing", ExitCode.USAGE),
+            (("--spool", "none"), "none is not a folder", ExitCode.STORAGE),
         ],
     )
     def test_what_cannot_be_meant_is_refused(

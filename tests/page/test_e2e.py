@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import pytest
 
+from camarchiver.errors import ExitCode
 from tests import dates
 from tests.clips import MakeClip
 from tests.commands import COMMAND, installed
@@ -527,11 +528,11 @@ class TestServed:
 
     def test_what_others_could_read_is_refused(self, place: Place) -> None:
         done = installed("page", place.root, "--to", place.site, "--serve", "0.0.0.0:8080")
-        assert (done.returncode, "--allow-remote" in done.stderr) == (2, True), done
+        assert (done.returncode, "--allow-remote" in done.stderr) == (ExitCode.USAGE, True), done
 
     def test_a_port_that_is_taken(self, place: Place, served: Served) -> None:
         done = installed("page", place.root, "--to", place.site, "--serve", f"127.0.0.1:{served.port}")
-        assert (done.returncode, "can't be served" in done.stderr) == (13, True), done
+        assert (done.returncode, "can't be served" in done.stderr) == (ExitCode.STORAGE, True), done
 
 
 class TestCommand:
@@ -543,7 +544,7 @@ class TestCommand:
 
     def test_it_must_be_told_where_to_write(self, place: Place, tmp_path: Path) -> None:
         done = installed("page", place.root)
-        assert (done.returncode, "--to FOLDER" in done.stderr) == (2, True)
+        assert (done.returncode, "--to FOLDER" in done.stderr) == (ExitCode.USAGE, True)
         config = tmp_path / "config.toml"
         config.write_text(f'[page]\nto = "{tmp_path / "other"}"\ncameras = ["yard"]\n')
         done = installed("page", place.root, "--config", config)
@@ -554,7 +555,7 @@ class TestCommand:
         config, site = tmp_path / "config.toml", tmp_path / "the site"
         config.write_text("")
         words = ("archive", camera_tree, "--age", "1", "--page", "--json", "--config", config)
-        assert installed(*words).returncode == 2
+        assert installed(*words).returncode == ExitCode.USAGE
         config.write_text(f'[page]\nto = "{site}"\n')
         assert json.loads(installed(*words, "--dry-run").stdout)["dry_run"]
         assert not site.exists()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from camarchiver.errors import ExitCode
 from tests import dates
 from tests.commands import Command, Put, journal, put_recent
 
@@ -47,7 +48,7 @@ class TestAClockThatFellBack:
     ) -> None:
         done = told("archive", tree, "--codec", "h264", "--json")
         found = json.loads(done.stdout)
-        assert (done.returncode, found["status"]) == (3, "partial")
+        assert (done.returncode, found["status"]) == (ExitCode.PARTIAL, "partial")
         assert [error["code"] for error in found["errors"]] == ["clock-doubtful"]
         assert "[camera.NAME] clock" in found["errors"][0]["hint"]
         (outcome,) = found["outcomes"]
@@ -139,10 +140,10 @@ class TestACorrectedRange:
     def test_it_ends_the_doubt_and_is_journalled(
         self, fell_back: Path, tree: Path, told: Command, real: datetime
     ) -> None:
-        assert told("archive", tree, "--codec", "h264").returncode == 3
+        assert told("archive", tree, "--codec", "h264").returncode == ExitCode.PARTIAL
         asked = self.add(told, tree)
-        assert (asked.returncode, "needs consent" in asked.stderr) == (2, True)
-        assert told("archive", tree, "--dry-run").returncode == 3, "nothing was changed"
+        assert (asked.returncode, "needs consent" in asked.stderr) == (ExitCode.USAGE, True)
+        assert told("archive", tree, "--dry-run").returncode == ExitCode.PARTIAL, "nothing was changed"
         added = self.add(told, tree, "--reason", "power failure", "-y")
         assert added.returncode == 0
         assert f"{FELL_BACK}: recorded {real - timedelta(seconds=2):%Y-%m-%d %H:%M}" in added.stderr
@@ -162,19 +163,19 @@ class TestACorrectedRange:
         name = self.add(told, tree, "-y").stdout.split()[0]
         assert decided(told, "archive", tree)[FELL_BACK] == "not-archived"
         assert told("archive", tree, "--dry-run").returncode == 0
-        assert told("clock", "remove", "-C", tree, name).returncode == 2, "it asks"
+        assert told("clock", "remove", "-C", tree, name).returncode == ExitCode.USAGE, "it asks"
         assert told("clock", "remove", "-C", tree, name, "-y").returncode == 0
         assert journal(tree)[-1]["event"] == "clock-uncorrected"
-        assert told("archive", tree, "--dry-run").returncode == 3
+        assert told("archive", tree, "--dry-run").returncode == ExitCode.PARTIAL
         gone = told("clock", "remove", "-C", tree, name, "-y")
-        assert (gone.returncode, f"there is no correction {name}" in gone.stderr) == (2, True)
+        assert (gone.returncode, f"there is no correction {name}" in gone.stderr) == (ExitCode.USAGE, True)
 
     def test_one_that_covers_nothing_is_refused(self, fell_back: Path, tree: Path, told: Command) -> None:
         for refused in (
             self.add(told, tree, "-y", camera="fornt"),
             self.add(told, tree, "-y", "--clock", "late"),
         ):
-            assert refused.returncode == 2
+            assert refused.returncode == ExitCode.USAGE
         assert document(told, "clock", "list", "-C", tree)["corrections"] == []
 
 
@@ -185,7 +186,7 @@ class TestOtherClocks:
         put_recent(put)
         clip = put(f"{dates.clip_of('front', dates.ago(40))}.mp4")
         os.utime(clip, (dates.recently(hours=1).timestamp(),) * 2)
-        assert told("archive", tree, "--codec", "h264").returncode == 3
+        assert told("archive", tree, "--codec", "h264").returncode == ExitCode.PARTIAL
         assert clip.exists()
         assert told("archive", tree, "--trust-names").returncode == 0
         assert not clip.exists()
@@ -197,7 +198,7 @@ class TestOtherClocks:
         ahead, at = dates.recently(hours=-24 * 300), dates.ago(40)
         clip = put(f"{dates.clip_of('front', ahead)}.mp4", mtime=at.timestamp())
         done = told("archive", tree, "--dry-run")
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert "clock is doubtful" in done.stdout
         (tmp_path / "c.toml").write_text('[camera.front]\nclock = "mtime"\n')
         done = told("archive", tree, "--codec", "h264", "--config", tmp_path / "c.toml")
@@ -207,7 +208,7 @@ class TestOtherClocks:
     def test_a_word_that_is_no_clock_is_refused(self, tree: Path, told: Command, tmp_path: Path) -> None:
         (tmp_path / "c.toml").write_text('[camera.front]\nclock = "later"\n')
         done = told("config", "check", "--config", tmp_path / "c.toml")
-        assert done.returncode == 10
+        assert done.returncode == ExitCode.CONFIG
         assert "such as +26y3d" in done.stderr
 
 
@@ -235,7 +236,7 @@ class TestAMisspeltCamera:
             assert "did you mean sauna?" in done.stdout
         assert told("config", "check", "--config", config).returncode == 0
         checked = told("config", "check", tree, "--config", config)
-        assert checked.returncode == 10
+        assert checked.returncode == ExitCode.CONFIG
         assert "[camera.suana]" in checked.stderr
         assert "did you mean sauna?" in checked.stderr
         assert "[camera.suana]: no clip of a camera suana" in told("doctor", tree, "--config", config).stdout
@@ -275,7 +276,7 @@ class TestTheLegalMaximum:
         paths = [put(relative, b"stays", mtime=at.timestamp()) for relative, at in left.values()]
         put("front/notes.txt", b"young, and no video", mtime=new.timestamp())
         code, text, (listed,) = self.limited(told, tree)
-        assert code == 3
+        assert code == ExitCode.PARTIAL
         assert self.SENTENCE not in text
         assert listed.startswith(f"{len(left)} files that are or may be older than max_age_hard stay: ")
         for what, path in zip(left, paths, strict=True):
@@ -305,7 +306,7 @@ class TestTheLegalMaximum:
         assert "no tree holds anything that sauna recorded before" in told(*words).stdout
         put("sauna/recording.dav", b"of this camera", mtime=at.timestamp())
         done = told(*words)
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert "sauna/recording.dav" in done.stdout
         assert "no tree holds" not in done.stdout
 
@@ -316,7 +317,7 @@ class TestTheLegalMaximum:
         folder.chmod(0)
         code, text, _ = self.limited(told, tree)
         folder.chmod(0o755)
-        assert code == 3
+        assert code == ExitCode.PARTIAL
         assert self.SENTENCE not in text
 
 
@@ -380,5 +381,5 @@ class TestFoldersOfANas:
         ):
             (tmp_path / "c.toml").write_text(f"[folders]\n{text}\n")
             done = told("config", "check", "--config", tmp_path / "c.toml")
-            assert done.returncode == 10, text
+            assert done.returncode == ExitCode.CONFIG, text
             assert said in done.stderr, text

@@ -19,6 +19,7 @@ import imageio_ffmpeg
 import pytest
 
 from camarchiver.domain.clip import STATE_FOLDER
+from camarchiver.errors import ExitCode
 from tests import dates
 from tests.commands import (
     DAY,
@@ -69,12 +70,12 @@ class TestFind:
             assert NAME in told("why", "-C", tree, "--at", at).stdout
         for command in (("find", tree), ("why", "-C", tree)):
             late = told(*command, "--at", "2026-03-01 10:00")
-            assert (late.returncode, late.stdout) == (1, "")
+            assert (late.returncode, late.stdout) == (ExitCode.FAILED, "")
             assert "no clip covers that time" in late.stderr
             assert NAME in late.stderr.partition("the last one before:")[2].splitlines()[0]
             assert "the first one after: there is none" in late.stderr
             wrong = told(*command, "--camera", "frnt", "--at", "2026-03-01")
-            assert (wrong.returncode, "did you mean front?" in wrong.stderr) == (1, True)
+            assert (wrong.returncode, "did you mean front?" in wrong.stderr) == (ExitCode.FAILED, True)
             errors = json.loads(told(*command, "--at", "10:00", "--json").stdout)["errors"]
             assert errors[0]["message"] == "no clip covers that time"
 
@@ -82,7 +83,7 @@ class TestFind:
         tree = archived_camera
         shutil.rmtree(tree / ".deleted")
         (tree / f"archived/2026/03/01/{NAME}.mp4").unlink()
-        assert told("find", tree).returncode == 1
+        assert told("find", tree).returncode == ExitCode.FAILED
         assert "archived as" in told("why", "-C", tree, "--at", "2026-03-01 08:15").stdout
 
     def test_a_name_that_is_no_text_is_escaped_on_screen_and_given_as_it_is_to_a_pipe(
@@ -276,7 +277,10 @@ class TestWhy:
             assert "\u001b" not in found.stdout
         for command in ("status", "verify"):
             found = told(command, archived_camera)
-            assert (found.returncode in (0, 3), "Traceback" in found.stderr) == (True, False), found.stderr
+            assert (found.returncode in (ExitCode.DONE, ExitCode.PARTIAL), "Traceback" in found.stderr) == (
+                True,
+                False,
+            ), found.stderr
 
     def test_a_name_used_again_tells_of_two_clips(self, camera_tree: Path, told: Command) -> None:
         source = camera_tree / f"2026/03/01/{NAME}.mp4"
@@ -294,12 +298,12 @@ class TestWhy:
 
     def test_what_nobody_knows_is_said(self, camera_tree: Path, told: Command, tmp_path: Path) -> None:
         unknown = told("why", "-C", camera_tree, camera_tree / "2026/03/01/REO_front_20260301090000.mp4")
-        assert (unknown.returncode, "nothing is known" in unknown.stderr) == (1, True)
+        assert (unknown.returncode, "nothing is known" in unknown.stderr) == (ExitCode.FAILED, True)
         asked = ("--camera", "front", "--at", "2020-01-01", "--json")
         failed = json.loads(told("why", "-C", camera_tree, *asked).stdout)
         assert (failed["status"], failed["errors"][0]["code"]) == ("failed", "unknown")
-        assert told("why", "-C", camera_tree, tmp_path / "elsewhere.mp4").returncode == 2
-        assert told("why", "-C", camera_tree).returncode == 2
+        assert told("why", "-C", camera_tree, tmp_path / "elsewhere.mp4").returncode == ExitCode.USAGE
+        assert told("why", "-C", camera_tree).returncode == ExitCode.USAGE
 
 
 class TestVerify:
@@ -334,7 +338,7 @@ class TestVerify:
     ) -> None:
         spoil(camera_tree / f"archived/2026/03/01/{NAME}.mp4")
         found = told("verify", camera_tree, "--json")
-        assert (found.returncode, self.flaws(found)) == (3, [flaw])
+        assert (found.returncode, self.flaws(found)) == (ExitCode.PARTIAL, [flaw])
         assert told("verify", camera_tree).stdout.startswith(f"{flaw}: ")
 
     def test_a_damaged_archive_of_the_right_hash_is_found_by_decoding(
@@ -407,7 +411,7 @@ class TestVerify:
         assert json.loads(told("verify", camera_tree, "--json").stdout)["resumed"] == 0
         again = told(*full, "--json")
         found = json.loads(again.stdout)
-        assert (again.returncode, found["checked"], found["resumed"]) == (3, 5, 1)
+        assert (again.returncode, found["checked"], found["resumed"]) == (ExitCode.PARTIAL, 5, 1)
         assert self.flaws(again) == ["wrong-hash", "missing"]
         assert json.loads(told(*full, "--json").stdout)["resumed"] == 0
 
@@ -440,7 +444,7 @@ class TestVerify:
         with lines.open("a") as journal_of_day:
             journal_of_day.write(json.dumps(intended) + "\n")
         found = told("verify", camera_tree)
-        assert found.returncode == 3
+        assert found.returncode == ExitCode.PARTIAL
         assert found.stdout.startswith(
             f"unfinished: {camera_tree}/.deleted/input/2026/03/01/{NAME}.mp4: run dead"
         )
@@ -469,7 +473,7 @@ class TestVerify:
         day.mkdir()
         archive_of_five[4].unlink()
         found = told("verify", camera_tree, "--json")
-        assert (found.returncode, self.flaws(found)) == (3, ["unreadable", "missing"])
+        assert (found.returncode, self.flaws(found)) == (ExitCode.PARTIAL, ["unreadable", "missing"])
         assert json.loads(found.stdout)["checked"] == 4
 
     def test_what_a_hostile_journal_names_is_not_read(self, camera_tree: Path, told: Command) -> None:
@@ -479,7 +483,7 @@ class TestVerify:
             for archive, size in (("../../../etc/passwd", 5), ("/etc/passwd", 5), ("x.mp4", "many")):
                 more.write(json.dumps({**first, "archive": archive, "archive_size": size}) + "\n")
         found = told("verify", camera_tree, "--json")
-        assert (found.returncode, self.flaws(found)) == (3, ["torn-journal"])
+        assert (found.returncode, self.flaws(found)) == (ExitCode.PARTIAL, ["torn-journal"])
 
 
 class TestFindings:
@@ -558,15 +562,19 @@ class TestFindings:
         teller.chmod(0o755)
         config = tmp_path / "c.toml"
         config.write_text(f'metrics = "{prom}"\nnotify = ["{teller}"]\nping_url = "{web.url}/uuid"\n')
-        assert told("verify", camera_tree, "--config", config).returncode == 3
+        assert told("verify", camera_tree, "--config", config).returncode == ExitCode.PARTIAL
         assert web.heard == [("/uuid/start", ""), ("/uuid/fail", "camarchiver verify: exit code 3\n")]
         report = json.loads((tmp_path / "report").read_text())
-        assert (report["command"], report["exit_code"], report["status"]) == ("verify", 3, "partial")
+        assert (report["command"], report["exit_code"], report["status"]) == (
+            "verify",
+            ExitCode.PARTIAL,
+            "partial",
+        )
         (finding,) = report["findings"]
         assert (finding["flaw"], finding["found_by"]) == ("wrong-hash", report["run"])
         assert [error["code"] for error in report["errors"]] == ["damaged"]
         assert numbers(prom, "damaged_archives", source=str(camera_tree)) == [1]
-        assert numbers(prom, "last_run_exit_code", command="verify") == [3]
+        assert numbers(prom, "last_run_exit_code", command="verify") == [ExitCode.PARTIAL]
         assert len(numbers(prom, "last_verify_timestamp_seconds")) == 1
         (line,) = [line for line in journal(camera_tree) if line["event"] == "found-damaged"]
         assert (line["run"], line["reason"], line["source"]) == (report["run"], "wrong-hash", self.SOURCE)
@@ -586,7 +594,7 @@ class TestFindings:
         assert "its archive does not count: wrong-hash" in by_path[str(trashed)]["detail"]
         assert by_path[str(archived)]["reason"] == "damaged"
         said = told("cleanup", camera_tree, "--trash-age", "0", "-y")
-        assert said.returncode == 3
+        assert said.returncode == ExitCode.PARTIAL
         assert str(trashed) in said.stdout and "wrong-hash" in said.stdout and "--repair" in said.stdout
 
         status = told("status", camera_tree).stdout
@@ -633,11 +641,11 @@ class TestFindings:
         archived = camera_tree / "archived" / self.SOURCE
         spoilt = archived.read_bytes() if archived.exists() else None
         options = ("--full",) if flaw == "damaged" else ()
-        assert told("verify", camera_tree, *options).returncode == 3
+        assert told("verify", camera_tree, *options).returncode == ExitCode.PARTIAL
         assert self.known(camera_tree) == {self.SOURCE: flaw}
         if flaw == "damaged":
             quick = told("verify", camera_tree)
-            assert quick.returncode == 3 and "found by --full" in quick.stdout
+            assert quick.returncode == ExitCode.PARTIAL and "found by --full" in quick.stdout
             assert self.known(camera_tree) == {self.SOURCE: flaw}, "a hash says nothing of that"
         (planned,) = told(
             "verify", camera_tree, "--known", "--repair", "--dry-run", "--json"
@@ -697,7 +705,7 @@ class TestFindings:
         self.flip(trashed)
         before = whole(camera_tree)
         rotten = told("verify", camera_tree, "--repair", "-y")
-        assert rotten.returncode == 3
+        assert rotten.returncode == ExitCode.PARTIAL
         assert f"the bytes of {trashed} have changed since it was archived" in rotten.stderr
         assert {path for path in before if path.endswith(".mp4")} == {
             f"archived/{self.SOURCE}",
@@ -707,7 +715,11 @@ class TestFindings:
         trashed.unlink()
         again = told("verify", camera_tree, "--known", "--repair", "-y", "--json")
         document = json.loads(again.stdout)
-        assert (again.returncode, document["exit_code"], document["status"]) == (3, 3, "partial")
+        assert (again.returncode, document["exit_code"], document["status"]) == (
+            ExitCode.PARTIAL,
+            ExitCode.PARTIAL,
+            "partial",
+        )
         (left,) = document["steps"]
         assert (left["action"], left["reason"], left["path"]) == ("keep", "unrepairable", str(archived))
         assert left["detail"] == "neither its source nor a copy in the trash is there"
@@ -723,7 +735,7 @@ class TestFindings:
     ) -> None:
         self.flip(camera_tree / "archived" / self.SOURCE)
         if is_known:
-            assert told("verify", camera_tree).returncode == 3
+            assert told("verify", camera_tree).returncode == ExitCode.PARTIAL
         before = whole(camera_tree)
         shown = told("verify", camera_tree, "--repair", "-n")
         assert (shown.returncode, shown.stderr) == (0, "")
@@ -735,7 +747,7 @@ class TestFindings:
             (("-n",), "does nothing without --repair"),
         ):
             found = told("verify", camera_tree, *refused)
-            assert found.returncode == 2 and why in found.stderr
+            assert found.returncode == ExitCode.USAGE and why in found.stderr
         assert whole(camera_tree) == before
 
     def test_it_shows_the_plan_and_asks_on_a_terminal(self, camera_tree: Path) -> None:
@@ -754,9 +766,15 @@ class TestFindings:
             camera_tree / f".deleted/input/{self.SOURCE}",
         )
         self.flip(archived)
-        assert told("verify", camera_tree).returncode == told("verify", camera_tree).returncode == 3
+        assert (
+            told("verify", camera_tree).returncode
+            == told("verify", camera_tree).returncode
+            == ExitCode.PARTIAL
+        )
         self.flip(archived)
-        assert told("cleanup", camera_tree, "--trash-age", "0", "-y").returncode == 3, "nobody looked yet"
+        assert told("cleanup", camera_tree, "--trash-age", "0", "-y").returncode == ExitCode.PARTIAL, (
+            "nobody looked yet"
+        )
         assert told("verify", camera_tree, "--sample", "0").returncode == 0
         assert self.known(camera_tree) == {}
         kinds = [line["event"] for line in journal(camera_tree)]
@@ -774,7 +792,7 @@ class TestFindings:
         assert {step["reason"] for step in document(camera_tree, "--dry-run")["steps"]} == {
             "already-archived"
         }
-        assert told("verify", camera_tree).returncode == 3
+        assert told("verify", camera_tree).returncode == ExitCode.PARTIAL
         assert {step["reason"] for step in document(camera_tree, "--dry-run")["steps"]} == {"not-archived"}
         aged = told("cleanup", camera_tree, "-y", "--json")
         assert source.exists(), aged.stdout
@@ -792,7 +810,7 @@ class TestFindings:
         self.flip(archived)
         before = archived.read_bytes()
         held = told("verify", camera_tree, "--repair", "-y")
-        assert held.returncode == 3
+        assert held.returncode == ExitCode.PARTIAL
         assert "police: nothing of a held clip is moved" in held.stderr
         assert archived.read_bytes() == before
         archived.unlink()
@@ -827,16 +845,16 @@ class TestFindings:
     def test_findings_that_nobody_can_read_stop_every_rule(self, camera_tree: Path, told: Command) -> None:
         state = camera_tree / "archived" / STATE_FOLDER
         self.flip(camera_tree / "archived" / self.SOURCE)
-        assert told("verify", camera_tree).returncode == 3
+        assert told("verify", camera_tree).returncode == ExitCode.PARTIAL
         sound = (state / "findings.json").read_bytes()
         for torn in (b"{ torn", b'{"damaged": {"x.mp4": {"flaw": "so-so"}}}', b'{"damaged": 7}'):
             (state / "findings.json").write_bytes(torn)
             (state / "findings.json.bak").write_bytes(sound)
-            assert told("cleanup", camera_tree, "--trash-age", "0", "-y").returncode == 3
+            assert told("cleanup", camera_tree, "--trash-age", "0", "-y").returncode == ExitCode.PARTIAL
             (state / "findings.json.bak").write_bytes(torn)
             for command in ("cleanup", "archive", "verify"):
                 found = told(command, camera_tree, *(("-y",) if command == "cleanup" else ()))
-                assert found.returncode == 13, command
+                assert found.returncode == ExitCode.STORAGE, command
                 assert "findings.json" in found.stderr
         assert (camera_tree / f".deleted/input/{self.SOURCE}").exists()
 
@@ -873,7 +891,7 @@ class TestFindings:
         if lacking:
             (tree / ".deleted/input" / names[lacking]).unlink()
         self.flip(tree / "archived" / shared)
-        assert told("verify", tree).returncode == 3
+        assert told("verify", tree).returncode == ExitCode.PARTIAL
         days = ("--from", "2026-03-01", "--to", "2026-03-01", "--reason", "x")
         repaired = told("verify", tree, "--known", "--repair", "-y", "--json")
         assert repaired.returncode == 0, repaired.stdout
@@ -919,13 +937,13 @@ class TestStatus:
         (front,) = before["cameras"]
         assert (front["camera"], front["source"]["clips"], front["waiting"]) == ("front", 2, 2)
         assert (before["last_run"], before["no_timestamp"]) == (None, 1)
-        assert told("archive", camera_tree).returncode == 3
+        assert told("archive", camera_tree).returncode == ExitCode.PARTIAL
         after = json.loads(told("status", camera_tree, "--json").stdout)
         (front,) = after["cameras"]
         assert [front[tree]["clips"] for tree in ("source", "archive", "trash")] == [1, 1, 1]
         assert (front["waiting"], front["failed"]) == (0, 1)
         assert front["archive"]["seconds"] == 2.0
-        assert (after["last_run"]["command"], after["last_run"]["exit_code"]) == ("archive", 3)
+        assert (after["last_run"]["command"], after["last_run"]["exit_code"]) == ("archive", ExitCode.PARTIAL)
         told("hold", "add", "-C", camera_tree, "--from", "2026-03-01", "--to", "2026-03-02", "--reason", "x")
         text = told("status", camera_tree).stdout
         assert "front: 2 clips held" in text

@@ -228,7 +228,7 @@ class TestRecord:
         log = tmp_path / "log"
         ran = rec_run("--source", rec_twice, which, rec_small_disk, "--log-file", log)
         document = rec_document(ran)
-        assert ran.returncode in (1, 3, 13)
+        assert ran.returncode in (ExitCode.FAILED, ExitCode.PARTIAL, ExitCode.STORAGE)
         assert document["errors"]
         assert "No space left" in log.read_text()
         published = (
@@ -323,7 +323,7 @@ class TestRecord:
         filler.unlink()
         output, _ = process.communicate(timeout=60)
         document = json.loads(output)
-        assert (process.returncode, document["status"]) == (3, "partial")
+        assert (process.returncode, document["status"]) == (ExitCode.PARTIAL, "partial")
         assert document["errors"][0]["message"] == "there was too little room to record"
         assert "there is room, recording goes on" in log.read_text()
         assert [first for first, _ in rec_exact(rec_clips(rec_disk), source)] == [165]
@@ -336,7 +336,7 @@ class TestRecord:
         self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, words: tuple[str, ...]
     ) -> None:
         ran = rec_run("--source", rec_twice, *words)
-        assert ran.returncode == 2
+        assert ran.returncode == ExitCode.USAGE
         assert words[0].removeprefix("--") in ran.stdout + ran.stderr
         assert not rec_clips(tmp_path)
 
@@ -358,10 +358,10 @@ class TestRecord:
             subprocess.run(["mount", "-o", "remount,bind,ro", outbox], check=True)
             output, _ = recorder.communicate(timeout=60)
             document = json.loads(output)
-            assert (recorder.returncode, document["status"]) == (1, "failed")
+            assert (recorder.returncode, document["status"]) == (ExitCode.FAILED, "failed")
             assert "Read-only file system" in document["errors"][0]["message"]
             refused = rec_run("--source", rec_twice)
-            assert refused.returncode == 13
+            assert refused.returncode == ExitCode.STORAGE
             assert "Read-only file system" in rec_document(refused)["errors"][0]["message"]
         finally:
             subprocess.run(["umount", outbox], check=True)
@@ -371,7 +371,7 @@ class TestRecord:
 
     def test_too_little_room_records_nothing(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
         ran = rec_run("--source", rec_twice, "--min-free", "100000TB")
-        assert ran.returncode == 13
+        assert ran.returncode == ExitCode.STORAGE
         assert rec_document(ran)["errors"][0]["code"] == "storage"
         assert not rec_clips(tmp_path)
 
@@ -453,7 +453,7 @@ class TestRecord:
         assert (recorder.returncode, document["status"]) == (143, "stopped")
         assert "nothing.mp4" in document["errors"][0]["message"]
         codes = {each["camera"]: each["exit_code"] for each in document["cameras"]}
-        assert codes == {"yard": 0, "gate": 0, "roof": 2}
+        assert codes == {"yard": 0, "gate": 0, "roof": ExitCode.USAGE}
         assert [clip["preroll"] for clip in document["clips"]] == [2.0, 1.0]
         clips = rec_clips(tmp_path / "recorded_clips")
         assert [clip.parent.name for clip in clips] == ["gate", "yard"]
@@ -468,18 +468,21 @@ class TestRecord:
             return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
 
         ran = run("--duration", "1s", "--json")
-        assert (ran.returncode, rec_document(ran)["status"]) == (2, "failed")
+        assert (ran.returncode, rec_document(ran)["status"]) == (ExitCode.USAGE, "failed")
         assert "roof is not recorded" in ran.stderr
         assert run("--duration", "1s", "--camera", "gate").returncode == 0
         refused = run("--dry-run")
-        assert (refused.returncode, "yard, roof, gate" in refused.stderr) == (2, True)
+        assert (refused.returncode, "yard, roof, gate" in refused.stderr) == (ExitCode.USAGE, True)
         rec_fleet.write_text(rec_fleet.read_text() + "duration = '5s'\n")
         wrong = run("--camera", "gate")
-        assert (wrong.returncode, "[record.gate] duration is not a key" in wrong.stderr) == (10, True)
+        assert (wrong.returncode, "[record.gate] duration is not a key" in wrong.stderr) == (
+            ExitCode.CONFIG,
+            True,
+        )
         rec_fleet.write_text(rec_fleet.read_text().replace("duration = '5s'", "post = 'soon'"))
         command = [rec_command[0], "config", "check", "--config", str(rec_fleet)]
         checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        assert (checked.returncode, "[record.gate] post: 'soon'" in checked.stderr) == (10, True)
+        assert (checked.returncode, "[record.gate] post: 'soon'" in checked.stderr) == (ExitCode.CONFIG, True)
 
     def test_the_service_manager_hears_of_it(
         self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -684,13 +687,13 @@ class TestRecord:
     ) -> None:
         ran = rec_run(*(word.replace("{clip}", str(rec_twice)) for word in words))
         error = rec_document(ran)["errors"][0]
-        assert ran.returncode == 2
+        assert ran.returncode == ExitCode.USAGE
         assert said in error["message"] + error["hint"]
         assert not rec_clips(tmp_path)
 
     def test_a_camera_name_is_needed_and_is_one_folder(self, rec_twice: Path, rec_run: RecRun) -> None:
         for name in ("", "../x", ".hidden"):
-            assert rec_run("--source", rec_twice, camera=name).returncode == 2
+            assert rec_run("--source", rec_twice, camera=name).returncode == ExitCode.USAGE
 
     def test_a_second_recorder_of_a_camera_is_refused(
         self,
@@ -702,7 +705,7 @@ class TestRecord:
     ) -> None:
         rec_start("--source", rec_twice, "--realtime")
         rec_until(lambda: (tmp_path / "recorded_clips" / "yard" / ".record.lock").exists())
-        assert rec_run("--source", rec_twice).returncode == 11
+        assert rec_run("--source", rec_twice).returncode == ExitCode.ALREADY_RUNNING
         assert rec_run("--source", rec_twice, "--duration", "1s", camera="door").returncode == 0
 
     def test_archive_takes_the_clips(

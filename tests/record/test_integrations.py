@@ -30,7 +30,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from camarchiver.domain.report import Status
-from camarchiver.errors import EncoderError, UsageError
+from camarchiver.errors import EncoderError, ExitCode, UsageError
 from camarchiver.media.encoders import ENCODERS, LiveSettings
 from camarchiver.motion.events import MotionEvent
 from camarchiver.record import disk_guard, recorder, retry
@@ -591,7 +591,7 @@ class TestRecorder:
         keeper = OutboxKeeper("yard", rec_folders.outbox.parent, OutboxLimits(None, None), datetime.now)
         member = Member("yard", FileCamera(rec_take.path), cast(recorder.Recorder, gone), publisher, keeper)
         (status, exit_code), problems = record_results.judged(member.facts, None)
-        assert (status, exit_code) == (Status.FAILED, 1)
+        assert (status, exit_code) == (Status.FAILED, ExitCode.FAILED)
         assert [problem.message for problem in problems][1:] == ["earlier clips had errors, too"]
         assert "2 more" in problems[1].hint
 

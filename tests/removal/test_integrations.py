@@ -25,7 +25,7 @@ from camarchiver.domain.clip import Disposal, Tree
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Result
 from camarchiver.domain.steps import Discard
-from camarchiver.errors import NotRemovable, sentence, user_name
+from camarchiver.errors import ExitCode, NotRemovable, sentence, user_name
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
 from camarchiver.runtime.signals import Stop
@@ -308,7 +308,7 @@ class TestFilesThatCannotLeave:
         obstacles.freeze(clip)
         trash_root = ("--trash-root", str(obstacles.elsewhere))
         first = camera.archive(*trash_root, "--json", patch=patch)
-        assert first.code == 3, first.errors
+        assert first.code == ExitCode.PARTIAL, first.errors
         (outcome,) = first.document()["outcomes"]
         assert (outcome["result"], outcome["reason"]) == ("failed", "kept-source")
         assert f"{clip.name} can't be removed: " in outcome["detail"]
@@ -317,7 +317,7 @@ class TestFilesThatCannotLeave:
         quiet = camera.archive(*trash_root, "--json", "--dry-run", patch=patch)
         (step,) = quiet.document()["steps"]
         assert (step["reason"], step["detail"].count("next try")) == ("failed-before", 1)
-        assert camera.archive(*trash_root, "--retry-failed", patch=patch).code == 1
+        assert camera.archive(*trash_root, "--retry-failed", patch=patch).code == ExitCode.FAILED
         assert obstacles.remains() == [] == camera.litter()
         obstacles.thaw()
         assert camera.archive(*trash_root, "--retry-failed").code == 0
@@ -338,7 +338,7 @@ class TestFilesThatCannotLeave:
         for _ in range(2):
             assert camera.archive(*trash_root, patch=dying).code == -9
             assert obstacles.remains() == [clip.name]
-        assert camera.archive(*trash_root).code == 1
+        assert camera.archive(*trash_root).code == ExitCode.FAILED
         assert obstacles.remains() == [] and len(camera.events("swept")) == 2
         obstacles.thaw()
         assert camera.archive(*trash_root, "--retry-failed").code == 0
@@ -354,7 +354,7 @@ class TestFilesThatCannotLeave:
         obstacles.freeze(picture)
         options = ("--trash-root", str(obstacles.elsewhere), "--sidecar", "trash")
         first = camera.archive(*options, patch=self.BLIND)
-        assert (first.code, "could not follow" in first.out + first.errors) == (3, True)
+        assert (first.code, "could not follow" in first.out + first.errors) == (ExitCode.PARTIAL, True)
         for _ in range(2):
             camera.archive(*options, patch=self.BLIND)
             assert obstacles.remains() == [clip.name]

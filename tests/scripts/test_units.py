@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 import runpy
+import signal
 import sys
 import textwrap
 import tomllib
@@ -25,7 +26,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from camarchiver.cli import cli
-from camarchiver.errors import ExitCode
+from camarchiver.errors import ExitCode, signal_code
 from camarchiver.offsite.rclone.daemon import EXTRA
 from tests import dates, programs
 
@@ -317,6 +318,40 @@ class TestNamesTable:
             pytest.skip("docs and scripts are not beside the tests")
         text = page.read_text(encoding="utf-8")
         assert runpy.run_path(str(script))["page"](text) == text, "run scripts/names-table"
+
+
+class TestExitCodes:
+    """Programs that can't import the enum write its numbers."""
+
+    NO_USE = frozenset(ExitCode) - {ExitCode.DONE, ExitCode.STORAGE}
+    """What another start of a nightly run would not change: only storage may come back."""
+    FOR_OWNER = frozenset({ExitCode.USAGE, ExitCode.CONFIG, ExitCode.ALREADY_RUNNING})
+    """What a service that runs for months waits for its owner to correct."""
+
+    @pytest.mark.parametrize(
+        ("unit", "codes"),
+        [
+            ("archive.service", NO_USE),
+            ("cleanup.service", NO_USE),
+            ("verify.service", NO_USE),
+            ("watch.service", FOR_OWNER),
+            ("record@.service", FOR_OWNER),
+        ],
+    )
+    def test_units_start_again_where_that_may_help(self, unit: str, codes: frozenset[ExitCode]) -> None:
+        text = (REPOSITORY / f"systemd/camarchiver-{unit}").read_text()
+        settings = dict(line.split("=", 1) for line in text.splitlines() if "ExitStatus=" in line)
+        assert {*map(int, settings["RestartPreventExitStatus"].split())} == codes
+        assert int(settings["SuccessExitStatus"]) == signal_code(signal.SIGTERM)
+
+    def test_every_unit_with_such_numbers_is_compared(self) -> None:
+        units = (REPOSITORY / "systemd").glob("*.service")
+        assert sum("ExitStatus=" in unit.read_text() for unit in units) == 5
+
+    def test_transfers_use_the_same_numbers(self) -> None:
+        script = runpy.run_path(str(REPOSITORY / "scripts/transfer-clips"))
+        named = (script["PARTLY"], script["RUNS_ALREADY"], script["STORAGE"])
+        assert named == (ExitCode.PARTIAL, ExitCode.ALREADY_RUNNING, ExitCode.STORAGE)
 
 
 NAMED_EXTRAS = (

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from camarchiver.errors import user_name
+from camarchiver.errors import ExitCode, user_name
 from camarchiver.runtime import formatting
 from camarchiver.storage import filesystems
 from tests.commands import DAY, H264, NAME, ONE, START, Command, Make, Put, archive, document, one_clip
@@ -139,7 +139,7 @@ class TestNoPermission:
         clip.chmod(0o640)
         done = as_nobody("archive", shared, "--dry-run")
         help_ = f"give user nobody the right to read {clip}, or run as user {user_name(0)}"
-        assert done.returncode == 3
+        assert done.returncode == ExitCode.PARTIAL
         assert f"{clip}: Permission denied for user nobody; {help_}" in done.stdout
         found = json.loads(as_nobody("archive", shared, "--dry-run", "--json").stdout)
         assert [error["code"] for error in found["errors"]] == ["unreadable"]
@@ -151,14 +151,14 @@ class TestNoPermission:
         closed.chmod(0o700)
         for command in (("archive", shared, "--dry-run"), ("cleanup", shared, "--dry-run")):
             done = as_nobody(*command)
-            assert done.returncode == 3, done.stderr
+            assert done.returncode == ExitCode.PARTIAL, done.stderr
             assert (
                 f"{closed}: Permission denied for user nobody; give user nobody the right to" in done.stdout
             )
 
     def test_an_archive_that_can_not_be_made(self, shared: Path, as_nobody: Command) -> None:
         done = as_nobody("archive", shared)
-        assert done.returncode == 13
+        assert done.returncode == ExitCode.STORAGE
         assert (
             f"the archive {shared}/archived can't be written: Permission denied for user nobody"
             in done.stderr
@@ -168,7 +168,7 @@ class TestNoPermission:
     def test_state_of_another_user(self, shared: Path, as_nobody: Command) -> None:
         assert archive(shared, "--keep-source", "--codec", "h264").returncode == 0
         done = as_nobody("archive", shared, "--dry-run")
-        assert done.returncode == 13
+        assert done.returncode == ExitCode.STORAGE
         state = shared / "archived/.camarchiver"
         assert "Permission denied for user nobody" in done.stderr
         assert f"give user nobody the right to enter {state}, or run as user {user_name(0)}" in done.stderr
@@ -193,7 +193,7 @@ class TestRoom:
     def test_min_free_is_a_floor_and_one_clip_says_so(self, small: Path) -> None:
         least = filesystems.free_bytes(small) - 200_000
         done = document(small, "--codec", "h264", "--jobs", "1", "--min-free", str(least))
-        assert done["exit_code"] == 3
+        assert done["exit_code"] == ExitCode.PARTIAL
         reasons = [outcome["reason"] for outcome in done["outcomes"]]
         assert reasons.count("no-space") == 1 and 1 <= reasons.count("not-archived") < self.CLIPS - 1
         assert f"{least:,} stay free (--min-free)" in done["outcomes"][-1]["detail"]
@@ -247,7 +247,7 @@ class TestRoom:
         os.utime(clip.path, (clip.start.timestamp(),) * 2)
         least = str(filesystems.free_bytes(disk_of_3_mib) - 50_000)
         alone = archive(disk_of_3_mib, "--codec", "h264", "--min-free", least)
-        assert (alone.returncode, trashed.exists(), clip.path.exists()) == (13, True, True)
+        assert (alone.returncode, trashed.exists(), clip.path.exists()) == (ExitCode.STORAGE, True, True)
         options = (disk_of_3_mib, "--codec", "h264", "--min-free", least, "--cleanup", "-y")
         plan = archive(*options, "--dry-run")
         assert plan.stdout.index("first, because room is short:") < plan.stdout.index("then:")

@@ -28,7 +28,7 @@ from pytest_mock import MockerFixture
 from camarchiver.archive import planner
 from camarchiver.domain.clip import Clip, Fingerprint, Trees
 from camarchiver.domain.reason import Reason
-from camarchiver.errors import AlreadyRunning, ClipBusy, StorageError
+from camarchiver.errors import AlreadyRunning, ClipBusy, ExitCode, StorageError
 from camarchiver.naming.paths import numbered
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
@@ -748,7 +748,7 @@ class TestLocking:
         assert line(run) == "held"
         with pytest.raises(AlreadyRunning) as caught, run_lock.exclusive(lock, what="archive"):
             pass
-        assert caught.value.exit_code == 11
+        assert caught.value.exit_code == ExitCode.ALREADY_RUNNING
         assert f"archive, host {host_id()}, pid {run.pid}, since 20" in caught.value.message
         run.send_signal(signal.SIGKILL)
         run.wait()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from camarchiver.errors import ExitCode
 from tests.cameras import frames_of
 from tests.processes import processes_with, wait_until
 from tests.record.rtsp import RtspServer
@@ -56,13 +57,13 @@ class TestCrash:
         said, complaints = recorder.communicate(timeout=90)
         document = json.loads(said)
         assert "yard: its recorder crashed (signal SIGABRT); it starts again in" in complaints
-        assert (recorder.returncode, document["status"]) == (3, "partial")
+        assert (recorder.returncode, document["status"]) == (ExitCode.PARTIAL, "partial")
         assert ["crashed once" in each["message"] for each in document["errors"]] == [True]
         (salvaged,) = document["salvaged"]
         assert Path(salvaged).parent.name == "yard"
         assert frames_of(Path(salvaged)) >= 30
         codes = {each["camera"]: each["exit_code"] for each in document["cameras"]}
-        assert codes == {"yard": 3, "gate": 0}
+        assert codes == {"yard": ExitCode.PARTIAL, "gate": 0}
         other = rec_clips(tmp_path / "recorded_clips/gate")[0]
         times = rec_packets(other).times
         assert frames_of(other) == len(times) >= 10 * 15

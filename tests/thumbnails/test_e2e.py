@@ -22,6 +22,7 @@ from camarchiver.domain.clip import Clip, Trees
 from camarchiver.domain.motion import ClipMotion, MotionSpan, ThumbnailStrip
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Result
+from camarchiver.errors import ExitCode
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter, RunId
 from camarchiver.media.info import CHAPTERS
@@ -114,7 +115,7 @@ class TestMasksAndZones:
         config = tmp_path / "config.toml"
         config.write_text(f"[camera.front]\n{lines}\n")
         said = told("config", "check", "--config", config)
-        assert said.returncode == 10
+        assert said.returncode == ExitCode.CONFIG
         assert words in said.stdout + said.stderr
 
 
@@ -405,7 +406,7 @@ class TestFinding:
             times = [f"{first + timedelta(minutes=each):%Y-%m-%d %H:%M}" for each in (-1, 1)]
             words = ("--motion", "--since", times[0], "--until", times[1], "--config", config)
             said = told("find", yard.trees.source, *words, *more)
-            assert said.returncode == 1
+            assert said.returncode == ExitCode.FAILED
             return said.stderr
 
         assert "1 clip: it is not certain whether anything moves" in of("unsure")
@@ -430,9 +431,9 @@ class TestFinding:
         config = tmp_path / "config.toml"
         config.write_text('[camera.front]\nzone = "gate=0,0 1,0 1,1"\n')
         said = told("find", yard.trees.source, "--motion", "--zone", "gaet", "--config", config)
-        assert said.returncode == 1
+        assert said.returncode == ExitCode.FAILED
         assert "no camera has a zone gaet (zones in the config: gate); did you mean gate?" in said.stderr
-        assert told("find", yard.trees.source, "--zone", "gate").returncode == 2
+        assert told("find", yard.trees.source, "--zone", "gate").returncode == ExitCode.USAGE
 
 
 class TestQuietAge:

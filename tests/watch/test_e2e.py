@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from camarchiver.domain.clip import STATE_FOLDER
+from camarchiver.errors import ExitCode
 from tests.commands import (
     COMMAND,
     DAY,
@@ -230,5 +231,5 @@ class TestWatch:
     ) -> None:
         manager = watch(managed=False)
         second = installed("watch", tree)
-        assert second.returncode == 11 and "watch runs here already" in second.stderr
+        assert second.returncode == ExitCode.ALREADY_RUNNING and "watch runs here already" in second.stderr
         assert manager.end(signal.SIGHUP)[0] == 128 + signal.SIGHUP
