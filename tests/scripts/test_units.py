@@ -354,6 +354,21 @@ class TestExitCodes:
         assert named == (ExitCode.PARTIAL, ExitCode.ALREADY_RUNNING, ExitCode.STORAGE)
 
 
+class TestContinuousIntegration:
+    def test_its_jobs_are_those_that_the_documentation_describes(self) -> None:
+        described = re.findall(
+            r"^\| `(\.ci/run.*?)` \| (.+?) \|", (REPOSITORY / "docs/testing.md").read_text(), re.M
+        )
+        workflow = (REPOSITORY / ".github/workflows/ci.yml").read_text()
+        jobs = re.findall(r"^    if: (.+?)$.+?- run: (\.ci/run.*?)$", workflow, re.M | re.S)
+        assert described == [(".ci/run", "on every change"), (".ci/run --latest", "once a week")]
+        assert jobs == [
+            ("github.event_name != 'schedule'", ".ci/run"),
+            ("github.event_name == 'schedule'", ".ci/run --latest"),
+        ]
+        assert re.search(r"^  schedule:\n    - cron: ", workflow, re.M)
+
+
 NAMED_EXTRAS = (
     re.compile(r"--extras[ =]([a-z][a-z,]*)"),
     re.compile(r"\bextra `+([a-z]+)`"),
