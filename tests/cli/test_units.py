@@ -481,7 +481,7 @@ class TestTemplate:
     @pytest.mark.parametrize(
         ("own", "after", "code"),
         [
-            (ExitCode.DONE, ExitCode.DONE, 0),
+            (ExitCode.DONE, ExitCode.DONE, ExitCode.DONE),
             (ExitCode.DONE, ExitCode.PARTIAL, ExitCode.PARTIAL),
             (ExitCode.STORAGE, ExitCode.PARTIAL, ExitCode.STORAGE),
         ],
@@ -530,7 +530,7 @@ class TestTemplate:
 
 class TestRetention:
     def test_an_option_that_cleanup_gets_is_one_of_archive_with_cleanup_too(
-        self, tmp_path: Path, mocker: MockerFixture
+        self, mocker: MockerFixture
     ) -> None:
         """As docs/architecture.md says how to add one."""
 
@@ -545,7 +545,7 @@ class TestRetention:
         ran = mocker.patch("camarchiver.cli.runs.archive.run_archive", return_value=0)
 
         def archive(*words: str) -> None:
-            cli.main(["archive", str(tmp_path), *words], standalone_mode=False)
+            cli.main(["archive", "/camera", *words], standalone_mode=False)
 
         archive("--cleanup", "--keep-sundays")
         ((retention, _), _) = policy.call_args

@@ -21,6 +21,7 @@ from camarchiver.domain.motion import ClipMotion, MotionSpan
 from camarchiver.domain.reason import Reason
 from camarchiver.errors import AlreadyRunning, UsageError
 from camarchiver.page import site_state
+from camarchiver.page.serving import Address, ServeOptions
 from camarchiver.page.site_folder import SiteFolder
 from camarchiver.state import holds, thumbnails
 from camarchiver.state.thumbnails import StripKey, ThumbnailStrip
@@ -530,3 +531,32 @@ class TestPictures:
         month = (site / f"cameras/front/{clip.start:%Y-%m}.html").read_text()
         assert 'class="motion" d="M' in month
         assert "motion for 4 s" in month
+
+
+class TestServing:
+    """Who may reach the server, by the file with its password."""
+
+    @pytest.mark.parametrize(
+        ("address", "allow_remote", "token", "words"),
+        [
+            ("0.0.0.0:80", False, None, "other machines"),
+            ("0.0.0.0:80", False, "long-enough-to-guess", "other machines"),
+            ("0.0.0.0:80", True, None, "needs a password"),
+            ("0.0.0.0:80", True, "short", "too short"),
+            ("127.0.0.1:80", False, "short", "too short"),
+        ],
+    )
+    def test_what_anybody_could_read_is_refused(
+        self, tmp_path: Path, address: str, allow_remote: bool, token: str | None, words: str
+    ) -> None:
+        file = tmp_path / "token"
+        file.write_text(token or "")
+        options = ServeOptions(Address.parse(address), allow_remote, file if token is not None else None)
+        with pytest.raises(UsageError, match=words):
+            options.check()
+
+    def test_what_only_those_can_read_who_may_is_served(self, tmp_path: Path) -> None:
+        file = tmp_path / "token"
+        file.write_text("long-enough-to-guess\n")
+        assert ServeOptions(Address.parse("127.0.0.1:80"), False, None).check() == ""
+        assert ServeOptions(Address.parse("0.0.0.0:80"), True, file).check() == "long-enough-to-guess"

@@ -21,7 +21,6 @@ from camarchiver.output.page.day_data import ClipLinks, removal_words, script
 from camarchiver.output.page.timeline import gap_paths, layers, path_of
 from camarchiver.page.clips import PageClip, PlannedRemoval
 from camarchiver.page.server import Address
-from camarchiver.page.serving import ServeOptions
 from camarchiver.page.site_folder import folder_of
 from camarchiver.page.site_state import DaySummary, summary_of
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Limits, decide
@@ -252,28 +251,3 @@ class TestServing:
     def test_other_texts_are_no_address(self, text: str) -> None:
         with pytest.raises(UsageError, match="no address"):
             Address.parse(text)
-
-    @pytest.mark.parametrize(
-        ("address", "allow_remote", "token", "words"),
-        [
-            ("0.0.0.0:80", False, None, "other machines"),
-            ("0.0.0.0:80", False, "long-enough-to-guess", "other machines"),
-            ("0.0.0.0:80", True, None, "needs a password"),
-            ("0.0.0.0:80", True, "short", "too short"),
-            ("127.0.0.1:80", False, "short", "too short"),
-        ],
-    )
-    def test_what_anybody_could_read_is_refused(
-        self, tmp_path: Path, address: str, allow_remote: bool, token: str | None, words: str
-    ) -> None:
-        file = tmp_path / "token"
-        file.write_text(token or "")
-        options = ServeOptions(Address.parse(address), allow_remote, file if token is not None else None)
-        with pytest.raises(UsageError, match=words):
-            options.check()
-
-    def test_what_only_those_can_read_who_may_is_served(self, tmp_path: Path) -> None:
-        file = tmp_path / "token"
-        file.write_text("long-enough-to-guess\n")
-        assert ServeOptions(Address.parse("127.0.0.1:80"), False, None).check() == ""
-        assert ServeOptions(Address.parse("0.0.0.0:80"), True, file).check() == "long-enough-to-guess"

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +24,6 @@ from camarchiver.domain.clip import Archived, Clip, Disposal
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
 from camarchiver.domain.steps import Discard, Restore
-from camarchiver.errors import StorageError
 from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.naming.patterns import Names
@@ -138,35 +136,6 @@ class TestFind:
 
 class TestFindings:
     """The state that `verify` writes, and repairs under kills."""
-
-    def test_the_newest_state_is_read_and_else_its_backup(self, tmp_path: Path) -> None:
-        yard = Yard(tmp_path / "cams")
-        state = yard.trees.state
-        assert findings.read(state) == findings.Findings()
-        damaged = findings.DamagedNow(state)
-        assert damaged() == {}
-        yard.find_damaged("a.mp4", "b\udcff.mp4")
-        assert set(damaged()) == {"a.mp4", "b\udcff.mp4"}, "a name of bytes, too"
-        yard.find_sound("a.mp4")
-        assert set(damaged()) == {"b\udcff.mp4"}
-        whole = findings.Pass(yard.now, "r", 7)
-        findings.change(state, findings.Change(whole=whole))
-        assert findings.read(state).last_whole == whole
-        assert findings.read(state).last_full is None
-        last = '{"last_whole": {"at": "AT", "run": "r", "archives": 1}}'
-        times = (last.replace("AT", at) for at in ("2026-01-01T00:00:00", "0001-01-01T00:00:00Z"))
-        for torn in ("{", '{"damaged": {"../x": {}}}', *times):
-            (state / findings.FILE).write_text(torn)
-            assert set(findings.read(state).damaged) == {"b\udcff.mp4"}, torn
-        (state / f"{findings.FILE}.bak").write_text("7")
-        with pytest.raises(StorageError, match="it is not known which archives are damaged"):
-            findings.read(state)
-
-    def test_two_runs_that_write_at_once_lose_nothing(self, tmp_path: Path) -> None:
-        yard = Yard(tmp_path / "cams")
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda number: yard.find_damaged(f"{number}.mp4"), range(40)))
-        assert len(findings.read(yard.trees.state).damaged) == 40
 
     def test_a_damaged_archive_found_between_plan_and_removal_stops_it(self, tmp_path: Path) -> None:
         yard = Yard(tmp_path / "cams")

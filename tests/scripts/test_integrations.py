@@ -180,3 +180,37 @@ def test_a_script_explains_itself_and_does_nothing_else(script: str, tmp_path: P
     assert (done.returncode, done.stderr) == (0, "")
     assert Path(script).name in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+class TestSweeps:
+    """What the fault sweeps read in a command's calls."""
+
+    @pytest.fixture(autouse=True)
+    def beside(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        scripts = Path(__file__).resolve().parents[2] / "scripts"
+        if not scripts.exists():
+            pytest.skip("scripts is not beside the tests")
+        monkeypatch.syspath_prepend(str(scripts))
+
+    @pytest.mark.parametrize(
+        ("line", "spared"),
+        [
+            ('newfstatat(AT_FDCWD</>, "/tree/b", {}, 0) = -1 EIO (INJECTED)', False),
+            (f'newfstatat(AT_FDCWD</>, "{sys.prefix}/x.so", {{}}, 0) = -1 EIO (INJECTED)', True),
+            ('read(5<pipe:[12]>, "x", 1) = -1 EIO (INJECTED)', True),
+            ('read(5<pipe:[12]>, "x", 1) = 1', False),
+            (
+                "read(5<pipe:[12]> <unfinished ...>\n8 read(3</tree/a>) = 1\n"
+                "7 <... read resumed>) = -1 EIO (INJECTED)",
+                True,
+            ),
+            (f"read(3</tree/a>) = -1 EIO (INJECTED)\n8 read(4<{sys.prefix}/x.so>) = -1 EIO (INJECTED)", True),
+        ],
+    )
+    def test_a_fault_away_from_the_trees_is_none_of_a_disk(
+        self, tmp_path: Path, line: str, spared: bool
+    ) -> None:
+        calls = importlib.import_module("sweeps.calls")
+        (tmp_path / "calls").write_text(f'7 read(3</tree/a>, "x", 1) = 1\n7 {line}\n')
+        assert calls.spares_the_disks(tmp_path / "calls") is spared
+        assert calls.breaks_a_pipe(tmp_path / "calls") is ("<pipe" in line and "INJECTED" in line)

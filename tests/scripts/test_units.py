@@ -66,29 +66,6 @@ class TestSweeps:
             "close": {1: 1},
         }
 
-    @pytest.mark.parametrize(
-        ("line", "spared"),
-        [
-            ('newfstatat(AT_FDCWD</>, "/tree/b", {}, 0) = -1 EIO (INJECTED)', False),
-            (f'newfstatat(AT_FDCWD</>, "{sys.prefix}/x.so", {{}}, 0) = -1 EIO (INJECTED)', True),
-            ('read(5<pipe:[12]>, "x", 1) = -1 EIO (INJECTED)', True),
-            ('read(5<pipe:[12]>, "x", 1) = 1', False),
-            (
-                "read(5<pipe:[12]> <unfinished ...>\n8 read(3</tree/a>) = 1\n"
-                "7 <... read resumed>) = -1 EIO (INJECTED)",
-                True,
-            ),
-            (f"read(3</tree/a>) = -1 EIO (INJECTED)\n8 read(4<{sys.prefix}/x.so>) = -1 EIO (INJECTED)", True),
-        ],
-    )
-    def test_a_fault_away_from_the_trees_is_none_of_a_disk(
-        self, tmp_path: Path, line: str, spared: bool
-    ) -> None:
-        calls = importlib.import_module("sweeps.calls")
-        (tmp_path / "calls").write_text(f'7 read(3</tree/a>, "x", 1) = 1\n7 {line}\n')
-        assert calls.spares_the_disks(tmp_path / "calls") is spared
-        assert calls.breaks_a_pipe(tmp_path / "calls") is ("<pipe" in line and "INJECTED" in line)
-
     def test_every_call_can_be_asked_for(self) -> None:
         calls = importlib.import_module("sweeps.calls")
         tried = calls.worth_trying("kill", self.seen(), every_call=True)
@@ -252,6 +229,22 @@ class TestArchitecture:
             elif row := re.match(r"\| `(\S+)\.py` \|.*; pure \|", line):
                 said.append(folder + row[1])
         assert sorted(each.replace("/", ".") for each in said) == sorted(pure["source_modules"])
+
+    def test_every_folder_of_the_package_has_its_tests(self, page: str) -> None:
+        package, tests = self.ROOT / "camarchiver", self.ROOT / "tests"
+        tested = {path.parent.name for path in tests.glob("*/test_*.py")}
+        assert {path.parent.name for path in package.glob("*/__init__.py")} <= tested
+        beside = tested - {path.parent.name for path in package.rglob("__init__.py")}
+        sentence = page.partition("four that concern several folders:")[2].partition(";")[0]
+        assert {*re.findall(r"`(\w+)`", sentence)} == beside
+
+    def test_units_are_without_a_disk(self) -> None:
+        for path in (self.ROOT / "tests").glob("*/test_units.py"):
+            calls = [
+                node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)
+            ]
+            given = {argument.arg for call in calls for argument in call.args.args}
+            assert not given & {"tmp_path", "tmp_path_factory"}, path
 
     def test_its_diagram_is_the_contract(self, page: str, contracts: list[dict[str, Any]]) -> None:
         diagram = page.partition("```mermaid\n")[2].partition("```")[0]
