@@ -1,1 +1,1 @@
-"""Removes what the policy no longer keeps, and restores from the trash; the rules are in `policy`."""
+"""Removes what the policy no longer keeps; restores from trash and off-site copies; rules are in `policy`."""

@@ -16,7 +16,7 @@ from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.runtime.formatting import count_of, shown, size
 
 if TYPE_CHECKING:
-    from camarchiver.queries.verify import Verified
+    from camarchiver.queries.verified import Verified
     from camarchiver.state.verify_checkpoint import VerifyCheckpoint
 
 _AREA = 12
@@ -71,6 +71,12 @@ def resumed_line(mark: VerifyCheckpoint) -> str:
         f"goes on where run {mark.run} was interrupted, after {count_of(mark.checked, 'archive')}"
         " (--anew begins again)"
     )
+
+
+def stopped_line(found: Verified) -> str:
+    """How far a `verify` came that a signal stopped."""
+    words = "; the same command goes on from there" if found.is_marked else ""
+    return f"stopped after {found.checked:,} archives{words}"
 
 
 class Table:

@@ -12,21 +12,21 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path, PurePosixPath
 
-from camarchiver.domain.clip import Trees, joined
+from camarchiver.domain.clip import joined
 from camarchiver.domain.damage import Damage, Flaw, RecordFlaw
 from camarchiver.errors import cause
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import Expected, Ledger
 from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.replay import file_of
-from camarchiver.journal.store import Journal
-from camarchiver.media import ffmpeg_args, transcoder
+from camarchiver.media import ffmpeg_args, ffmpeg_find, transcoder
 from camarchiver.media.verification.rules import is_headless
+from camarchiver.pipeline import Pipeline
+from camarchiver.queries.verified import Verified, VerifyFinding
 from camarchiver.runtime.formatting import count_of
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stopper
 from camarchiver.state import verify_checkpoint, work_in_progress
-from camarchiver.state.findings import Findings
 from camarchiver.state.findings import read as remembered
 from camarchiver.state.findings_log import FindingsLog
 from camarchiver.state.verify_checkpoint import Asked, CheckpointPlace, VerifyCheckpoint
@@ -39,37 +39,6 @@ MARK_SECONDS = 10.0
 DAYS_IN_MEMORY = 8
 
 _BLOCK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyFinding:
-    """Something that is wrong."""
-
-    path: str
-    flaw: Flaw | RecordFlaw
-    detail: str
-    expected: Expected | None = None
-    """What should be there, if it is an archive."""
-    damage: Damage | None = None
-    """The record of it, with the time and the run that found it first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """The result of checking the archive against the journal."""
-
-    checked: int
-    foreign: tuple[str, ...]
-    """Clips that camarchiver didn't make."""
-    findings: tuple[VerifyFinding, ...]
-    resumed: int = 0
-    """Archives of `checked` that an interrupted run had checked."""
-    is_marked: bool = False
-    """Whether a later run continues where this one was stopped."""
-    memory: Findings = field(default_factory=Findings)
-    """The records as they are now, with the last run that checked everything."""
-    problem: str = ""
-    """Why the findings could not be written down, so that no other command knows of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +68,13 @@ class Task:
         return sample < self.asked.percent / 100 * 2**32
 
 
-def task_for(asked: Asked, state: Path, run: str, known: Mapping[str, Damage], *, anew: bool) -> Task:
+def task_for(pipeline: Pipeline, asked: Asked, *, anew: bool) -> Task:
     """What to check; after an interruption of the same request, unless `anew`, the rest of it."""
+    state = pipeline.trees.state
+    known = remembered(state).damaged
     mark = None if anew else verify_checkpoint.read(state)
     if mark is None or mark.asked != asked:
-        return Task(asked, run, known=known)
+        return Task(asked, pipeline.run.id, known=known)
     return Task(asked, mark.run, mark, known)
 
 
@@ -111,24 +82,21 @@ class Verifier:
     """Checks every archive that is requested; changes only its checkpoint and the findings."""
 
     def __init__(
-        self,
-        trees: Trees,
-        journal: Journal,
-        days: JournalDays,
-        task: Task,
-        log: FindingsLog,
-        *,
-        stop: Stopper,
-        ffmpeg: Path | None,
+        self, pipeline: Pipeline, task: Task, *, stop: Stopper, ffmpeg: Path | None, is_kept: bool = True
     ) -> None:
-        """`ffmpeg` is given if every archive is to be decoded completely."""
-        self._trees = trees
-        self._journal = journal
-        self._days = days
+        """`ffmpeg` decodes archives, if they are to be decoded; None for the newest of this machine.
+
+        Findings are stored if `is_kept`. Raises EncoderError if there is no ffmpeg to decode with.
+        """
+        self._trees = pipeline.trees
+        self._journal = pipeline.journal
+        self._days = JournalDays(pipeline.names, pipeline.journal)
         self._task = task
-        self._log = log
+        self._log = FindingsLog(
+            self._trees.state, self._journal, pipeline.writer, task.known, is_kept=is_kept
+        )
         self._stop = stop
-        self._ffmpeg = ffmpeg
+        self._ffmpeg = _newest(ffmpeg) if task.asked.full else None
         self._marked_at = time.monotonic()
         self._known: dict[date, frozenset[str]] = {}
 
@@ -336,6 +304,11 @@ class Verifier:
             return None
         line = finished.stderr[0] if finished.stderr else f"ffmpeg ended with {finished.returncode}"
         return VerifyFinding(str(path), Flaw.DAMAGED, line)
+
+
+def _newest(named: Path | None) -> Path:
+    """The newest ffmpeg of this machine, or the one that is named."""
+    return max(ffmpeg_find.find(named), key=lambda each: each.version).path
 
 
 def _order(place: CheckpointPlace) -> tuple[date, str]:

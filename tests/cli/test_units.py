@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -392,7 +394,7 @@ class Course:
     def __init__(self, command: str = "archive", exit_code: ExitCode = ExitCode.DONE, steps: int = 2) -> None:
         self.command, self.exit_code, self.steps = command, exit_code, steps
         self.seen: list[str] = []
-        self.refused = False
+        self.refused = self.is_always_shown = False
         self.trouble: Exception | None = None
 
     def finished(self, word: str) -> RunResult:
@@ -415,6 +417,7 @@ class Course:
             lambda stop, shown, tell: self.finished("perform"),
             lambda: self.finished("preview"),
             is_refused=self.refused,
+            is_always_shown=self.is_always_shown,
         )
 
     def task(self, **more: Any) -> RunTask:
@@ -526,6 +529,53 @@ class TestTemplate:
         shown = capsys.readouterr()
         assert "archive is over" in shown.out
         assert "camarchiver: cleanup: " in shown.err
+
+    @pytest.mark.parametrize("steps", [0, 2])
+    def test_a_plan_that_leaves_out_what_was_asked_for_is_always_shown_to_everyone_but_a_program(
+        self, capsys: pytest.CaptureFixture[str], steps: int
+    ) -> None:
+        course = Course(steps=steps)
+        for course.is_always_shown in (False, True):
+            conduct("archive", run_of(quiet=True), course.task)
+            assert ("would do" in capsys.readouterr().err) == course.is_always_shown
+        conduct("archive", run_of(as_json=True), course.task)
+        assert capsys.readouterr().err == ""
+
+    @pytest.mark.parametrize("dry_run", [True, False])
+    def test_a_signal_ends_long_planning_cleanly(self, dry_run: bool) -> None:
+        seen: list[int | None] = []
+
+        @contextmanager
+        def planned(stop: Stop) -> Iterator[Ready]:
+            signal.raise_signal(signal.SIGTERM)
+            seen.append(stop.signal)
+            with Course(steps=0).planned(stop) as ready:
+                yield ready
+
+        # Not the default, which would end the tests if the run did not handle the signal.
+        before = signal.signal(signal.SIGTERM, lambda *_: seen.append(None))
+        try:
+            task = RunTask("verify", "r", planned, planning_heeds_stop=True)
+            assert conduct("verify", run_of(dry_run=dry_run), lambda: task) == 0
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        assert seen == [signal.SIGTERM]
+
+    def test_no_other_run_asks_or_reports_to_monitoring(self) -> None:
+        """docs/architecture.md, section 6, says which runs have a course of their own, and why."""
+        course = {"agreed", "may_ask", "require_consent", "open_run_events"}
+        found = {
+            path.stem: {
+                alias.name
+                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                if isinstance(node, ast.ImportFrom)
+                for alias in node.names
+            }
+            & course
+            for path in Path(template.__file__).parent.glob("*.py")
+        }
+        own = {name for name, imported in found.items() if imported}
+        assert own == {"template", "watch", "record"}
 
 
 class TestRetention:

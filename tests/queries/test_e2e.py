@@ -741,6 +741,9 @@ class TestFindings:
         assert (shown.returncode, shown.stderr) == (0, "")
         assert f"{self.SOURCE} (wrong-hash), from {camera_tree}/.deleted/input/{self.SOURCE}" in shown.stdout
         assert "encoder: " in shown.stdout
+        planned = told("verify", camera_tree, "--repair", "-n", "--json").stdout
+        keys = [key for key, _ in json.loads(planned, object_pairs_hook=list)]
+        assert {"dry_run", "notes"} <= set(keys) and len(keys) == len(set(keys)), "each key once"
         for refused, why in (
             (("--repair",), "needs consent"),
             (("-y",), "does nothing without --repair"),

@@ -24,18 +24,15 @@ from camarchiver.domain.clip import Archived, Clip, Disposal
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
 from camarchiver.domain.steps import Discard, Restore
-from camarchiver.journal.lookup import JournalDays
-from camarchiver.journal.writer import JournalWriter
-from camarchiver.naming.patterns import Names
 from camarchiver.pipeline import Pipeline
 from camarchiver.queries import cameras, find
 from camarchiver.queries.find import ClipFinder, FindQuestion, FindState
-from camarchiver.queries.verify import Verified, Verifier, task_for
+from camarchiver.queries.verified import Verified
+from camarchiver.queries.verify import Verifier, task_for
 from camarchiver.runtime import external_sort
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import findings, holds
-from camarchiver.state.findings_log import FindingsLog
 from camarchiver.state.verify_checkpoint import Asked
 from camarchiver.storage import copying
 from tests.yards import Yard
@@ -175,13 +172,8 @@ class TestFindings:
 
     def look(self, yard: Yard) -> tuple[Verified, Pipeline]:
         pipeline = Pipeline(yard.trees, UTC, "verify")
-        known = findings.read(yard.trees.state).damaged
-        task = task_for(Asked(None, 100.0, False), yard.trees.state, "r", known, anew=True)
-        writer = JournalWriter(pipeline.journal, pipeline.run, pipeline.now)
-        log = FindingsLog(yard.trees.state, pipeline.journal, writer, known)
-        days = JournalDays(Names(()), pipeline.journal)
-        stop = threading.Event()
-        verifier = Verifier(yard.trees, pipeline.journal, days, task, log, stop=stop, ffmpeg=None)
+        task = task_for(pipeline, Asked(None, 100.0, False), anew=True)
+        verifier = Verifier(pipeline, task, stop=threading.Event(), ffmpeg=None)
         return verifier.run(Silent()), pipeline
 
     def repair(self, yard: Yard) -> list[Outcome]:

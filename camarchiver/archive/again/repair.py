@@ -1,4 +1,4 @@
-"""Makes the plan of `verify --repair`: from which copy each damaged archive is made again."""
+"""Decides for `verify --repair` from which local copy each damaged archive is made again."""
 
 from __future__ import annotations
 

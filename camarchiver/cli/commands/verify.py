@@ -92,7 +92,8 @@ def verify(**chosen: Any) -> int:
     """
     from camarchiver.cli.commands.queries.why import archive_options
     from camarchiver.cli.offsite_options import offsite_access
-    from camarchiver.cli.runs.verify import VerifyOptions, verify_session
+    from camarchiver.cli.runs.template import RunOptions
+    from camarchiver.cli.runs.verify import VerifyOptions, run_verify
     from camarchiver.state.verify_checkpoint import Asked
 
     context, ffmpeg, since = click.get_current_context(), chosen["ffmpeg"], chosen["since"]
@@ -100,12 +101,19 @@ def verify(**chosen: Any) -> int:
         name = "--dry-run" if chosen["dry_run"] else "--no-confirm"
         raise UsageError(f"{name} does nothing without --repair", hint="add --repair")
     words = ("--ffmpeg", str(ffmpeg)) if ffmpeg is not None else ()
-    named = ("anew", "repair", "dry_run", "no_confirm", "ffmpeg", "log_file", "channels")
+    named = ("dry_run", "no_confirm", "as_json", "quiet", "verbose", "channels")
     session = VerifyOptions(
         place=TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"]),
         asked=Asked(since.start.date() if since else None, chosen["sample"], chosen["full"], chosen["known"]),
+        anew=chosen["anew"],
+        repair=chosen["repair"],
+        ffmpeg=ffmpeg,
+        # Only a repair writes a log.
+        run=RunOptions(
+            log_file=chosen["log_file"] if chosen["repair"] else None,
+            **{name: chosen[name] for name in named},
+        ),
         encoding=lambda: archive_options(context, chosen["directory"], *words),
         access=lambda: offsite_access(context),
-        **{name: chosen[name] for name in (*named, "as_json", "quiet", "verbose")},
     )
-    return verify_session(session, conventions(context))
+    return run_verify(session, conventions(context))

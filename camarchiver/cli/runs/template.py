@@ -49,6 +49,16 @@ class RunOptions:
         """Whether the plan is to list every file that is left alone, too."""
         return self.as_json or (self.dry_run and self.verbose)
 
+    @property
+    def is_terse(self) -> bool:
+        """Whether nothing is printed but the result, or what is wrong."""
+        return self.quiet or self.as_json
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a terminal shows plan, progress and report."""
+        return sys.stderr.isatty() and not self.is_terse
+
 
 class ReportLines(Protocol):
     """Makes a report for a person."""
@@ -103,6 +113,8 @@ class Ready:
     """Whether a brake forbids carrying it out."""
     notes: Sequence[str] = ()
     """What the plan says of the owner's policy."""
+    is_always_shown: bool = False
+    """Whether the plan is shown in every run: it leaves something alone that the user asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +126,8 @@ class RunTask:
     """The id of the run."""
     planned: Callable[[Stop], AbstractContextManager[Ready]]
     """Makes the plan, and keeps what its execution needs until the end."""
+    planning_heeds_stop: bool = False
+    """Whether planning takes long and ends cleanly after a signal, also in a dry run."""
     lock: Callable[[], AbstractContextManager[None]] = nullcontext
     """Keeps a second run of this command out. Raises AlreadyRunning."""
     log_file: Path | None = None
@@ -222,7 +236,8 @@ def conduct(command: str, options: RunOptions, make: Callable[[], RunTask], **la
 
 def _preview(task: RunTask, options: RunOptions) -> int:
     """Show what would be done."""
-    with task.planned(Stop()) as ready:
+    stopping = signals.on_signals() if task.planning_heeds_stop else nullcontext(Stop())
+    with stopping as stop, task.planned(stop) as ready:
         assert ready.preview is not None, f"{task.command} has no dry run"
         result = ready.preview()
         if not options.as_json and (pointless := task.pointless()):
@@ -306,17 +321,16 @@ def _report_pointless(task: RunTask, options: RunOptions, events: RunEvents, poi
 
 def _carry_out(task: RunTask, options: RunOptions, stop: Stop) -> RunResult:
     """Plan, show, ask, do; the result is printed unless it is wanted as JSON."""
-    on_terminal = sys.stderr.isatty() and not (options.quiet or options.as_json)
 
     def report_outcome(outcome: Outcome) -> None:
-        if not (on_terminal or options.as_json or options.quiet):
+        if not (options.on_terminal or options.is_terse):
             show((text_output.outcome_line(outcome),))
 
     with task.planned(stop) as ready:
         for note in ready.notes:
             _log.info("note: %s", note)
-        _ask(ready, options, stop, on_terminal=on_terminal)
-        draws_progress = on_terminal and bool(ready.steps) and not ready.is_refused
+        _ask(ready, options, stop)
+        draws_progress = options.on_terminal and bool(ready.steps) and not ready.is_refused
         total = sum(step.size for step in ready.steps) if draws_progress else 0
         with display(total, wanted=draws_progress) as bar:
             finished = ready.perform(stop, bar, report_outcome)
@@ -324,15 +338,17 @@ def _carry_out(task: RunTask, options: RunOptions, stop: Stop) -> RunResult:
         _log.info("note: %s", promise)
     if not options.as_json:
         show(finished.warnings, err=True)
-        if not options.quiet and (on_terminal or finished.prints_unattended):
-            show(finished.lines(already_printed=not on_terminal))
+        if not options.quiet and (options.on_terminal or finished.prints_unattended):
+            show(finished.lines(already_printed=not options.on_terminal))
     return finished
 
 
-def _ask(ready: Ready, options: RunOptions, stop: Stop, *, on_terminal: bool) -> None:
+def _ask(ready: Ready, options: RunOptions, stop: Stop) -> None:
     """Show the plan to the user and ask for consent. Raises Declined if the user refuses."""
     asks = may_ask() and not options.no_confirm and not ready.is_refused
-    if ready.steps and (on_terminal or asks) and (lines := list(ready.lines())):
+    is_shown = bool(ready.steps) and (options.on_terminal or asks)
+    is_shown = is_shown or (ready.is_always_shown and not options.as_json)
+    if is_shown and (lines := list(ready.lines())):
         show(lines, err=True)
     if ready.steps and asks and not agreed(ready.question, stop):
         raise Declined

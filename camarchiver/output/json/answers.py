@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from camarchiver.queries.find import FoundClip
     from camarchiver.queries.history import Story
     from camarchiver.queries.status_report import StatusReport
-    from camarchiver.queries.verify import Verified, VerifyFinding
+    from camarchiver.queries.verified import Verified, VerifyFinding
     from camarchiver.record.supervision.facts import CameraFacts, RunFacts
     from camarchiver.record.supervision.results import Judgement
     from camarchiver.state.run_history import RunRecord
@@ -49,7 +49,7 @@ def verified(
 ) -> Iterator[str]:
     """The document of `verify`; adds `checked`, `foreign`, `findings`, `last_verify` and more.
 
-    For a repair it also has `dry_run` and `notes`, and the repair's steps and outcomes.
+    For a repair it also has `extra`, `notes` even if there are none, and the repair's steps and outcomes.
     """
     more = {
         "checked": found.checked,
@@ -62,7 +62,9 @@ def verified(
     }
     is_quiet = report.status is Status.NOTHING
     status = {"status": Status.DONE} if is_quiet else {}
-    return document(report, plan, {**status, **more, **extra})
+    if plan is not None:
+        more |= {**extra, **({} if plan.notes else {"notes": []})}
+    return document(report, plan, {**status, **more})
 
 
 def _finding_fields(finding: VerifyFinding) -> dict[str, Any]:
