@@ -131,9 +131,7 @@ def _is_here(pipeline: Pipeline, ledger: Ledger, step: Restore) -> bool:
 def _step(pipeline: Pipeline, ledger: Ledger, found: OffsiteCopy, reason: Reason) -> Restore:
     line = found.line
     archive, digest = line.archive or "", line.archive_blake2b or ""
-    made = next(
-        (each for each in reversed(ledger.made.get(archive, ())) if each.archive_blake2b == digest), line
-    )
+    made = ledger.made_with(archive, digest) or line
     folder, _, name = archive.rpartition("/")
     size = line.archive_size or 0
     clip = Clip(

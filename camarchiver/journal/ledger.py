@@ -272,6 +272,11 @@ class Ledger:
                 found.setdefault(event.archive, []).append(event)
         return found
 
+    def made_with(self, archive: str, digest: str) -> JournalEvent | None:
+        """The newest line that says an archive with this BLAKE2b was made there; None if there is none."""
+        lines = reversed(self.made.get(archive, ()))
+        return next((line for line in lines if line.archive_blake2b == digest), None)
+
     @cached_property
     def motion(self) -> dict[ClipKey, ClipMotion]:
         """By clip, archived or not: the motion that was found in it last."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from threading import Event
@@ -16,9 +15,11 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Restore
 from camarchiver.errors import NotFound, Problem, UsageError
-from camarchiver.journal.event import EventKind, JournalEvent
+from camarchiver.journal.event import EventKind
+from camarchiver.journal.ledger import Ledger
 from camarchiver.offsite import manifest, names
 from camarchiver.offsite.fetch import bring_back
+from camarchiver.offsite.manifest import ManifestCopy
 from camarchiver.offsite.rclone.remote import Remote
 from camarchiver.offsite.rclone.trouble import ENDS_RUN, RemoteError, RemoteTrouble
 from camarchiver.offsite.remote_guard import RemoteGuard
@@ -32,16 +33,6 @@ from camarchiver.storage import atomic, removal
 
 MARK = "restored-from"
 """The file of the state folder that names the remote from which the journal was made."""
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestCopy:
-    """One archive that a manifest names."""
-
-    made: JournalEvent
-    """The line that says it was made."""
-    copied: JournalEvent
-    """The newest line about its copy."""
 
 
 class Manifests:
@@ -72,14 +63,16 @@ class Manifests:
         """
         found: dict[str, ManifestCopy] = {}
         for name, digits in self._names.get(day, ()):
-            for copy in _pairs(self._read(name, digits)):
+            for copy in manifest.copies_of(self._read(name, digits)):
                 archive = copy.made.archive or ""
+                if any(part.startswith(".") for part in archive.split("/")):
+                    continue  # no archive has a hidden name
                 known = found.get(archive)
                 if known is None or (copy.made.at, copy.copied.at) > (known.made.at, known.copied.at):
                     found[archive] = copy
         return found
 
-    def _read(self, name: str, digits: str) -> list[JournalEvent]:
+    def _read(self, name: str, digits: str) -> Ledger:
         try:
             return self._retries.tried(lambda: self._read_once(name, digits))
         except RemoteError as error:
@@ -87,29 +80,16 @@ class Manifests:
                 raise
             if error.message not in self.problems:
                 self.problems.append(error.message)
-        return []
+        return Ledger()
 
-    def _read_once(self, name: str, digits: str) -> list[JournalEvent]:
-        """The lines of one manifest: its name says whether what arrived is whole."""
+    def _read_once(self, name: str, digits: str) -> Ledger:
+        """What one manifest says: its name says whether what arrived is whole."""
         text = bytearray()
         self._remote.read(name, text.extend)
         try:
             return manifest.parse(bytes(text), digits)
         except ValueError as error:
             raise RemoteError(RemoteTrouble.CUT, f"{name}: {error}") from error
-
-
-def _pairs(lines: list[JournalEvent]) -> Iterator[ManifestCopy]:
-    """The copies that the lines of a manifest describe, as far as their names may be those of archives."""
-    made: dict[tuple[str, str], JournalEvent] = {}
-    for line in lines:
-        if not line.archive or not line.archive_blake2b or any(p[:1] == "." for p in line.archive.split("/")):
-            continue
-        key = line.archive, line.archive_blake2b
-        if line.event in (EventKind.ARCHIVED, EventKind.ADOPTED):
-            made[key] = line
-        elif line.object and line.event in (EventKind.COPIED, EventKind.COPY_VERIFIED) and key in made:
-            yield ManifestCopy(made[key], line)
 
 
 RestoreAllPlan = Plan[Restore, str]

@@ -32,7 +32,10 @@ def growth_by_day(events: Iterable[JournalEvent], zone: tzinfo) -> dict[date, Co
 
 
 def _changes(events: Iterable[JournalEvent]) -> Iterator[tuple[datetime, Tree, int]]:
-    """When a tree gained or lost bytes, and how many."""
+    """When a tree gained or lost bytes, and how many.
+
+    This reads the lines themselves: a ledger says where files are in the end, not when they came and went.
+    """
     in_trash: dict[str, int] = {}
     for event in events:
         tree = Tree.ARCHIVE if left_archive(event) else Tree.SOURCE

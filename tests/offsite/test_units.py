@@ -345,12 +345,17 @@ class TestJournal:
         text = manifest.of_day(day, ledger, REMOTE)
         assert text is not None
         digits = names.manifest_name(day, text).split(".")[-2]
-        events = manifest.parse(text, digits)
-        assert [(each.event, each.archive) for each in events] == [
+        found = manifest.parse(text, digits)
+        assert [(each.event, each.archive) for each in found.lines] == [
             ("archived", ARCHIVE),
             ("copy-verified", ARCHIVE),
         ]
+        assert [copy.copied.archive for copy in manifest.copies_of(found)] == [ARCHIVE]
         assert manifest.of_day(day, ledger, "other:") is None
+        # It is read as the journal is: what a later line takes back does not count.
+        more = text + json.dumps(line_of("copy-lost", **COPY)).encode() + b"\n"
+        digits = names.manifest_name(day, more).split(".")[-2]
+        assert not list(manifest.copies_of(manifest.parse(more, digits)))
         with pytest.raises(ValueError, match="its name"):
             manifest.parse(text + b"\n", digits)
 
