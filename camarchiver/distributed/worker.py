@@ -166,7 +166,7 @@ class DaskWorker:
             )
         outcome = self._opened_workers().perform(step._replace(clip=clip), self._slots)
         self._failures.flush()
-        lines = tuple(event for event in events if event.event is not EventKind.KEPT)
+        lines = tuple(event for event in events if event.event != EventKind.KEPT)
         return ClipResult(replace(outcome, step=step), lines)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from camarchiver.domain.clip import Archived, beside
 from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
-from camarchiver.journal.event import JournalEvent
+from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.ledger import (
     MADE,
     REPLACED,
@@ -222,25 +222,26 @@ def _copy_key(event: JournalEvent) -> CopyKey | None:
 
 _Effect = Callable[[Ledger, JournalEvent], None]
 
-_EFFECTS_ON_INTENTS: dict[str, _Effect] = {
-    "intended": _intended,
-    "trashed": _ended,
-    "deleted": _ended,
-    "purged": _ended,
-    "left": _ended,
-    "copying": _copying,
+_EFFECTS_ON_INTENTS: Mapping[str, _Effect] = {
+    EventKind.INTENDED.value: _intended,
+    EventKind.TRASHED.value: _ended,
+    EventKind.DELETED.value: _ended,
+    EventKind.PURGED.value: _ended,
+    EventKind.LEFT.value: _ended,
+    EventKind.COPYING.value: _copying,
 }
 
-_EFFECTS: Mapping[str, _Effect] = _EFFECTS_ON_INTENTS | {
-    "archived": _archived,
-    "adopted": _archived,
-    "trashed": _left,
-    "deleted": _left,
-    "restored": _restored,
-    "purged": _purged,
-    "found-damaged": _outdate,
-    "found-sound": _found_sound,
-    "copied": _copied,
-    "copy-verified": _copy_verified,
-    "copy-lost": _copy_lost,
+_EFFECTS: Mapping[str, _Effect] = {
+    **_EFFECTS_ON_INTENTS,
+    EventKind.ARCHIVED.value: _archived,
+    EventKind.ADOPTED.value: _archived,
+    EventKind.TRASHED.value: _left,
+    EventKind.DELETED.value: _left,
+    EventKind.RESTORED.value: _restored,
+    EventKind.PURGED.value: _purged,
+    EventKind.FOUND_DAMAGED.value: _outdate,
+    EventKind.FOUND_SOUND.value: _found_sound,
+    EventKind.COPIED.value: _copied,
+    EventKind.COPY_VERIFIED.value: _copy_verified,
+    EventKind.COPY_LOST.value: _copy_lost,
 }

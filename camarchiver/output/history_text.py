@@ -14,7 +14,7 @@ from camarchiver.domain.damage import Damage
 from camarchiver.domain.plan import action_of
 from camarchiver.domain.reason import BY_ARCHIVE, REASONS, Reason
 from camarchiver.domain.steps import Keep, Step
-from camarchiver.journal.event import JournalEvent
+from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.ledger import REPLACED
 from camarchiver.journal.replay import fold
 from camarchiver.output.reasons import REASON_WORDS
@@ -130,22 +130,26 @@ def _why(step: Step) -> str:
     return f"{REASON_WORDS[step.reason]}{detail}"
 
 
+_ANNOUNCED = (EventKind.INTENDED, EventKind.COPYING)
+"""The events that say what is about to happen."""
+
+
 def _without_settled_intents(events: Sequence[JournalEvent]) -> Iterator[JournalEvent]:
     """The events without intents whose outcome follows."""
-    if not any(event.event in ("intended", "copying") for event in events):
+    if not any(event.event in _ANNOUNCED for event in events):
         yield from events
         return
     ledger = fold(events, {})
     is_open = {id(event) for event in (*ledger.intended.values(), *ledger.copying.values())}
     for event in events:
-        if event.event not in ("intended", "copying") or id(event) in is_open:
+        if event.event not in _ANNOUNCED or id(event) in is_open:
             yield event
 
 
 def _event_words(event: JournalEvent, damaged: Mapping[str, Damage], zone: tzinfo) -> str:
     detail, where = _detail(event), shown(event.archive or "")
     match event.event:
-        case "archived":
+        case EventKind.ARCHIVED:
             how = f"archived as {where}"
             if event.unencoded in REASONS:
                 how += f", not encoded: {REASON_WORDS[Reason(event.unencoded)]} ({event.unencoded})"
@@ -161,37 +165,37 @@ def _event_words(event: JournalEvent, damaged: Mapping[str, Damage], zone: tzinf
                     else f"verified: {verified}"
                 )
             return how + _motion_words(event) + detail
-        case "clock-corrected":
+        case EventKind.CLOCK_CORRECTED:
             recorded = _time(event.recorded or event.start, zone)
             return f"its camera's clock was corrected: recorded {recorded}{detail}"
-        case "clock-uncorrected":
+        case EventKind.CLOCK_UNCORRECTED:
             return f"the correction of its camera's clock was taken back{detail}"
-        case "found-damaged":
+        case EventKind.FOUND_DAMAGED:
             return f"its archive {where} was found {shown(event.reason or 'damaged')}{detail}"
-        case "found-sound":
+        case EventKind.FOUND_SOUND:
             return f"its archive {where}, found damaged before, was found sound{detail}"
-        case "adopted":
+        case EventKind.ADOPTED:
             return f"the existing archive {where} was adopted; {shown(event.verified or '')}{detail}"
-        case "copying":
+        case EventKind.COPYING:
             return "a byte-for-byte copy of it about to be published as its archive"
-        case "restored":
+        case EventKind.RESTORED:
             what = f"its archive {where} " if event.tree == "archive" else ""
             if event.remote is not None:
                 return f"{what}restored from its off-site copy at {shown(event.remote)}"
             return f"{what}restored from the trash, {shown(event.trash or '?')}"
-        case "kept" if event.reason in REASONS:
+        case EventKind.KEPT if event.reason in REASONS:
             return f"source kept: {REASON_WORDS[Reason(event.reason)]} ({event.reason})"
-        case "kept":
+        case EventKind.KEPT:
             return "source kept, as asked"
-        case "scored":
+        case EventKind.SCORED:
             return f"looked for motion{_motion_words(event)}{detail}"
-        case "copied":
+        case EventKind.COPIED:
             return f"its archive {where} copied off-site, to {_object(event)}"
-        case "copy-verified":
+        case EventKind.COPY_VERIFIED:
             return f"its off-site copy {_object(event)} verified: {shown(event.verified or '?')}"
-        case "copy-lost":
+        case EventKind.COPY_LOST:
             return f"its off-site copy {_object(event)} counts no more: {shown(event.reason or '?')}{detail}"
-        case "failed":
+        case EventKind.FAILED:
             return f"could not be archived: {shown(event.reason or '?')}{detail}"
         case other:
             return f"{shown(other)}{detail}"
@@ -221,18 +225,18 @@ def _removal_words(event: JournalEvent) -> str:
     is_rule = reason in _RULES
     rule = f", by the rule {reason} ({REASON_WORDS[Reason(reason)]})" if is_rule else ""
     match event.event:
-        case "trashed" if reason == REPLACED:
+        case EventKind.TRASHED if reason == REPLACED:
             return f"its former archive {where} moved to the trash, {place}"
-        case "trashed":
+        case EventKind.TRASHED:
             return f"{copy} moved to the trash, {place}{rule}{_detail(event)}"
-        case "deleted":
+        case EventKind.DELETED:
             archive_note = ", its archive existed" if copy == "source" and event.archive else ""
             return f"{copy} deleted{archive_note}{rule}{_detail(event)}"
-        case "purged":
+        case EventKind.PURGED:
             return f"{copy} removed for good{rule}{_detail(event)}"
-        case "intended":
+        case EventKind.INTENDED:
             return f"{copy} about to be removed{rule}"
-        case "left":
+        case EventKind.LEFT:
             return f"{copy} left alone after all: {shown(reason)}{_detail(event)}"
         case _:
             return ""

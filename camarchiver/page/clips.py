@@ -16,7 +16,7 @@ from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.domain.reason import BY_ARCHIVE, REASONS, Reason
-from camarchiver.journal.event import JournalEvent
+from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.ledger import REMOVED, ClipKey, Ledger, clip_of
 from camarchiver.naming.formats import is_clip_name
 from camarchiver.pipeline import Pipeline
@@ -134,7 +134,7 @@ class PageClip:
         return not self.files and not self.is_offsite
 
 
-_REMOVALS = (*REMOVED, "purged")
+_REMOVALS = (*REMOVED, EventKind.PURGED)
 
 
 class DayGatherer:
