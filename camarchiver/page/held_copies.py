@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-from camarchiver.archive.encode import ClipFailed, Stopped
 from camarchiver.domain.clip import Clip, Tree, Trees
 from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.export.h264_copies import PLAYABLE, PlayableMaker, playable_maker
@@ -63,9 +62,8 @@ class HeldCopies:
             self._maker = self._opened.enter_context(playable_maker(None, self._stop, SMALL))
         try:
             return self._maker.make(self._as_file(clip, file), clip.source, self._site, Silent()).target
-        except (ClipFailed, Stopped, CamarchiverError) as error:
-            words = sentence(error) if isinstance(error, CamarchiverError) else str(error)
-            _log.warning("%s: no playable copy was made: %s", clip.source, words)
+        except CamarchiverError as error:
+            _log.warning("%s: no playable copy was made: %s", clip.source, sentence(error))
             return None
 
     def _plays(self, path: Path) -> bool:

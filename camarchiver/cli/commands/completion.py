@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from camarchiver.cli.help_page import HelpCommand
-from camarchiver.errors import ExitCode, StorageError
+from camarchiver.errors import ExitCode, StorageError, cause
 
 _VARIABLE = "_CAMARCHIVER_COMPLETE"
 
@@ -44,7 +44,7 @@ def completion(context: click.Context, shell: str, *, install: bool) -> None:
         place.write_text(f"{script}\n", encoding="utf-8")
     except OSError as error:
         raise StorageError(
-            f"{place} can't be written: {error.strerror}",
+            f"{place} can't be written: {cause(error)}",
             hint=f"camarchiver completion {shell} prints it: write it to where your shell looks",
         ) from error
     click.echo(f"installed: {place}")

@@ -22,7 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from camarchiver.errors import ConfigError
+from camarchiver.errors import ConfigError, cause
 from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
 from camarchiver.runtime import processes
 from camarchiver.runtime.extras import install_extra
@@ -315,7 +315,7 @@ def _start(program: Path, environment: Mapping[str, str], *, is_unix: bool) -> D
         shutil.rmtree(folder, ignore_errors=True)
         raise RemoteError(
             RemoteTrouble.NO_PROGRAM,
-            f"{program} can't be started: {error.strerror}",
+            f"{program} can't be started: {cause(error)}",
             hint="correct [offsite] rclone, or leave it out",
         ) from error
     drained = processes.drain(process.stderr, errors.keep)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import quote
 
-from camarchiver.errors import ConfigError
+from camarchiver.errors import ConfigError, cause
 from camarchiver.offsite.rclone import backends as backends_of
 from camarchiver.offsite.rclone import daemon as rclone_daemon
 from camarchiver.offsite.rclone.daemon import Daemon
@@ -215,7 +215,7 @@ class Remote:
             raise _stalled(self.label, name) from error
         except OSError as error:
             raise RemoteError(
-                RemoteTrouble.GONE, f"{self.label}: {name} could not be read: {error}"
+                RemoteTrouble.GONE, f"{self.label}: {name} could not be read: {cause(error)}"
             ) from error
         if length is not None and count != length:
             raise RemoteError(
@@ -354,7 +354,7 @@ def _daemon_ended(label: str, error: OSError) -> RemoteError:
     """The error for an rclone that ended; one before 1.70 does so if it can't read its config file."""
     if kind_of(str(error)) in CONFIG_FILE:
         return _config_error(label, str(error))
-    return RemoteError(RemoteTrouble.GONE, f"{label}: {error}")
+    return RemoteError(RemoteTrouble.GONE, f"{label}: {cause(error)}")
 
 
 def _known_hosts(unchecked: Sequence[backends_of.RemoteBackend]) -> dict[str, str]:
