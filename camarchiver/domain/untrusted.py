@@ -26,6 +26,10 @@ RelativePath = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
 AnyPath = Annotated[str, Meta(max_length=LONGEST_PATH - 1)]
 """Absolute or relative; it may be empty."""
 FileName = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
+CameraName = Annotated[str, Meta(max_length=LONGEST_PATH)]
+"""From the path of a clip."""
+Typed = Annotated[str, Meta(max_length=2**17)]
+"""What a person typed: the longest argument that Linux takes, in bytes (MAX_ARG_STRLEN in execve(2))."""
 Moment = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]

@@ -7,16 +7,26 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Annotated, Literal
 
-from camarchiver.domain.untrusted import value_of
+import msgspec
+from msgspec import Meta
+
+from camarchiver.domain.untrusted import LARGEST, decode
 from camarchiver.journal.event import JournalEvent, read
 from camarchiver.journal.ledger import Ledger
 from camarchiver.journal.replay import entries_of, fold
 from camarchiver.offsite.names import HASH_DIGITS
 
 FORMAT = 1
-_KIND = "camarchiver off-site copies"
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """The first line of a manifest, about itself."""
+
+    kind: Literal["camarchiver off-site copies"]
+    format: Annotated[int, Meta(ge=1, le=LARGEST)]
+    day: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,7 @@ def of_day(day: date, ledger: Ledger, remote: str) -> bytes | None:
     lines = [event.line() for copy in own for event in (copy.made, copy.copied)]
     if not lines:
         return None
-    head = json.dumps({"kind": _KIND, "format": FORMAT, "day": f"{day}"})
+    head = json.dumps(msgspec.to_builtins(_Head("camarchiver off-site copies", FORMAT, day)))
     return "".join(f"{line}\n" for line in (head, *lines)).encode("ascii")
 
 
@@ -47,11 +57,12 @@ def parse(text: bytes, digits: str) -> Ledger:
     if hashlib.blake2b(text).hexdigest()[:HASH_DIGITS] != digits:
         raise ValueError("its content is not that of its name")
     head, _, lines = text.partition(b"\n")
-    found: Any = value_of(head)
-    if not isinstance(found, dict) or found.get("kind") != _KIND:
-        raise ValueError("it is not a manifest of off-site copies")
-    if found.get("format") != FORMAT:
-        raise ValueError(f"its format is {found.get('format')}, and this version reads {FORMAT}")
+    try:
+        found = decode(head, _Head)
+    except ValueError as error:
+        raise ValueError(f"it is not a manifest of off-site copies: {error}") from error
+    if found.format != FORMAT:
+        raise ValueError(f"its format is {found.format}, and this version reads {FORMAT}")
     events = read(lines)[0]
     return fold(events, entries_of(events))
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from camarchiver.domain.hold import Hold
-from camarchiver.domain.untrusted import YEARS, Moment, convert, decode
+from camarchiver.domain.untrusted import YEARS, Moment, Typed, convert, decode
 from camarchiver.errors import StorageError, UsageError
 from camarchiver.storage import atomic, run_lock
 
@@ -22,11 +22,11 @@ FILE = "holds.json"
 class _StoredHold(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
     """One hold, also as a person writes it."""
 
-    id: str
+    id: Typed
     start: Moment
     end: Moment
-    camera: str = ""
-    reason: str = ""
+    camera: Typed = ""
+    reason: Typed = ""
     until: Moment | None = None
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from camarchiver.domain.clip import Clip, Fingerprint, Trees
 from camarchiver.domain.untrusted import (
     AnyPath,
+    CameraName,
     Count,
     FileName,
     Moment,
@@ -52,7 +53,7 @@ class ClipWork(msgspec.Struct, frozen=True):
     size: Count
     mtime_ns: Nanoseconds
     start: Moment
-    camera: str
+    camera: CameraName
     sidecars: tuple[FileName, ...]
     host: str
     pid: Process

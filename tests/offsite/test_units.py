@@ -352,12 +352,29 @@ class TestJournal:
         ]
         assert [copy.copied.archive for copy in manifest.copies_of(found)] == [ARCHIVE]
         assert manifest.of_day(day, ledger, "other:") is None
+        assert text.startswith(b'{"kind": "camarchiver off-site copies", "format": 1, "day": "2026-03-01"}\n')
         # It is read as the journal is: what a later line takes back does not count.
         more = text + json.dumps(line_of("copy-lost", **COPY)).encode() + b"\n"
         digits = names.manifest_name(day, more).split(".")[-2]
         assert not list(manifest.copies_of(manifest.parse(more, digits)))
         with pytest.raises(ValueError, match="its name"):
             manifest.parse(text + b"\n", digits)
+
+    @pytest.mark.parametrize(
+        ("head", "words"),
+        [
+            ({"format": 2}, "its format is 2, and this version reads 1"),
+            ({"format": True}, "not a manifest"),
+            ({"kind": "x"}, "not a manifest"),
+            ({"day": "yesterday"}, "not a manifest"),
+        ],
+    )
+    def test_a_manifest_begins_with_a_line_about_itself(self, head: dict[str, object], words: str) -> None:
+        own = {"kind": "camarchiver off-site copies", "format": 1, "day": "2026-03-01"}
+        text = json.dumps(own | head).encode() + b"\n"
+        digits = names.manifest_name(date(2026, 3, 1), text).split(".")[-2]
+        with pytest.raises(ValueError, match=words):
+            manifest.parse(text, digits)
 
 
 class TestRules:

@@ -20,7 +20,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.errors import StorageError
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
-from camarchiver.state import findings, run_history, volume_marker, work_in_progress
+from camarchiver.state import findings, holds, run_history, volume_marker, work_in_progress
 from camarchiver.state import restored as restored_clips
 from camarchiver.state.failures import Failures
 from camarchiver.state.work_in_progress import WorkNote
@@ -112,6 +112,15 @@ class TestNotes:
         assert begun.report(plan, ()).began == begun.began is not None
         assert run_history.last(state) is None
 
+    def test_a_hold_has_what_fits_into_an_argument_and_no_more(self, tmp_path: Path) -> None:
+        start, longest = datetime(2026, 3, 1, tzinfo=UTC), "x" * (2**17 - 1)
+        end = start + timedelta(days=1)
+        made = holds.add(tmp_path, start, end, camera=longest, reason=longest, until=None)
+        assert holds.read(tmp_path) == (made,)
+        holds.add(tmp_path, start, end, camera="", reason=longest * 2, until=None)
+        with pytest.raises(StorageError, match="not known what is held"):
+            holds.read(tmp_path)
+
     @pytest.mark.parametrize(
         "spoilt",
         [
@@ -123,6 +132,7 @@ class TestNotes:
             {"start": "2026-03-01T08:15:00"},
             {"pid": -1},
             {"host": None},
+            {"camera": "x" * 5000},
         ],
     )
     def test_a_claim_that_no_run_wrote_is_none(self, tmp_path: Path, spoilt: dict[str, object]) -> None:
