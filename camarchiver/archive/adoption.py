@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from camarchiver.archive.encode import ArchiveEncoder, digest_of, suffix_of_copy
+from camarchiver.archive.encode import ArchiveEncoder, digest_unless_stopped, suffix_of_copy
 from camarchiver.archive.measured_clip import MeasuredClip
 from camarchiver.archive.motion import thumbnails
 from camarchiver.domain.clip import Archived, Label, Trees
@@ -148,7 +148,10 @@ class Adoption:
         if event is None:
             return None
         for path in self.archives.candidates_by_name(step.target, (suffix_of_copy(clip),)):
-            if path.stat().st_size == clip.fingerprint.size and digest_of(path, stop) == original.digest:
+            if (
+                path.stat().st_size == clip.fingerprint.size
+                and digest_unless_stopped(path, stop) == original.digest
+            ):
                 return self._taken(path, original, stop, event.unencoded or "", "byte for byte")
         return None
 
@@ -173,7 +176,7 @@ class Adoption:
         trust = PacketTrust.NOTHING if unencoded else PacketTrust.MOTION
         looked = self.encoder.look_at(path, original.clip.camera, trust)
         archived = original.archived_as(place, status.st_size, unencoded, looked.motion)
-        digest = digest_of(path, stop)
+        digest = digest_unless_stopped(path, stop)
         self.writer.adopted(original.clip, archived, digest, status.st_mtime_ns, verified=verified)
         thumbnails.keep(self.trees, original.clip, looked)
         return archived

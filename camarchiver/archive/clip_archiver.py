@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC
 
 from camarchiver.archive.adoption import ArchiveFound, SharedArchives
-from camarchiver.archive.encode import ArchiveEncoder, ClipFailed, Refused, Stopped, digest_of
+from camarchiver.archive.encode import ArchiveEncoder, ClipFailed, Refused, Stopped, digest_unless_stopped
 from camarchiver.archive.lossless import NOT_SMALLER, Unencoded
 from camarchiver.archive.measured_clip import MeasuredClip
 from camarchiver.archive.publishing import ArchiveContext, ArchivePublisher, StepInWork, refuse_held
@@ -118,7 +118,7 @@ class ClipArchiver:
         known = archives.newest(step.clip)
         if known is not None and step.replaces is None:
             return ArchiveFound(known, step.reason, "archived by another run meanwhile")
-        digest = digest_of(step.clip.path, work.stop)
+        digest = digest_unless_stopped(step.clip.path, work.stop)
         with self._shared.exclusive(digest):
             if (same := self._shared.adopt(step, digest)) is not None:
                 return same

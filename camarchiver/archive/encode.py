@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -371,15 +370,14 @@ def _raise_if_stopped(finished: Finished) -> None:
         raise Stopped("the run stops")
 
 
-def digest_of(path: Path, stop: Stopper) -> str:
-    """BLAKE2b as `b2sum` prints it."""
-    digest = hashlib.blake2b()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            if stop.is_set():
-                raise Stopped("the run stops")
-            digest.update(block)
-    return digest.hexdigest()
+def digest_unless_stopped(path: Path, stop: Stopper) -> str:
+    """A file's BLAKE2b. Raises Stopped if the run stops meanwhile."""
+
+    def watch(_: int) -> None:
+        if stop.is_set():
+            raise Stopped("the run stops")
+
+    return copying.file_digest(path, watch=watch)
 
 
 def suffix_of_copy(clip: Clip) -> str:

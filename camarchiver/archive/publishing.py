@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from camarchiver.archive.adoption import Adoption
-from camarchiver.archive.encode import ArchiveEncoder, ClipFailed, Stopped, digest_of
+from camarchiver.archive.encode import ArchiveEncoder, ClipFailed, Stopped, digest_unless_stopped
 from camarchiver.archive.measured_clip import MeasuredClip
 from camarchiver.archive.motion import chapters, thumbnails
 from camarchiver.archive.source_removal import SourceRemover
@@ -124,7 +124,7 @@ class ArchivePublisher:
         with part.path.open("rb") as staged:
             permissions.copy_access(clip.path, staged.fileno(), bits=0o666, least=0o400)
         os.utime(part.path, ns=(moment_ns, moment_ns))
-        digest, size = digest_of(part.path, work.stop), part.path.stat().st_size
+        digest, size = digest_unless_stopped(part.path, work.stop), part.path.stat().st_size
         if made.way is ArchiveMethod.COPY and digest != original.digest:
             raise ClipFailed(Reason.FAILED, "its copy reads differently")
         if not still_there(clip.path, clip.fingerprint):

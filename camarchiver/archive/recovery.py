@@ -201,7 +201,7 @@ class _Recovery:
             if path == original or self._is_journalled(path, place, day):
                 continue
             seen = anchored.fingerprint_of(path.lstat())
-            is_same = copying.digest_of(path) == copying.digest_of(original)
+            is_same = copying.file_digest(path) == copying.file_digest(original)
             if is_same and anchored.fingerprint_of(original.lstat()) == anchored.fingerprint_of(status):
                 removal.remove(copy.root, place, seen, None)
                 _log.info("%s: took back the copy of a dead run: %s still exists", path, original)

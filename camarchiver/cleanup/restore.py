@@ -195,7 +195,7 @@ class Restorer:
             return False
         if not os.path.lexists(place):
             return True
-        if copying.digest_of(home) != copying.digest_of(place):
+        if copying.file_digest(home) != copying.file_digest(place):
             return False
         atomic.sync_file(home)
         atomic.fsync_folder(home.parent)

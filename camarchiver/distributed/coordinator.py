@@ -336,7 +336,7 @@ def _problem(events: tuple[JournalEvent, ...], archive: Path) -> str:
             continue
         path = archive / str(event.archive)
         try:
-            found = copying.digest_of(path)
+            found = copying.file_digest(path)
         except OSError as error:
             return f"a worker made {path}, which can't be read here: {cause(error)}"
         if found != event.archive_blake2b:

@@ -311,7 +311,7 @@ def _make_place(place: Path) -> None:
 
 def _check_same(target: Path, digest: str) -> None:
     """Raises StorageError unless a regular file with exactly these bytes exists there."""
-    if not stat.S_ISREG(target.lstat().st_mode) or copying.digest_of(target) != digest:
+    if not stat.S_ISREG(target.lstat().st_mode) or copying.file_digest(target) != digest:
         raise StorageError(
             f"another file is at {target}, which is never overwritten",
             hint="export into an empty folder",

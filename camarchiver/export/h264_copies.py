@@ -79,7 +79,7 @@ class PlayableMaker:
 
         Raises ClipFailed, Stopped or OSError if that can't be done.
         """
-        digest = copying.digest_of(clip.path)
+        digest = copying.file_digest(clip.path)
         identity = archive_tag.Tag(source, clip.fingerprint.size, clip.fingerprint.mtime_ns, digest)
         metadata = {
             "comment": archive_tag.compose(identity),
@@ -154,5 +154,5 @@ def _is_playable(media: Media) -> bool:
 
 
 def _playable(target: Path, place: Path, *, was_there: bool) -> Playable:
-    digest = copying.digest_of(target)
+    digest = copying.file_digest(target)
     return Playable(target.relative_to(place).as_posix(), target.stat().st_size, digest, was_there)

@@ -109,7 +109,7 @@ class HeldFiles:
             clip.fingerprint.size,
             copy.identity,
             None if is_sidecar else clip,
-            "" if is_sidecar else self._digest_of(copy),
+            "" if is_sidecar else self._journalled_digest(copy),
         )
         yield part
         for name in clip.sidecars:
@@ -120,7 +120,7 @@ class HeldFiles:
                 continue
             yield replace(part, relative=relative, size=count, clip=None, digest="")
 
-    def _digest_of(self, copy: Copy) -> str:
+    def _journalled_digest(self, copy: Copy) -> str:
         """The checksum that the journal has for this file."""
         day = self._journal.day(copy.clip.start.date())
         if copy.tree is Tree.ARCHIVE:

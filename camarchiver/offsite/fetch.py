@@ -101,7 +101,7 @@ def _read(remote: Remote, copy: RemoteCopy, part: Staged) -> None:
 
         remote.read(copy.name, take)
     # From the disk, not from the line: what gets the name is what was compared.
-    if copying.digest_of(part.path) != copy.digest:
+    if copying.file_digest(part.path) != copy.digest:
         raise CopyDiffers(
             f"{copy.remote}: {copy.name} has other bytes than the archive had",
             hint="the copy is damaged or was replaced; camarchiver offsite verify looks at the others",
@@ -113,6 +113,6 @@ def _has_bytes(path: Path, copy: RemoteCopy) -> bool:
     try:
         status = path.lstat()
         is_it = stat.S_ISREG(status.st_mode) and status.st_size == copy.size
-        return is_it and copying.digest_of(path) == copy.digest
+        return is_it and copying.file_digest(path) == copy.digest
     except OSError:
         return False

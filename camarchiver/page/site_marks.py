@@ -91,7 +91,7 @@ class SiteMarks:
             if is_odd or hold.start - _NEAR <= midnight <= hold.end + _NEAR:
                 has_lapsed = hold.until is not None and hold.until <= self._now
                 facts.append((hold, has_lapsed))
-        return digest_of(facts)
+        return facts_digest(facts)
 
     def _state_of_journal(self, day: date) -> tuple[int, int]:
         try:
@@ -126,10 +126,10 @@ def settings_digest(
         playable,
         remote,
     )
-    return digest_of(facts)
+    return facts_digest(facts)
 
 
-def digest_of(facts: object) -> str:
+def facts_digest(facts: object) -> str:
     """A digest of what a page or a mark depends on, by its `repr`."""
     return hashlib.blake2b(repr(facts).encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
 

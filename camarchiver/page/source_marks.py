@@ -13,7 +13,7 @@ from camarchiver.domain.clip import Clip
 from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.memory import FolderFacts, Memory
 from camarchiver.naming.formats import is_raw_name
-from camarchiver.page.site_marks import digest_of
+from camarchiver.page.site_marks import facts_digest
 from camarchiver.page.site_state import CameraClips, FolderMark
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import Copy
@@ -53,7 +53,7 @@ class SourceMarks:
         """Facts of the folders that have changed; all are counted."""
 
         def is_known(folder: str, listing: Listing) -> bool:
-            digest = self._digests[folder] = _digest_of_listing(listing)
+            digest = self._digests[folder] = _listing_digest(listing)
             mark = self._former.get(folder)
             if mark is None or mark.digest != digest or folder in self._failing:
                 return False
@@ -107,7 +107,7 @@ class SourceMarks:
             print_of = clip.fingerprint
             found = (clip.name, print_of.size, print_of.mtime_ns, failure.count if failure else 0)
             by_day[clip.start.date()].append(found)
-        days = {day: digest_of(clips) for day, clips in by_day.items()}
+        days = {day: facts_digest(clips) for day, clips in by_day.items()}
         for day, of_day in days.items():
             self._days[day][facts.folder] = of_day
         if facts.clips and len(days) <= MOST_DAYS and self._is_plain(facts):
@@ -155,9 +155,9 @@ def _by_camera(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
     return found
 
 
-def _digest_of_listing(listing: Listing) -> str:
+def _listing_digest(listing: Listing) -> str:
     """A digest of the clips in a folder: their names, sizes, times and rights; pictures are not shown."""
-    return digest_of(
+    return facts_digest(
         [
             sorted(
                 (name, status.st_size, status.st_mtime_ns, status.st_mode)

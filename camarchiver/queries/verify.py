@@ -31,6 +31,7 @@ from camarchiver.state.findings import read as remembered
 from camarchiver.state.findings_log import FindingsLog
 from camarchiver.state.verify_checkpoint import Asked, CheckpointPlace, VerifyCheckpoint
 from camarchiver.state.work_in_progress import ClipWork
+from camarchiver.storage import copying
 from camarchiver.storage.walk import TreeWalk, readable
 
 MARK_SECONDS = 10.0
@@ -38,7 +39,9 @@ MARK_SECONDS = 10.0
 
 DAYS_IN_MEMORY = 8
 
-_BLOCK = 1 << 20
+
+class _StopRequested(Exception):
+    """The run is to stop within a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,15 +288,15 @@ class Verifier:
 
     def _digest(self, path: Path) -> str:
         """The file's BLAKE2b; empty if the run is to stop."""
-        digest = hashlib.blake2b()
-        with path.open("rb") as stream:
-            while block := stream.read(_BLOCK):
-                if self._stop.is_set():
-                    return ""
-                digest.update(block)
-            # A file that is read once must not displace other files in the page cache.
-            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        return digest.hexdigest()
+
+        def watch(_: int) -> None:
+            if self._stop.is_set():
+                raise _StopRequested
+
+        try:
+            return copying.file_digest(path, watch=watch, stays_cached=False)
+        except _StopRequested:
+            return ""
 
     def _decode(self, path: Path) -> VerifyFinding | None:
         if self._ffmpeg is None or self._stop.is_set():

@@ -15,10 +15,23 @@ from camarchiver.storage.atomic import Staged
 _COPY_BYTES = 1 << 20
 
 
-def digest_of(path: Path) -> str:
-    """A whole file's BLAKE2b, as `b2sum` prints it."""
+def file_digest(path: Path, *, watch: Callable[[int], None] | None = None, stays_cached: bool = True) -> str:
+    """A whole file's BLAKE2b, as `b2sum` prints it; `watch` as in `copy_into`.
+
+    `stays_cached`: otherwise the file's pages are dropped, since one that is read once must not displace
+    other files in memory.
+    """
+    digest = hashlib.blake2b()
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "blake2b").hexdigest()
+        if watch is None:
+            hashlib.file_digest(stream, lambda: digest)
+        else:
+            while block := stream.read(_COPY_BYTES):
+                watch(len(block))
+                digest.update(block)
+        if not stays_cached:
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return digest.hexdigest()
 
 
 def copy_into(source: BinaryIO, part: Staged, *, watch: Callable[[int], None] | None = None) -> str:

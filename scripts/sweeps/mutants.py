@@ -182,7 +182,7 @@ MUTANTS = (
         (
             (
                 "offsite/fetch",
-                "    if copying.digest_of(part.path) != copy.digest:\n",
+                "    if copying.file_digest(part.path) != copy.digest:\n",
                 "    if not part.path.stat().st_size:\n",
             ),
         ),

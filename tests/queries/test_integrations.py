@@ -197,14 +197,14 @@ class TestFindings:
     def given(self, yard: Yard, days: float, *, trashed: bool) -> tuple[Path, Path]:
         """A journalled clip whose archive rots: where its source lies, and the archive."""
         clip = yard.record(days)
-        digest = copying.digest_of(clip.path)
+        digest = copying.file_digest(clip.path)
         archive = yard.trees.archive / clip.relative
         archive.parent.mkdir(parents=True, exist_ok=True)
         archive.write_bytes(b"a" * 3000)
         size, mtime_ns = clip.fingerprint[2:]
         entry = Archived(clip.relative, size, mtime_ns, digest, clip.relative, 3000, False, 60.0)
         made = EncodeResult(ArchiveMethod.ENCODE, Encoding("x264", ("x264",), 1.0, size, 3000), {}, "test")
-        yard.writer(yard.now).archived(clip, entry, made, copying.digest_of(archive), mtime_ns)
+        yard.writer(yard.now).archived(clip, entry, made, copying.file_digest(archive), mtime_ns)
         place = yard.trash(clip, entry, 30) if trashed else clip.path
         archive.write_bytes(b"b" * 3000)
         return place, archive

@@ -349,6 +349,15 @@ class TestAtomic:
         assert copy.stat().st_mtime_ns == source.stat().st_mtime_ns
         assert stat.S_IMODE(copy.stat().st_mode) == 0o640
 
+    @pytest.mark.parametrize("size", [0, 1 << 20, 3_000_000])
+    def test_a_file_is_hashed_alike_whether_it_is_watched_or_not(self, tmp_path: Path, size: int) -> None:
+        path, seen = tmp_path / "x.mp4", list[int]()
+        path.write_bytes(os.urandom(size))
+        digest = subprocess.check_output(["b2sum", str(path)], text=True).split()[0]
+        assert copying.file_digest(path) == digest
+        assert copying.file_digest(path, watch=seen.append, stays_cached=False) == digest
+        assert sum(seen) == size
+
     def test_folders_are_made_and_may_be_there(self, tmp_path: Path) -> None:
         atomic.make_private_folders(tmp_path / "a" / "b")
         atomic.make_folders(tmp_path / "a" / "b")

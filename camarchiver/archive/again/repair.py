@@ -127,7 +127,7 @@ class RepairPlanner:
             ):
                 return self._left(expected, f"{hold.words}: nothing of a held clip is moved", Reason.HELD)
             try:
-                if copying.digest_of(clip.path) == entry.digest:
+                if copying.file_digest(clip.path) == entry.digest:
                     return to_archive(clip, Reason.REPAIR, entry)
                 problem = f"the bytes of {shown(clip.path)} have changed since it was archived"
             except OSError as error:
