@@ -33,13 +33,20 @@ from camarchiver.policy.cleanup_rules import (
     Stay,
     decide,
     decide_sidecar,
-    discard_by,
     rank,
 )
 from camarchiver.policy.doubtful_clocks import DoubtfulClips
 from camarchiver.policy.further_steps import FurtherSteps
 from camarchiver.policy.safety_brakes import clock_is_far
-from camarchiver.policy.size_goals import RECORD_BYTES, Freed, Goal, SizeGoalSolver, loses, order_key
+from camarchiver.policy.size_goals import (
+    RECORD_BYTES,
+    Freed,
+    Goal,
+    SizeGoalSolver,
+    decide_by_size,
+    loses,
+    order_key,
+)
 from camarchiver.runtime.external_sort import SealedSequence
 from camarchiver.runtime.formatting import count_of, shown, size
 from camarchiver.storage import filesystems
@@ -134,10 +141,6 @@ class CleanupPlanner:
         self._tally = Tally()
         self._left: list[Keep] = []
         self._freed = Freed()
-        self._moved_on: Counter[int] = Counter()
-        """Bytes by filesystem that move from it to a trash on another one."""
-        self._trashed_on: Counter[int] = Counter()
-        """Bytes by filesystem that move into a trash there, and that come free when they expire."""
         self._freed_of: Counter[str] = Counter()
         self._small: list[Discard | Tidy] = []
         """Steps that no rule over the whole can change."""
@@ -205,9 +208,9 @@ class CleanupPlanner:
         )
 
     def _forecast(self, disk: DiskEffect) -> Forecast:
-        trashed = self._trashed_on[disk.device]
+        trashed = self._freed.trashed[disk.device]
         expires = (self._now + self._policy.limits.trash_age).date() if trashed else None
-        return Forecast(disk.path, disk.free, self._freed_in(disk), trashed, expires)
+        return Forecast(disk.path, disk.free, self._freed.on[disk.device], trashed, expires)
 
     # --- the walk ----------------------------------------------------------------------------------
 
@@ -311,18 +314,15 @@ class CleanupPlanner:
             goals.append(Goal(Reason.MAX_SIZE, excess, f"--max-size {size(policy.max_size)}"))
         if policy.free is not None:
             device = filesystems.device_of(self._trees.source)
-            excess = policy.free - self._freed.on.get(device, 0) - self._moved_on[device]
+            excess = policy.free - self._freed.on[device]
             words = f"--free {size(policy.free)} at {shown(self._trees.source)}"
             goals.append(Goal(Reason.FREE, excess, words, device=device))
         if policy.min_free is not None:
             for disk in self._disks():
-                excess = policy.min_free - disk.free - self._freed_in(disk)
+                excess = policy.min_free - disk.free - self._freed.on[disk.device]
                 words = f"--min-free {size(policy.min_free)} at {shown(disk.path)}"
                 goals.append(Goal(Reason.MIN_FREE, excess, words, device=disk.device))
         return goals
-
-    def _freed_in(self, disk: DiskEffect) -> int:
-        return self._freed.on.get(disk.device, 0) + self._moved_on[disk.device]
 
     def _count_freed(self, candidates: SealedSequence[_Candidate]) -> None:
         """Count what the rules by age free, by camera and by filesystem."""
@@ -332,14 +332,10 @@ class CleanupPlanner:
             if isinstance(step, Stay):
                 continue
             self._removals += 1
-            device = copy.clip.fingerprint.device
             if step.disposal is Disposal.DELETE:
                 self._freed_of[copy.clip.camera] += self._freed.by(copy.clip)
-            elif copy.clip.links == 1:
-                self._trashed_on[trash] += copy.clip.fingerprint.size
-                if trash != device:
-                    self._moved_on[device] += copy.clip.fingerprint.size
-                    self._moved_on[trash] -= copy.clip.fingerprint.size
+            else:
+                self._freed.by_move(copy.clip, trash)
 
     def _steps(
         self, candidates: SealedSequence[_Candidate], solver: SizeGoalSolver
@@ -348,15 +344,13 @@ class CleanupPlanner:
         yield from self._offsite_steps()
         for place, copy in candidates:
             step = decide(copy, self._policy, self._memory, self._newest, self._now)
-            goes = isinstance(step, Discard) and step.disposal is Disposal.DELETE
-            if not goes and place is not None and self._may_go(copy):
-                reason = solver.take(copy.clip)
-                step = discard_by(copy, reason) if reason is not None else step
+            if place is not None:
+                step = decide_by_size(copy, step, solver, self._policy, self._memory, self._newest, self._now)
             if isinstance(step, Stay):
                 self._stays(copy, step)
                 continue
             self._tally.add(step)
-            if loses(copy) and not (isinstance(step, Discard) and step.offsite):
+            if loses(copy) and not step.offsite:
                 self._cameras.lose(copy)
             yield step
 
@@ -373,9 +367,6 @@ class CleanupPlanner:
                 yield step
             elif step.reason is not Reason.IN_POLICY:
                 self._stays(copy, step)
-
-    def _may_go(self, copy: Copy) -> bool:
-        return rank(copy, self._policy, self._memory, self._newest, self._now) is not None
 
 
 def _by_rank(item: _Candidate) -> tuple[int, float, str]:

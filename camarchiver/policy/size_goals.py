@@ -1,14 +1,17 @@
-"""Which further files must go so that a tree fits its size or a disk has its free space."""
+"""Which further files must go for sizes and free space, and how many bytes removals free."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
-from camarchiver.domain.clip import Clip, Tree
+from camarchiver.domain.clip import Clip, Disposal, Tree
+from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Tidy
-from camarchiver.policy.cleanup_rules import Copy
+from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Newest, Stay, discard_by, rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +40,30 @@ class Freed:
 
     def __init__(self) -> None:
         self._names: dict[tuple[int, int], int] = {}
-        self.on: dict[int, int] = {}
-        """Bytes by filesystem (`st_dev`)."""
+        self.on = Counter[int]()
+        """Bytes by filesystem (`st_dev`); negative where more arrives than goes."""
+        self.trashed = Counter[int]()
+        """Bytes by filesystem that go into a trash there, and that come free when they expire."""
 
     def by(self, clip: Clip) -> int:
-        """Bytes that removing this name frees, given those removed before."""
+        """Bytes that deleting this name frees, given those deleted before."""
         device, inode, size, _ = clip.fingerprint
         if clip.links > 1:
             self._names[device, inode] = self._names.get((device, inode), 0) + 1
             if self._names[device, inode] != clip.links:
                 return 0
-        self.on[device] = self.on.get(device, 0) + size
+        self.on[device] += size
         return size
+
+    def by_move(self, clip: Clip, trash: int) -> None:
+        """Count a file that goes to a trash on this filesystem; a trash on its own one frees nothing."""
+        if clip.links > 1:
+            return
+        device, size = clip.fingerprint.device, clip.fingerprint.size
+        self.trashed[trash] += size
+        if device != trash:
+            self.on[device] += size
+            self.on[trash] -= size
 
 
 class SizeGoalSolver:
@@ -76,6 +91,27 @@ class SizeGoalSolver:
     def unmet(self) -> dict[Goal, int]:
         """Bytes that are still too many, by goal."""
         return {goal: left for goal, left in self._left.items() if left > 0}
+
+
+def decide_by_size(
+    copy: Copy,
+    by_age: Discard | Stay,
+    solver: SizeGoalSolver,
+    policy: CleanupPolicy,
+    memory: Memory,
+    newest: Newest,
+    now: datetime,
+) -> Discard | Stay:
+    """What happens to one copy in the end: what the rules by age say, unless a goal needs its bytes.
+
+    What is deleted `by_age` stands in the goals already; what would stay, or go to the trash, may go for one.
+    """
+    if isinstance(by_age, Discard) and by_age.disposal is Disposal.DELETE:
+        return by_age
+    if rank(copy, policy, memory, newest, now) is None:
+        return by_age
+    reason = solver.take(copy.clip)
+    return by_age if reason is None else discard_by(copy, reason)
 
 
 def loses(copy: Copy) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -261,6 +262,18 @@ def ob_put(tmp_path: Path) -> ObPut:
         return path
 
     return put
+
+
+def test_a_plan_counts_a_clip_with_two_names_once(ob_put: ObPut, tmp_path: Path) -> None:
+    """Both go: the first name frees nothing, the second one everything."""
+    clip = ob_put(9)
+    os.link(clip, ob_put(8).with_name(clip.name.replace("_10.0s", "_11.0s")))
+    (tmp_path / "spool").mkdir()
+    policy = SpoolPolicy(tmp_path / "spool", tmp_path / "outbox", OutboxLimits(timedelta(days=7)))
+    planned = outbox_cleanup.plan(policy, OB_NOW)
+    assert (len(planned.steps), [each.freed for each in planned.forecast]) == (3, [2000])
+    outcomes = [*outbox_cleanup.perform(planned, OB_NOW, threading.Event())]
+    assert sorted(each.freed for each in outcomes) == [0, 1000, 1000]
 
 
 def ob_confirm(path: Path) -> None:

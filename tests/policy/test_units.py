@@ -689,6 +689,44 @@ class TestRetention:
         assert [freed.by(a_copy(links=2, inode=7, size=50).clip) for _ in range(2)] == [0, 50]
         assert freed.on == {1: 50}
 
+    @pytest.mark.parametrize(
+        ("links", "trash", "on", "trashed"),
+        [(1, 1, {}, {1: 50}), (1, 2, {1: 50, 2: -50}, {2: 50}), (2, 2, {}, {}), (2, 1, {}, {})],
+    )
+    def test_only_a_trash_on_another_disk_frees_bytes(
+        self, links: int, trash: int, on: dict[int, int], trashed: dict[int, int]
+    ) -> None:
+        freed = Freed()
+        freed.by_move(a_copy(links=links, size=50).clip, trash)
+        assert (freed.on, freed.trashed) == (on, trashed)
+
+    @pytest.mark.parametrize("delete", [False, True])
+    def test_a_goal_takes_what_the_rules_by_age_do_not_delete(self, delete: bool) -> None:
+        policy = replace(KEEPING, delete=delete)
+        for copy, by_age, in_the_end in (
+            (
+                a_copy(age=40),
+                "delete age" if delete else "trash age",
+                "delete age" if delete else "delete max-size",
+            ),
+            (a_copy(age=3), "keep too-recent", "delete max-size"),
+            (a_copy(age=40, archived=False), "keep unarchived", "keep unarchived"),
+        ):
+            step = cleanup_rules.decide(copy, policy, Memory(), {}, NOW)
+            assert in_short(step) == by_age
+            for excess, expected in ((1, in_the_end), (0, by_age)):
+                solver = SizeGoalSolver([Goal(Reason.MAX_SIZE, excess, "")], Freed())
+                answer = size_goals.decide_by_size(copy, step, solver, policy, Memory(), {}, NOW)
+                assert in_short(answer) == expected
+
+    def test_no_goal_takes_the_newest_clip_of_a_camera(self) -> None:
+        copy = a_copy(age=3)
+        newest = {"front": copy.clip.recorded}
+        solver = SizeGoalSolver([Goal(Reason.MAX_SIZE, 1, "")], Freed())
+        step = cleanup_rules.decide(copy, KEEPING, Memory(), newest, NOW)
+        answer = size_goals.decide_by_size(copy, step, solver, KEEPING, Memory(), newest, NOW)
+        assert in_short(answer) == "keep newest"
+
     def test_every_goal_counts_every_removal(self) -> None:
         goals = [
             Goal(Reason.MAX_SIZE, 1500, "", camera="yard"),

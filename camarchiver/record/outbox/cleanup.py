@@ -23,6 +23,7 @@ from camarchiver.naming.folders import comparable
 from camarchiver.naming.formats import is_clip_name
 from camarchiver.policy import leftover_rules
 from camarchiver.policy.leftover_rules import Leftover, LeftoverKind
+from camarchiver.policy.size_goals import Freed
 from camarchiver.record.outbox import rules as outbox_rules
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
@@ -75,7 +76,8 @@ def plan(policy: SpoolPolicy, now: datetime) -> SpoolPlan:
             steps.append(step)
     # nothing here goes to a trash
     trees = Trees(policy.spool, policy.outbox, policy.outbox)
-    freed = sum(step.size for step in steps if isinstance(step, Discard) and step.clip.links == 1)
+    counted = Freed()
+    freed = sum(counted.by(step.clip) for step in steps if isinstance(step, Discard))
     forecast = (Forecast(policy.outbox, filesystems.free_bytes(policy.outbox), freed),) if freed else ()
     return Plan("cleanup", trees, now, policy, tally.totals(), steps, left, forecast=forecast)
 
