@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from msgspec import structs
+
 from camarchiver.domain.clip import Archived, Clip, Fingerprint
 from camarchiver.media.info import AudioStream, Media, VideoStream
 from camarchiver.policy.archive_rules import ArchivePolicy
@@ -47,7 +49,7 @@ def a_clip(**changed: object) -> Clip:
 def an_entry(clip: Clip, **changed: object) -> Archived:
     name = clip.relative
     entry = Archived(name, clip.fingerprint.size, clip.fingerprint.mtime_ns, "d1", name, 100, remuxed=False)
-    return entry._replace(**changed)  # type: ignore[arg-type]  # the fields of Archived, by name
+    return structs.replace(entry, **changed)  # type: ignore[arg-type]  # the fields of Archived, by name
 
 
 # --- what the policy keeps ---------------------------------------------------------------------------

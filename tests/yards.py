@@ -71,9 +71,12 @@ class Yard:
         path.write_bytes(b"a" * size)
         os.utime(path, ns=(clip.fingerprint.mtime_ns,) * 2)
         print_ = clip.fingerprint
-        archived = Archived(
-            clip.relative, print_.size, print_.mtime_ns, "0" * 128, clip.relative, size, False, 60.0
-        )._replace(motion=motion)
+        archived = structs.replace(
+            Archived(
+                clip.relative, print_.size, print_.mtime_ns, "0" * 128, clip.relative, size, False, 60.0
+            ),
+            motion=motion,
+        )
         made = EncodeResult(
             ArchiveMethod.ENCODE, Encoding("x264", ("x264",), 1.0, print_.size, size), {}, "test"
         )
@@ -102,10 +105,10 @@ class Yard:
     def copy(self, clip: Clip, remote: str, *, is_lost: bool = False) -> None:
         """An off-site copy of its archive as the journal knows it: made, verified, and perhaps lost since."""
         writer = self.writer(self.now)
-        print_of, archive = clip.fingerprint, clip._replace(root=self.trees.archive)
+        print_of, archive = clip.fingerprint, structs.replace(clip, root=self.trees.archive)
         identity = print_of.size, print_of.mtime_ns
         size = (self.trees.archive / clip.relative).stat().st_size
-        archive = archive._replace(fingerprint=print_of._replace(size=size))
+        archive = structs.replace(archive, fingerprint=structs.replace(print_of, size=size))
         step = MakeCopy(archive, Reason.NOT_COPIED, clip.relative, identity, "0" * 128, clip.relative)
         lines = [writer.copied(step, remote, 1.0), writer.copy_verified(step, remote, "read back")]
         if is_lost:

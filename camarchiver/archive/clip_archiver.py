@@ -163,7 +163,7 @@ class ClipArchiver:
     def _measured(self, step: Archive, encoder: ArchiveEncoder, digest: str) -> MeasuredClip:
         """`digest` is the BLAKE2b of the clip's source."""
         clip, source = step.clip, step.source_clip
-        size, mtime_ns = source.fingerprint.size, source.fingerprint.mtime_ns
+        size, mtime_ns = source.fingerprint.identity
         metadata = {
             "comment": archive_tag.compose(archive_tag.Tag(clip.relative, size, mtime_ns, digest)),
             "creation_time": clip.recorded.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),

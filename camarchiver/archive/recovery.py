@@ -162,7 +162,7 @@ class _Recovery:
         self._finish_replacing(clip, entries)
         fingerprint = clip.fingerprint
         gone = self._journal.day(clip.start.date()).ledger.gone
-        left = gone.get((clip.relative, fingerprint.size, fingerprint.mtime_ns))
+        left = gone.get((clip.relative, *fingerprint.identity))
         if left is None:
             self._explain(clip, entries[-1])
         elif self._remover.left_behind(clip):
@@ -230,7 +230,7 @@ class _Recovery:
 
     def _in_trash(self, clip: Clip) -> str | None:
         wanted = removal.in_trash(self._trees.trash, Tree.SOURCE, clip.relative)
-        return next(self._places(wanted, (clip.fingerprint.size, clip.fingerprint.mtime_ns)), None)
+        return next(self._places(wanted, clip.fingerprint.identity), None)
 
     def _places(
         self, wanted: Place, identity: tuple[int | None, int | None], *, slack_ns: int = 0

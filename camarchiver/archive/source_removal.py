@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from msgspec import structs
+
 from camarchiver.domain.clip import Archived, Clip, Disposal, Tree, Trees, beside
 from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.reason import Reason
@@ -39,7 +41,7 @@ def disposal_of(step: Archive | Remove, usual: Disposal) -> Disposal:
 def with_known_time(step: Archive | Remove, archives: ArchiveLookup, now: datetime) -> Archive | Remove:
     """The step of a clip that is archived by now: another file with its bytes may have ended the doubt."""
     if isinstance(step, Archive) and step.keeps_source:
-        return step._replace(keeps_source=is_doubtful(archives.dated(step.clip), now))
+        return structs.replace(step, keeps_source=is_doubtful(archives.dated(step.clip), now))
     return step
 
 

@@ -53,7 +53,8 @@ class CameraCounts:
     def see(self, copy: Copy) -> None:
         """Count what the brakes and the goals need to know about all files."""
         clip = copy.clip
-        device, inode, size, _ = clip.fingerprint
+        print_of = clip.fingerprint
+        device, inode, size = print_of.device, print_of.inode, print_of.size
         if (seen := self._cameras.get(clip.camera)) is None:
             seen = self._cameras[clip.camera] = _CameraCount()
         if device not in self.roots:

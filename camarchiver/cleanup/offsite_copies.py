@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from camarchiver.domain.clip import RemoteCopy, Tree
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import CheckCopy, Discard
@@ -139,6 +141,6 @@ def _checked(step: Discard, copy: RemoteCopy) -> CheckCopy:
     """The same copy as a step of `offsite verify`, for the verifier and the journal."""
     root = step.clip.root
     folder, _, name = copy.archive.rpartition("/")
-    print_of = step.clip.fingerprint._replace(size=copy.size)
-    clip = step.clip._replace(root=root, folder=folder, name=name, fingerprint=print_of, place="")
+    print_of = structs.replace(step.clip.fingerprint, size=copy.size)
+    clip = structs.replace(step.clip, root=root, folder=folder, name=name, fingerprint=print_of, place="")
     return CheckCopy(clip, step.reason, step.source, step.identity, copy.digest, copy.name)

@@ -277,4 +277,4 @@ def _look(path: Path, journalled: tuple[int | None, int | None]) -> os.stat_resu
 
 def _is_same(path: Path, fingerprint: Fingerprint) -> bool:
     """Whether a file of that size and mtime exists there; a copy has another inode."""
-    return _look(path, (fingerprint.size, fingerprint.mtime_ns)) is not None
+    return _look(path, fingerprint.identity) is not None

@@ -11,6 +11,8 @@ from heapq import merge
 from operator import itemgetter
 from pathlib import Path
 
+from msgspec import structs
+
 from camarchiver.discovery.clip_ends import ClipEnds
 from camarchiver.discovery.found_file import FoundFile, with_sharers
 from camarchiver.discovery.source_tree import Discovery
@@ -122,7 +124,7 @@ class CopyFinder:
             Tree.SOURCE,
             clip.relative,
             archived,
-            identity=(clip.fingerprint.size, clip.fingerprint.mtime_ns),
+            identity=clip.fingerprint.identity,
             observed=facts.observed.get(clip.relative),
             remark="" if archived else self._remark(clip, facts),
         )
@@ -219,7 +221,7 @@ class CopyFinder:
             return copy
         known = (copy.archived,) if copy.archived else ()
         clip = self._clip_ends.with_duration(copy.clip, known, self._discovery.following(()))
-        return copy if clip is copy.clip else copy._replace(clip=clip)
+        return copy if clip is copy.clip else structs.replace(copy, clip=clip)
 
     def _placed(self, place: FoundFile, origin: Origin | JournalEvent, duration: float | None = None) -> Clip:
         """The file as a copy of that clip; seconds."""
@@ -377,7 +379,7 @@ def _timed(clip: Clip, archived: Archived | None) -> Clip:
     """The clip, with its archive's duration if its name holds none."""
     if clip.duration is not None or archived is None:
         return clip
-    return clip._replace(duration=archived.duration)
+    return structs.replace(clip, duration=archived.duration)
 
 
 def _trashed_origin(ledger: Ledger, relative: str) -> Origin | None:

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import structs
+
 from camarchiver.domain.clip import Clip, Fingerprint
 from camarchiver.domain.clocks import Clocks
 from camarchiver.journal.event import JournalEvent
@@ -54,6 +56,6 @@ def with_sharers(copy: Copy, events: Iterable[JournalEvent], place: FoundFile, c
         return clocks.applied(other) if clocks else other
 
     others = (event for event in events if event.source != copy.source)
-    return copy._replace(
-        sharers=tuple(copy._replace(clip=of(event), source=event.source) for event in others)
+    return structs.replace(
+        copy, sharers=tuple(structs.replace(copy, clip=of(event), source=event.source) for event in others)
     )

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+from msgspec import structs
+
 from camarchiver.discovery import walks
 from camarchiver.discovery.clip_ends import ClipEnds
 from camarchiver.domain.clip import Clip, Fingerprint, Tree
@@ -32,7 +34,7 @@ def offsite_copies(pipeline: Pipeline, memory: Memory, last: date) -> Iterator[C
             copy = _copy(pipeline, ledger, found)
             if ends.has_holds:
                 known = ledger.archived.get(copy.source, ())
-                copy = copy._replace(clip=ends.with_duration(copy.clip, known, following))
+                copy = structs.replace(copy, clip=ends.with_duration(copy.clip, known, following))
             yield copy
 
 

@@ -175,13 +175,14 @@ class Discovery:
         parsed: dict[str, ParsedName | None],
         pairs: dict[str, tuple[str, ...]],
     ) -> tuple[list[Clip], list[Keep]]:
-        """The clips, and the files with a clip's name that can't be handled."""
+        """The clips in the order of `parsed`, and the files with a clip's name that can't be handled."""
         clips: list[Clip] = []
         aside: list[Keep] = []
         root, zone = self._trees.source, self._zone
-        for name, status in sorted(listing.files.items()):
+        for name, said in parsed.items():
+            if (status := listing.files.get(name)) is None:
+                continue
             size, mtime_ns = status.st_size, status.st_mtime_ns
-            said = parsed[name]
             if said is None:
                 why = why_timeless(name.rpartition(".")[0], folder)
                 aside.append(self._aside(folder, name, Reason.NO_TIMESTAMP, why, size))
@@ -300,7 +301,8 @@ class Discovery:
 
     def _observe(self, clips: list[Clip], locks: set[str]) -> dict[str, Keep]:
         observed: dict[str, Keep] = {}
-        for clip in clips:
+        perhaps = clips if locks else [each for each in clips if each.fingerprint.mtime_ns > self._lately]
+        for clip in perhaps:
             if locks and locking.name_beside(clip.name) in locks and (owner := locking.held_by(clip.path)):
                 observed[clip.relative] = _observation(clip, Reason.BUSY, owner)
             elif clip.fingerprint.mtime_ns > self._lately and linux.being_written(clip.path):
@@ -357,7 +359,7 @@ def _not_examined(listing: Listing, wanted: frozenset[str] | None) -> list[str]:
 
 
 def _unclaimed(sidecars: list[str], pairs: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    if not sidecars:
+    if len(sidecars) == sum(map(len, pairs.values())):
         return ()
     claimed = {name for names in pairs.values() for name in names}
     return tuple(name for name in sorted(sidecars) if name not in claimed)

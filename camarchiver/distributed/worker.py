@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Any
 
+from msgspec import structs
+
 from camarchiver import __version__
 from camarchiver.archive import workers
 from camarchiver.archive.encode import ArchiveSettings
@@ -159,12 +161,12 @@ class DaskWorker:
         events: list[JournalEvent] = []
         _written.set(events)
         try:
-            clip = step.clip._replace(fingerprint=_as_seen_here(step))
+            clip = structs.replace(step.clip, fingerprint=_as_seen_here(step))
         except (FileNotFoundError, NotADirectoryError):
             return ClipResult(
                 Outcome(step, Result.STALE, Reason.STALE, "changed or gone since it was planned"), ()
             )
-        outcome = self._opened_workers().perform(step._replace(clip=clip), self._slots)
+        outcome = self._opened_workers().perform(structs.replace(step, clip=clip), self._slots)
         self._failures.flush()
         lines = tuple(event for event in events if event.event != EventKind.KEPT)
         return ClipResult(replace(outcome, step=step), lines)

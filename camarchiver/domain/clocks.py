@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from msgspec import structs
+
 from camarchiver.domain.clip import Clip
 
 DOUBTFUL = timedelta(days=1)
@@ -126,9 +128,9 @@ class Clocks:
         covering = (each.clock for each in reversed(self.corrections) if each.covers(clip))
         own = next(covering, None) or self.cameras.get(clip.camera)
         if own is None:
-            return clip._replace(corrected=clip.start) if self.names_everywhere else clip
+            return structs.replace(clip, corrected=clip.start) if self.names_everywhere else clip
         corrected = own.corrected(clip)
-        return clip if corrected is None else clip._replace(corrected=corrected)
+        return clip if corrected is None else structs.replace(clip, corrected=corrected)
 
 
 def is_doubtful(clip: Clip, now: datetime) -> bool:
@@ -137,7 +139,8 @@ def is_doubtful(clip: Clip, now: datetime) -> bool:
     Its name and its file differ by more than a day, and the owner has not said which of them is right; or it
     comes from the future.
     """
-    if clip.recorded > now + DOUBTFUL:
+    recorded = clip.recorded
+    if recorded > now and recorded > now + DOUBTFUL:
         return True
     if clip.corrected is not None:
         return False

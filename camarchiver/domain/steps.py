@@ -3,58 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+
+import msgspec
+from msgspec import structs
 
 from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, RemoteCopy, Tree
 from camarchiver.domain.reason import Reason
 
 
-class _HasClip(Protocol):
-    @property
-    def clip(self) -> Clip: ...
+class _OfClip(msgspec.Struct, frozen=True):
+    """What every step over a clip has, with the properties that `Keep` has for any file."""
 
-
-class _OfClip:
-    """The properties of every step over a clip, as `Keep` has them for any file."""
-
-    __slots__ = ()
+    clip: Clip
 
     @property
-    def relative(self: _HasClip) -> str:
+    def relative(self) -> str:
         """The clip's path below its root."""
         return self.clip.relative
 
     @property
-    def path(self: _HasClip) -> Path:
+    def path(self) -> Path:
         """The absolute path."""
         return self.clip.path
 
     @property
-    def source_clip(self: _HasClip) -> Clip:
+    def source_clip(self) -> Clip:
         """The clip with the size and time by which journal, failures and notes know it."""
         return self.clip
 
     @property
-    def size(self: _HasClip) -> int:
+    def size(self) -> int:
         """Bytes."""
         return self.clip.fingerprint.size
 
     @property
-    def camera(self: _HasClip) -> str:
+    def camera(self) -> str:
         """The clip's camera."""
         return self.clip.camera
 
     @property
-    def start(self: _HasClip) -> datetime:
+    def start(self) -> datetime:
         """When the clip begins, aware."""
         return self.clip.start
 
 
-class _ArchiveFields(NamedTuple):
-    clip: Clip
+class Archive(_OfClip, frozen=True):
+    """Step: encode a clip, verify and publish its archive, then remove the source."""
+
     target: str
     """Relative to the archive root; execution adds a number if another file has the name."""
     reason: Reason
@@ -65,34 +62,24 @@ class _ArchiveFields(NamedTuple):
     any_camera: bool = False
     """Whether the archive of another camera's clip may serve for it if the bytes are the same."""
 
-
-class Archive(_ArchiveFields, _OfClip):
-    """Step: encode a clip, verify and publish its archive, then remove the source."""
-
-    __slots__ = ()
-
     @property
     def source_clip(self) -> Clip:
         """The clip with the size and time of its source, also if it is encoded from its archive."""
         if self.reason is not Reason.SECOND_GENERATION or self.replaces is None:
             return self.clip
-        return self.clip._replace(fingerprint=Fingerprint(-1, -1, self.replaces.size, self.replaces.mtime_ns))
+        source = Fingerprint(-1, -1, self.replaces.size, self.replaces.mtime_ns)
+        return structs.replace(self.clip, fingerprint=source)
 
 
-class _RemoveFields(NamedTuple):
-    clip: Clip
+class Remove(_OfClip, frozen=True):
+    """Step: remove a source whose archive exists."""
+
     disposal: Disposal
     reason: Reason
     archived: Archived
 
 
-class Remove(_RemoveFields, _OfClip):
-    """Step: remove a source whose archive exists."""
-
-    __slots__ = ()
-
-
-class Keep(NamedTuple):
+class Keep(msgspec.Struct, frozen=True):
     """Step: leave a file alone, and say why."""
 
     root: Path
@@ -109,9 +96,12 @@ class Keep(NamedTuple):
         return self.root / self.relative
 
 
-class _RestoreFields(NamedTuple):
-    clip: Clip
-    """The file as it was: its root is that of its tree, its fingerprint the trashed file's."""
+class Restore(_OfClip, frozen=True):
+    """Step: restore a file from the trash, or an archive from its off-site copy, to the path that it had.
+
+    `clip` is the file as it was: its root is that of its tree, its fingerprint the trashed file's.
+    """
+
     trash: str
     """Below the trash root; empty for what comes from an off-site copy."""
     sidecars: Mapping[str, str]
@@ -127,15 +117,12 @@ class _RestoreFields(NamedTuple):
     """The off-site copy that an archive is restored from, in place of the trash."""
 
 
-class Restore(_RestoreFields, _OfClip):
-    """Step: restore a file from the trash, or an archive from its off-site copy, to the path that it had."""
+class Discard(_OfClip, frozen=True):
+    """Step of `cleanup`: a copy of a clip leaves one of the trees by a rule of the owner's policy.
 
-    __slots__ = ()
+    `clip` is the file to remove: its root is that of its tree.
+    """
 
-
-class _DiscardFields(NamedTuple):
-    clip: Clip
-    """The file to remove: its root is that of its tree."""
     tree: Tree
     disposal: Disposal
     reason: Reason
@@ -153,15 +140,9 @@ class _DiscardFields(NamedTuple):
     """
 
 
-class Discard(_DiscardFields, _OfClip):
-    """Step of `cleanup`: a copy of a clip leaves one of the trees by a rule of the owner's policy."""
+class _OfCopy(_OfClip, frozen=True):
+    """A step over an off-site copy; `clip` is the archive, with the size and mtime that are journalled."""
 
-    __slots__ = ()
-
-
-class _CopyFields(NamedTuple):
-    clip: Clip
-    """The archive: its root is the archive's, its fingerprint the journalled size and mtime."""
     reason: Reason
     source: str
     """The clip's name in the journal: its path below the source root."""
@@ -173,20 +154,15 @@ class _CopyFields(NamedTuple):
     """The copy's name below the remote."""
 
 
-class MakeCopy(_CopyFields, _OfClip):
+class MakeCopy(_OfCopy, frozen=True):
     """Step of `offsite sync`: an archive gets a verified off-site copy, or a copy of it is verified."""
 
-    __slots__ = ()
 
-
-class CheckCopy(_CopyFields, _OfClip):
+class CheckCopy(_OfCopy, frozen=True):
     """Step of `offsite verify`: an off-site copy is compared with the archive's BLAKE2b."""
 
-    __slots__ = ()
 
-
-@dataclass(frozen=True, slots=True)
-class Tidy:
+class Tidy(msgspec.Struct, frozen=True):
     """Step of `cleanup`: remove an unfinished file, a dead owner's lock or an empty folder; never footage."""
 
     root: Path
@@ -217,8 +193,7 @@ class Tidy:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Salvage:
+class Salvage(msgspec.Struct, frozen=True):
     """Step: move the complete part of a clip that a dead recorder left into the outbox."""
 
     root: Path

@@ -126,7 +126,7 @@ class HeldFiles:
         if copy.tree is Tree.ARCHIVE:
             return day.ledger.digest(copy.clip.relative)
         for entry in day.archived.get(copy.source, ()):
-            if (entry.size, entry.mtime_ns) == copy.clip.fingerprint[2:]:
+            if entry.describes(copy.clip):
                 return entry.digest
         return ""
 

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from camarchiver.domain.clip import Archived, Clip, Fingerprint, RemoteCopy, Tree, beside
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.domain.reason import Reason
@@ -87,7 +89,7 @@ CopyKey = tuple[str, str, str]
 """The remote of an off-site copy, the path of its archive below the archive root, the archive's BLAKE2b."""
 
 
-class OffsiteCopy(NamedTuple):
+class OffsiteCopy(msgspec.Struct, frozen=True):
     """An off-site copy of an archive, as the journal knows it."""
 
     line: JournalEvent

@@ -10,6 +10,8 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
+from msgspec import structs
+
 from camarchiver.domain.clip import Archived, Clip, Label, Trees
 from camarchiver.domain.untrusted import is_below
 from camarchiver.journal.event import JournalEvent
@@ -123,7 +125,7 @@ class ArchiveLookup:
         made = self._journal.day(clip.start.date()).ledger.made.get(archive)
         if not is_file or not made:
             return False
-        identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
+        identity = clip.fingerprint.identity
         return (made[-1].source, made[-1].identity) == (clip.relative, identity)
 
     def is_quiet(self, source: str, start: datetime, identity: tuple[int, int]) -> bool:
@@ -183,9 +185,9 @@ class ArchiveLookup:
 
     def dated(self, clip: Clip) -> Clip:
         """The clip, with the time at which its bytes were written if another file with them has kept it."""
-        key = clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns
+        key = clip.relative, *clip.fingerprint.identity
         written_ns = self._journal.day(clip.start.date()).written.get(key)
-        return clip if written_ns is None else clip._replace(source_mtime_ns=written_ns)
+        return clip if written_ns is None else structs.replace(clip, source_mtime_ns=written_ns)
 
     def labels_alike(self, clip: Clip) -> tuple[Label, ...]:
         """What the names of clips of the same size and time say that have a valid archive."""

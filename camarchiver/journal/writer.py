@@ -319,7 +319,7 @@ class JournalWriter:
     ) -> JournalEvent:
         if archived is not None:
             fields |= _fields_of(archived)
-        identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
+        identity = clip.fingerprint.identity
         return JournalEvent(
             **self._head(what, clip.relative, clip.start, clip.camera, identity),
             recorded=clip.corrected if clip.corrected != clip.start else None,

@@ -64,6 +64,8 @@ def is_folder_metadata_name(name: str) -> bool:
 
 def is_raw_name(name: str) -> bool:
     """Whether a file is a stream without a container, by its suffix in any case."""
+    if (ending := name[-4:]) in PLAIN_SUFFIXES:
+        return ending in RAW_SUFFIXES and name[0] != "."
     return _is(name, RAW_SUFFIXES)
 
 

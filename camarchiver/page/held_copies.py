@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
+from msgspec import structs
+
 from camarchiver.domain.clip import Clip, Tree, Trees
 from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.export.h264_copies import PLAYABLE, PlayableMaker, playable_maker
@@ -80,7 +82,7 @@ class HeldCopies:
         assert clip.as_source is not None
         root = self._roots[file.tree]
         place = file.path.removeprefix(f"{root}/")
-        return clip.as_source._replace(root=root, place=place)
+        return structs.replace(clip.as_source, root=root, place=place)
 
 
 def remove(site: Path, copies: Iterable[str]) -> None:

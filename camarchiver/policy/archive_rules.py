@@ -153,7 +153,7 @@ def _decide_clip(
     if memory.holds and (hold := held_by(clip, memory.holds, now)):
         return keep(clip, Reason.HELD, hold.words)
     if memory.restored and not policy.repeat:
-        print_of = clip.fingerprint.size, clip.fingerprint.mtime_ns
+        print_of = clip.fingerprint.identity
         if restored_lately(clip.relative, print_of, memory, now):
             return keep(clip, Reason.RESTORED, detail="kept for a week after it was restored")
     if facts.observed and (observed := facts.observed.get(clip.relative)):
@@ -280,7 +280,7 @@ def _archiving_wait(clip: Clip, memory: Memory, now: datetime) -> str:
 
 def retry_wait(failure: Failure, clip: Clip, now: datetime) -> str:
     """Why a file that failed before is not tried now; empty if it is, or if it has changed since."""
-    if (failure.size, failure.mtime_ns) != (clip.fingerprint.size, clip.fingerprint.mtime_ns):
+    if (failure.size, failure.mtime_ns) != clip.fingerprint.identity:
         return ""
     if failure.next_try is None:
         return f"{failure.detail}; tried again only with --retry-failed"

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
 
+import msgspec
+
 from camarchiver.domain.clip import Archived, Clip, Disposal, RemoteCopy, Tree
 from camarchiver.domain.clocks import is_doubtful, latest_time
 from camarchiver.domain.hold import held_by
@@ -116,7 +118,7 @@ class CleanupPolicy:
         return Disposal.DELETE if self.delete else Disposal.TRASH
 
 
-class Copy(NamedTuple):
+class Copy(msgspec.Struct, frozen=True):
     """One file of a clip in one of the trees, and what is known of it."""
 
     clip: Clip

@@ -73,7 +73,7 @@ class RoomTally:
     def add(self, step: Archive | Remove) -> None:
         """Count a step; there is one for every clip, so that what follows is computed from the sums."""
         clip = step.clip
-        device, _, size, _ = clip.fingerprint
+        device, size = clip.fingerprint.device, clip.fingerprint.size
         leaves = clip.links == 1 and not clip.place
         if isinstance(step, Archive):
             self._to_archive += size

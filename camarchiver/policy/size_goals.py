@@ -47,7 +47,8 @@ class Freed:
 
     def by(self, clip: Clip) -> int:
         """Bytes that deleting this name frees, given those deleted before."""
-        device, inode, size, _ = clip.fingerprint
+        print_of = clip.fingerprint
+        device, inode, size = print_of.device, print_of.inode, print_of.size
         if clip.links > 1:
             self._names[device, inode] = self._names.get((device, inode), 0) + 1
             if self._names[device, inode] != clip.links:

@@ -14,6 +14,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
+from msgspec import structs
+
 from camarchiver.discovery import walks
 from camarchiver.domain.clip import Clip, Fingerprint, RemoteCopy, Tree
 from camarchiver.domain.clocks import ClockCorrection
@@ -318,7 +320,7 @@ def corrected_clips(pipeline: Pipeline, correction: ClockCorrection) -> Iterator
         print_of = Fingerprint(-1, -1, *found.identity)
         source = pipeline.trees.source
         clip = Clip(source, folder, name, found.camera, found.start, print_of, duration=found.seconds)
-        yield clip._replace(corrected=correction.clock.corrected(clip))
+        yield structs.replace(clip, corrected=correction.clock.corrected(clip))
 
 
 def _ordered(clips: Iterator[FoundClip], question: FindQuestion) -> Iterator[FoundClip]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
+import msgspec
+
 IN_MEMORY = 2_500
 """Items held in memory; beyond that, sorted runs of this length go to an unlinked temporary file."""
 
@@ -77,7 +79,7 @@ class SealedSequence(Generic[T]):
 
 
 class _Columns(NamedTuple):
-    """Named tuples of one kind, field by field: a fifth of the time that pickling each one takes."""
+    """Structs of one kind, field by field: a fifth of the time that pickling each one takes."""
 
     kind: type[Any]
     fields: tuple[Any, ...]
@@ -85,12 +87,13 @@ class _Columns(NamedTuple):
 
 def _columns(items: Sequence[Any]) -> Any:
     kind = type(items[0])
-    if not hasattr(kind, "_make") or len(set(map(type, items))) > 1:
+    if not issubclass(kind, msgspec.Struct) or len(set(map(type, items))) > 1:
         return items
-    return _Columns(kind, tuple(map(_columns, zip(*items, strict=True))))
+    rows = map(msgspec.structs.astuple, items)
+    return _Columns(kind, tuple(map(_columns, zip(*rows, strict=True))))
 
 
 def _items(packed: Any) -> Iterable[Any]:
     if not isinstance(packed, _Columns):
         return cast(Iterable[Any], packed)
-    return map(packed.kind._make, zip(*map(_items, packed.fields), strict=True))
+    return map(packed.kind, *map(_items, packed.fields))

@@ -51,7 +51,7 @@ class Failures:
     def note(self, clip: Clip, reason: Reason, detail: str, at: datetime) -> None:
         """Remember one more failure; for a changed file the count begins again."""
         before = self._known.get(clip.relative)
-        print_of = clip.fingerprint.size, clip.fingerprint.mtime_ns
+        print_of = clip.fingerprint.identity
         failure = Failure(*print_of, 1, at, reason, detail)
         if (
             before is not None

@@ -128,7 +128,7 @@ class TestCleanup:
         for days in (40, 48):
             at = yard.now - timedelta(days=days)
             hold(yard, at)
-        restored_clips.note(yard.trees.state, [(back.relative, back.fingerprint[2:])], yard.now)
+        restored_clips.note(yard.trees.state, [(back.relative, back.fingerprint.identity)], yard.now)
         found = yard.plan(clean_output=True, max_size=1)
         assert not found.steps
         by_path = {kept.path: kept.reason for kept in found.left}

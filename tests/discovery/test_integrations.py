@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec import structs
 from pytest_mock import MockerFixture
 
 from camarchiver.archive import planner as archive_planner
@@ -57,7 +58,7 @@ class TestOffsiteCopies:
         """`nas:/a.mp4` would be another file of an SFTP server than `nas:a.mp4`."""
         clip = yard.record(40)
         archived = yard.archive(clip)
-        archive = clip._replace(root=yard.trees.archive)
+        archive = structs.replace(clip, root=yard.trees.archive)
         identity = archived.size, archived.mtime_ns
         step = CheckCopy(archive, Reason.COPY_UNPROVED, archived.source, identity, "0" * 128, "a.mp4")
         writer = yard.writer(clip.start)

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from camarchiver.domain import untrusted
 from camarchiver.domain.clip import Clip, Fingerprint, remote_path
@@ -226,10 +227,10 @@ class TestClocks:
         assert is_doubtful(clip, LATER) is (abs(off) > 86_400)
 
     def test_an_archive_goes_by_the_time_of_its_source(self) -> None:
-        clip = written(NINE, NINE)._replace(source_mtime_ns=0)
+        clip = structs.replace(written(NINE, NINE), source_mtime_ns=0)
         assert is_doubtful(clip, LATER)
         assert not is_doubtful(
-            written(NINE, LATER)._replace(source_mtime_ns=int(NINE.timestamp() * 1e9)), LATER
+            structs.replace(written(NINE, LATER), source_mtime_ns=int(NINE.timestamp() * 1e9)), LATER
         )
 
     @pytest.mark.parametrize("zone", [UTC, BERLIN, ZoneInfo("Pacific/Kiritimati"), ZoneInfo("America/Adak")])
@@ -239,7 +240,7 @@ class TestClocks:
     def test_a_file_of_any_time_has_a_latest_time(self, zone: tzinfo, seconds: int) -> None:
         """A filesystem may hold years that a datetime can't; in doubt a clip is young."""
         clip = written(NINE.astimezone(zone), NINE)
-        found = latest_time(clip._replace(fingerprint=Fingerprint(1, 2, 3, seconds * 10**9)))
+        found = latest_time(structs.replace(clip, fingerprint=Fingerprint(1, 2, 3, seconds * 10**9)))
         assert found == NINE if seconds < 0 else found.year >= 9999
         assert found > NINE - timedelta(days=1)
 
@@ -317,7 +318,7 @@ class TestClocks:
         fell_back = written(datetime(2000, 1, 1, tzinfo=BERLIN), NINE + timedelta(hours=1))
         assert may_reach(fell_back, (hold,), LATER)
         assert held_by(fell_back, (hold,), LATER)
-        assert held_by(fell_back._replace(duration=60.0), (hold,), LATER) is None
+        assert held_by(structs.replace(fell_back, duration=60.0), (hold,), LATER) is None
 
 
 @pytest.mark.parametrize(

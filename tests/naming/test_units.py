@@ -206,7 +206,7 @@ class TestMakers:
         ],
     )
     def test_local_names(self, path, camera, start, duration, channel):
-        assert read(path) == (camera, datetime.fromisoformat(start), False, duration, channel)
+        assert read(path) == ParsedName(camera, datetime.fromisoformat(start), False, duration, channel)
 
     @pytest.mark.parametrize(
         ("path", "camera", "start"),
@@ -331,7 +331,7 @@ class TestMakers:
     )
     def test_round_trip(self, start, camera):
         found = read(f"{start:%Y/%m/%d}/REO_{camera}_{start:%Y%m%d%H%M%S}")
-        assert found == (comparable(camera), start, False, None, "")
+        assert found == ParsedName(comparable(camera), start, False, None, "")
 
 
 class TestOwnPatterns:
@@ -339,8 +339,8 @@ class TestOwnPatterns:
         own = name_patterns.compile_pattern(r"REO_(?P<camera>[a-z]+)_\w+_(?P<time>\d{14})", name="mine")
         reader = Names([own])
         for _ in range(2):
-            assert reader.read("REO_a_b_20260503142005", "")[0] == "a"
-            assert reader.read("REO_a_20260503142005", "")[0] == "a"
+            assert reader.read("REO_a_b_20260503142005", "").camera == "a"
+            assert reader.read("REO_a_20260503142005", "").camera == "a"
 
     @pytest.mark.parametrize(
         ("text", "path"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from camarchiver.domain import plan as domain_plan
 from camarchiver.domain.clip import Fingerprint, Trees
@@ -340,7 +341,7 @@ class TestLists:
         assert lists.correction_line(replace(made, reason="summer"), self.ZONE) == f"{line}  summer"
 
     def test_what_a_correction_covers(self) -> None:
-        clips = [a_clip()._replace(corrected=self.DAY + timedelta(minutes=each)) for each in range(3)]
+        clips = [structs.replace(a_clip(), corrected=self.DAY + timedelta(minutes=each)) for each in range(3)]
         path = clips[0].relative
         assert [*lists.correction_effect([*clips, a_clip()], self.ZONE)] == [
             f"{path}: recorded 2026-05-03 14:20:00",

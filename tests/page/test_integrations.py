@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from camarchiver.discovery.source_tree import Discovery
 from camarchiver.domain.clip import Clip
@@ -159,7 +160,7 @@ class TestContent:
         for path in gone:
             path.unlink()
         write_site(yard, site)
-        other = clip._replace(start=clip.start + timedelta(days=20))
+        other = structs.replace(clip, start=clip.start + timedelta(days=20))
         assert notes_of(site, other) == unknown
 
     def test_off_site_copies_are_shown(self, yard: Yard, site: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Label, RemoteCopy, Tree
 from camarchiver.domain.clocks import Clocks, is_doubtful, latest_time, parse_clock
@@ -208,7 +209,7 @@ class TestPlan:
         clip = a_clip()
         known = {"archived": {clip.relative: (an_entry(clip),)}, "existing": frozenset({clip.relative})}
         at = NOW - timedelta(hours=hours)
-        failure = Failure(*clip.fingerprint[2:], count, at, Reason.KEPT_SOURCE, "sticky")
+        failure = Failure(*clip.fingerprint.identity, count, at, Reason.KEPT_SOURCE, "sticky")
         memory = Memory({clip.relative: failure})
         step = decided(clip, memory=memory, **known)
         assert step.reason is (Reason.FAILED_BEFORE if waits else Reason.ALREADY_ARCHIVED)
@@ -216,7 +217,7 @@ class TestPlan:
         again = decided(clip, replace(MONTH, retry_failed=True), memory, **known)
         assert isinstance(again, Remove)
         assert decided(clip, memory=memory).reason is Reason.NOT_ARCHIVED, "its archive is gone"
-        copy = Copy(clip, Tree.SOURCE, clip.relative, an_entry(clip), identity=clip.fingerprint[2:])
+        copy = Copy(clip, Tree.SOURCE, clip.relative, an_entry(clip), identity=clip.fingerprint.identity)
         policy = KEEPING
         answer = cleanup_rules.decide(copy, policy, memory, {}, clip.start + timedelta(days=400))
         assert isinstance(answer, Discard)
@@ -236,9 +237,8 @@ class TestPlan:
         assert decided(clip, **known).reason is Reason.CLOCK_DOUBTFUL
         right = Clocks({"front": parse_clock("mtime")}).applied(clip)
         assert isinstance(decided(right, **known), Remove)
-        young = Clocks({"front": parse_clock("mtime")}).applied(
-            clip._replace(fingerprint=uploaded._replace(mtime_ns=int((NOW.timestamp() - 7200) * 1e9)))
-        )
+        lately = structs.replace(uploaded, mtime_ns=int((NOW.timestamp() - 7200) * 1e9))
+        young = Clocks({"front": parse_clock("mtime")}).applied(structs.replace(clip, fingerprint=lately))
         assert decided(young).reason is Reason.TOO_RECENT
 
     def test_a_clock_that_is_ahead_is_archived_once_its_owner_says_so(self) -> None:
@@ -351,7 +351,7 @@ def in_short(step: Discard | cleanup_rules.Stay) -> str:
 
 def trusting_names(copy: Copy) -> Copy:
     """The copy, where the owner says that the times in the names are right."""
-    return copy._replace(clip=Clocks(names_everywhere=True).applied(copy.clip))
+    return structs.replace(copy, clip=Clocks(names_everywhere=True).applied(copy.clip))
 
 
 ARCHIVES_TOO = replace(KEEPING, clean_output=True)
@@ -439,7 +439,7 @@ class TestLeftovers:
 
 def shared(copy: Copy, *others: Copy) -> Copy:
     """An archive that is also that of other clips."""
-    return copy._replace(sharers=others)
+    return structs.replace(copy, sharers=others)
 
 
 QUIET = replace(KEEPING, limits=replace(KEEPING.limits, quiet_age=timedelta(days=14)))
@@ -449,7 +449,7 @@ QUIET_TOO = replace(QUIET, clean_output=True)
 def with_motion(copy: Copy, motion: ClipMotion | None) -> Copy:
     """A copy whose archive was looked at."""
     assert copy.archived is not None
-    return copy._replace(archived=copy.archived._replace(motion=motion))
+    return structs.replace(copy, archived=structs.replace(copy.archived, motion=motion))
 
 
 class TestQuietAge:

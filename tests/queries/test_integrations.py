@@ -201,7 +201,7 @@ class TestFindings:
         archive = yard.trees.archive / clip.relative
         archive.parent.mkdir(parents=True, exist_ok=True)
         archive.write_bytes(b"a" * 3000)
-        size, mtime_ns = clip.fingerprint[2:]
+        size, mtime_ns = clip.fingerprint.identity
         entry = Archived(clip.relative, size, mtime_ns, digest, clip.relative, 3000, False, 60.0)
         made = EncodeResult(ArchiveMethod.ENCODE, Encoding("x264", ("x264",), 1.0, size, 3000), {}, "test")
         yard.writer(yard.now).archived(clip, entry, made, copying.file_digest(archive), mtime_ns)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from msgspec import structs
+
 from camarchiver.archive.again.originals import Originals
 from camarchiver.domain.clip import Archived, Clip
 from camarchiver.domain.memory import Memory
@@ -53,8 +55,9 @@ def _in_archive(clip: Clip, root: Path, entry: Archived) -> Clip:
         status = (root / entry.archive).lstat()
     except OSError:
         # It has just gone; the step will find that out.
-        return clip._replace(root=root, place=entry.archive)
-    return clip._replace(
+        return structs.replace(clip, root=root, place=entry.archive)
+    return structs.replace(
+        clip,
         root=root,
         place=entry.archive,
         fingerprint=fingerprint_of(status),

@@ -91,7 +91,7 @@ class Notice(msgspec.Struct, frozen=True):
 
     def is_about(self, clip: Clip) -> bool:
         """Whether the notice is about exactly this file."""
-        return (self.size, self.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)
+        return (self.size, self.mtime_ns) == clip.fingerprint.identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ def protection(each: OutboxClip, holds: Sequence[Hold], now: datetime) -> Reason
 
 def discard(clip: Clip, reason: Reason) -> Discard:
     """The step that removes a clip from the outbox."""
-    identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
+    identity = clip.fingerprint.identity
     return Discard(clip, Tree.OUTBOX, Disposal.DELETE, reason, clip.relative, identity)
 
 

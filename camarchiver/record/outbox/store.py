@@ -98,7 +98,8 @@ def waiting(outbox: Path, camera: str, zone: tzinfo) -> Iterator[OutboxClip]:
             clip = _clip(outbox, camera, name, pictures, reader, zone)
             if clip is not None:
                 size = clip.fingerprint.size + sum((folder / each).lstat().st_size for each in clip.sidecars)
-                yield OutboxClip(clip, size, Arrived(*clip.fingerprint[2:], clip.relative) in confirmed)
+                arrived = Arrived(clip.fingerprint.size, clip.fingerprint.mtime_ns, clip.relative)
+                yield OutboxClip(clip, size, arrived in confirmed)
 
 
 def _clip(
