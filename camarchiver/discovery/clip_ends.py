@@ -46,7 +46,7 @@ class ClipEnds:
 
     def with_duration(self, clip: Clip, archived: Iterable[Archived], following: Following) -> Clip:
         """The clip, with a duration if a hold needs it: the journal's, its file's, or up to the next clip."""
-        if is_sidecar_name(clip.name) or not may_reach(clip, self._holds, self._now):
+        if not may_reach(clip, self._holds, self._now) or is_sidecar_name(clip.name):
             return clip
         journalled = (entry.duration for entry in archived if entry.describes(clip))
         seconds = next((seconds for seconds in journalled if seconds is not None), None)

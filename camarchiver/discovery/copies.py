@@ -85,6 +85,7 @@ class CopyFinder:
         self._archives = ArchiveLookup(trees, journal, lambda: damaged)
         self._zone = zone
         self._clocks = conventions.clocks
+        self._has_clocks = bool(conventions.clocks)
         self._passed_over = conventions.passed_over
         self._remote = remote
         self._fresh: dict[date, Day] = {}
@@ -160,7 +161,7 @@ class CopyFinder:
             self._trees.source, folder, name, parsed.camera, start, print_of, status.st_nlink, seconds
         )
         identity = status.st_size, status.st_mtime_ns
-        clip = self._clocks.applied(clip) if self._clocks else clip
+        clip = self._clocks.applied(clip) if self._has_clocks else clip
         copy = Copy(clip, Tree.SOURCE, relative, identity=identity, is_sidecar=True)
         return LoneSidecar(copy, orphan=origin is not None)
 
@@ -223,42 +224,45 @@ class CopyFinder:
         clip = self._clip_ends.with_duration(copy.clip, known, self._discovery.following(()))
         return copy if clip is copy.clip else structs.replace(copy, clip=clip)
 
-    def _placed(self, place: FoundFile, origin: Origin | JournalEvent, duration: float | None = None) -> Clip:
+    def _placed(
+        self, place: FoundFile, origin: Origin | JournalEvent, of: ClipKey, duration: float | None = None
+    ) -> Clip:
         """The file as a copy of that clip; seconds."""
-        if isinstance(origin, Origin):
-            identity: ClipKey = (origin.source, origin.size, origin.mtime_ns)
-        else:
-            identity = clip_of(origin)
-        written_ns = self._day(origin.start.date()).written.get(identity, identity[2])
-        clip = place.clip(origin.camera, origin.start, written_ns, duration)
-        return self._clocks.applied(clip) if self._clocks else clip
+        written_ns, start = of[2], origin.start
+        if written := self._day(start.date()).written:
+            written_ns = written.get(of, written_ns)
+        clip = place.clip(origin.camera, start, written_ns, duration)
+        return self._clocks.applied(clip) if self._has_clocks else clip
 
     def _archive(self, place: FoundFile) -> Copy | Keep | None:
-        relative, status = place.relative, place.status
+        _, _, name, relative, status = place
         for day in self._days.of(relative):
             ledger = self._ledger(day)
             known, is_sidecar = ledger.archives.get(relative), False
-            if known is None and is_sidecar_name(place.name):
+            if known is None and is_sidecar_name(name):
                 sidecars = ledger.archived_sidecars
                 known = sidecars.get(relative) or sidecars.get(unnumbered(relative))
                 is_sidecar = True
             if known is None:
                 continue
             event, entry = known
-            clip = self._placed(place, event, entry.duration)
+            of = clip_of(event)
+            clip = self._placed(place, event, of, entry.duration)
             if not is_sidecar and status.st_size != entry.archive_size:
                 return keep(clip, Reason.DAMAGED, "its size is not the journalled one")
             damage = None if is_sidecar else self._damaged.get(relative)
             copy = Copy(
                 clip,
                 Tree.ARCHIVE,
-                event.source,
+                of[0],
                 entry,
-                identity=(event.source_size or 0, event.source_mtime_ns or 0),
+                identity=(of[1] or 0, of[2] or 0),
                 made_by=event.run,
                 is_sidecar=is_sidecar,
                 damage=damage.words(self._zone) if damage else "",
-                offsite=None if is_sidecar else ledger.newest_copy(self._remote, (relative,)),
+                offsite=ledger.newest_copy(self._remote, (relative,))
+                if self._remote and not is_sidecar
+                else None,
             )
             shared = ledger.sharers.get(relative)
             return with_sharers(copy, shared.values(), place, self._clocks) if shared else copy
@@ -288,7 +292,10 @@ class CopyFinder:
         existing = next((entry for entry in reversed(entries) if self._archives.is_valid(entry)), None)
         gone_by_name = bool(entries) and all(entry.archive in journalled.ledger.given_up for entry in entries)
         return Copy(
-            _timed(self._placed(place, origin, origin.duration), entries[-1] if entries else None),
+            _timed(
+                self._placed(place, origin, (origin.source, *identity), origin.duration),
+                entries[-1] if entries else None,
+            ),
             Tree.TRASH,
             origin.source,
             existing,
@@ -319,7 +326,7 @@ class CopyFinder:
                     same = (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
                     if same and (known := self._ledger(day).archives.get(entry.archive)):
                         return Copy(
-                            self._placed(place, known[0]),
+                            self._placed(place, known[0], clip_of(known[0])),
                             Tree.TRASH,
                             name,
                             entry if self._archives.is_valid(entry) else None,

@@ -47,19 +47,24 @@ class Hold:
         """Its last moment in seconds since 1970."""
         return self.end.timestamp()
 
+    @cached_property
+    def _camera(self) -> str:
+        return comparable(self.camera)
+
     def is_about(self, camera: str, now: datetime) -> bool:
         """Whether it is about this camera and has not lapsed."""
-        lapsed = self.until is not None and self.until <= now
-        return not lapsed and comparable(self.camera) in ("", camera)
+        return self._camera in ("", camera) and (self.until is None or self.until > now)
 
 
 def held_by(clip: Clip, holds: Iterable[Hold], now: datetime) -> Hold | None:
     """The hold that covers a clip by any of its clocks; one of unknown duration counts as an hour long."""
-    spans = tuple(_spans(clip))
+    spans: tuple[tuple[float, float], ...] = ()
     for hold in holds:
-        covers = any(first <= hold.last and last >= hold.first for first, last in spans)
-        if covers and hold.is_about(clip.camera, now):
-            return hold
+        # Most clips are of other cameras, and their times take longer to find out.
+        if hold.is_about(clip.camera, now):
+            spans = spans or tuple(_spans(clip))
+            if any(first <= hold.last and last >= hold.first for first, last in spans):
+                return hold
     return None
 
 
@@ -87,15 +92,15 @@ def may_reach(clip: Clip, holds: Iterable[Hold], now: datetime) -> bool:
     """
     if clip.duration is not None:
         return False
+    about = [hold for hold in holds if hold.is_about(clip.camera, now)]
+    if not about:
+        return False
     longest = min(max(_UNKNOWN, clip.fingerprint.size / SLOWEST), LONGEST)
     start, written = clip.start.timestamp(), clip.written_ns / 1e9
     starts = (start,) if clip.corrected is None else (start, clip.corrected.timestamp())
     return any(
-        (
-            any(0 < hold.first - each <= longest for each in starts)
-            # A clip that begins after the hold by its name, and ends later, does not reach back into it.
-            or (0 < written - hold.last <= longest and not hold.last < start <= written)
-        )
-        and hold.is_about(clip.camera, now)
-        for hold in holds
+        any(0 < hold.first - each <= longest for each in starts)
+        # A clip that begins after the hold by its name, and ends later, does not reach back into it.
+        or (0 < written - hold.last <= longest and not hold.last < start <= written)
+        for hold in about
     )

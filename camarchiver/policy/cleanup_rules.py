@@ -184,18 +184,19 @@ def decide(
 def _decide(
     copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime
 ) -> Discard | Stay:
-    past = _is_past_limit(copy, policy, now)
+    limits = policy.of(copy.clip.camera)
+    past = _is_past_limit(copy, limits, now)
     if barrier := _barrier(copy, policy, memory, newest, now, past_hard=past):
         return barrier
     if past:
         return _discard(copy, Disposal.DELETE, Reason.MAX_AGE_HARD, None)
     tree = copy.tree
     if tree is Tree.ARCHIVE:
-        return _archive(copy, policy, now)
+        return _archive(copy, policy, limits, now)
     if tree is Tree.SOURCE:
-        return _unless_it_failed(_source(copy, policy, now), copy, memory, now)
+        return _unless_it_failed(_source(copy, policy, limits, now), copy, memory, now)
     if tree is Tree.TRASH:
-        return _trash(copy, policy, now)
+        return _trash(copy, policy, limits, now)
     if tree is Tree.OFFSITE:
         return _IN_POLICY
     raise ValueError(f"{copy.clip.path} is the recorder's")
@@ -284,9 +285,9 @@ def _barrier(
     return None
 
 
-def _is_past_limit(copy: Copy, policy: CleanupPolicy, now: datetime) -> bool:
+def _is_past_limit(copy: Copy, limits: Limits, now: datetime) -> bool:
     """Whether a copy is older than its camera's hard limit."""
-    hard = policy.of(copy.clip.camera).max_age_hard
+    hard = limits.max_age_hard
     return hard is not None and latest_time(copy.clip) <= now - hard
 
 
@@ -302,10 +303,9 @@ _IN_POLICY = Stay(Reason.IN_POLICY)
 _DOUBTFUL = Stay(Reason.CLOCK_DOUBTFUL)
 
 
-def _source(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
-    clip = copy.clip
-    if latest_time(clip) > now - policy.of(clip.camera).age:
-        if _is_quiet_and_old(copy, policy, now):
+def _source(copy: Copy, policy: CleanupPolicy, limits: Limits, now: datetime) -> Discard | Stay:
+    if latest_time(copy.clip) > now - limits.age:
+        if _is_quiet_and_old(copy, limits, now):
             return _discard(copy, policy.disposal, Reason.QUIET_AGE, copy.archived)
         return Stay(Reason.TOO_RECENT)
     if copy.archived is not None:
@@ -315,13 +315,15 @@ def _source(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
     return _discard(copy, policy.disposal, Reason.UNARCHIVED, None)
 
 
-def _archive(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
+def _archive(copy: Copy, policy: CleanupPolicy, limits: Limits, now: datetime) -> Discard | Stay:
     if policy.spares(copy.made_by):
         return _IN_POLICY
-    limits, time = policy.of(copy.clip.camera), latest_time(copy.clip)
+    if not policy.clean_output and limits.archive_age_offsite is None:
+        return _IN_POLICY
+    time = latest_time(copy.clip)
     if policy.clean_output and time <= now - limits.archive_age:
         return _discard(copy, policy.disposal, Reason.ARCHIVE_AGE, None)
-    if policy.clean_output and _is_quiet_and_old(copy, policy, now):
+    if policy.clean_output and _is_quiet_and_old(copy, limits, now):
         return _discard(copy, policy.disposal, Reason.QUIET_ARCHIVE_AGE, None)
     if limits.archive_age_offsite is None or time > now - limits.archive_age_offsite:
         return _IN_POLICY
@@ -330,20 +332,19 @@ def _archive(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay
     return _discard(copy, policy.disposal, Reason.ARCHIVE_AGE_OFFSITE, None, counted)
 
 
-def _is_quiet_and_old(copy: Copy, policy: CleanupPolicy, now: datetime) -> bool:
+def _is_quiet_and_old(copy: Copy, limits: Limits, now: datetime) -> bool:
     """Whether a clip is archived, certainly shows no motion, and is old enough to leave for that.
 
     A clip without a score, or one of which the detector was not sure, is none of these.
     """
-    quiet_age, archived = policy.of(copy.clip.camera).quiet_age, copy.archived
+    quiet_age, archived = limits.quiet_age, copy.archived
     if quiet_age is None or archived is None or archived.motion is None:
         return False
     return archived.motion.is_quiet and latest_time(copy.clip) <= now - quiet_age
 
 
-def _trash(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
-    clip = copy.clip
-    if copy.since is None or copy.since > now - policy.of(clip.camera).trash_age:
+def _trash(copy: Copy, policy: CleanupPolicy, limits: Limits, now: datetime) -> Discard | Stay:
+    if copy.since is None or copy.since > now - limits.trash_age:
         return _IN_POLICY
     if copy.given_up or copy.archived is not None:
         return _discard(copy, Disposal.DELETE, Reason.TRASH_AGE, None if copy.given_up else copy.archived)
@@ -356,10 +357,11 @@ def decide_sidecar(
     copy: Copy, policy: CleanupPolicy, memory: Memory, now: datetime, *, orphan: bool
 ) -> Discard | Stay:
     """The decision for a sidecar in the source that belongs to no clip there."""
-    past = _is_past_limit(copy, policy, now)
+    limits = policy.of(copy.clip.camera)
+    past = _is_past_limit(copy, limits, now)
     barrier = _barrier(copy, policy, memory, {}, now, past_hard=past)
     # No rule but the hard limit removes a sidecar that never had a clip, whatever its clocks say.
-    is_free = not orphan and policy.of(copy.clip.camera).max_age_hard is None
+    is_free = not orphan and limits.max_age_hard is None
     if barrier is not None and not (is_free and barrier is _DOUBTFUL):
         return barrier
     if past:
