@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from camarchiver.domain.clip import Tree
+from camarchiver.domain.clip import Clip, Tree, Trees
 from camarchiver.domain.clocks import is_doubtful
 from camarchiver.policy.cleanup_rules import Copy
 from camarchiver.policy.safety_brakes import CameraTotals
 from camarchiver.policy.size_goals import loses
+from camarchiver.storage import filesystems
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One filesystem that copies lie on."""
+
+    device: int
+    path: Path
+    free: int
+    """Bytes."""
 
 
 class _CameraCount:
@@ -47,7 +59,7 @@ class CameraCounts:
         self._now = now
         self._cameras: dict[str, _CameraCount] = {}
         self._linked: set[tuple[int, int]] = set()
-        self.roots: dict[int, Path] = {}
+        self._roots: dict[int, Path] = {}
         """By device (`st_dev`): a root with files on it."""
 
     def see(self, copy: Copy) -> None:
@@ -57,8 +69,8 @@ class CameraCounts:
         device, inode, size = print_of.device, print_of.inode, print_of.size
         if (seen := self._cameras.get(clip.camera)) is None:
             seen = self._cameras[clip.camera] = _CameraCount()
-        if device not in self.roots:
-            self.roots[device] = clip.root
+        if device not in self._roots:
+            self._roots[device] = clip.root
         if clip.links == 1:
             seen.size += size
         elif (device, inode) not in self._linked:
@@ -83,6 +95,16 @@ class CameraCounts:
         count.lost_clips += 1
         count.lost_size += copy.clip.fingerprint.size
 
+    def has_newer(self, copy: Copy) -> bool:
+        """Whether the clip, and each that shares the file, is certainly not the newest of its camera."""
+        return self._is_surpassed(copy.clip) and all(
+            self._is_surpassed(sharer.clip) for sharer in copy.sharers
+        )
+
+    def _is_surpassed(self, clip: Clip) -> bool:
+        seen = self._cameras.get(clip.camera)
+        return seen is not None and seen.newest is not None and seen.newest > clip.recorded
+
     def used_by(self, camera: str) -> int:
         """Bytes of a camera's files."""
         return self._cameras[camera].size if camera in self._cameras else 0
@@ -98,3 +120,9 @@ class CameraCounts:
     def totals(self) -> Mapping[str, CameraTotals]:
         """What is there of each camera, and what the plan loses."""
         return {name: seen.totals for name, seen in self._cameras.items()}
+
+    def disks(self, trees: Trees) -> list[Disk]:
+        """The filesystems of the roots, and any other that a copy was found on. Raises StorageError."""
+        roots = {filesystems.device_of(root): root for root in (trees.trash, trees.archive, trees.source)}
+        found = {**self._roots, **roots}
+        return [Disk(device, path, filesystems.free_bytes(path)) for device, path in found.items()]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from camarchiver.cleanup.camera_counts import CameraCounts
+from camarchiver.cleanup.camera_counts import CameraCounts, Disk
 from camarchiver.cleanup.past_limit import PastLimit
 from camarchiver.cleanup.plan_notes import PlanNotes
 from camarchiver.discovery import walks
@@ -33,6 +33,7 @@ from camarchiver.policy.cleanup_rules import (
     Stay,
     decide,
     decide_sidecar,
+    goes_as_newest,
     rank,
 )
 from camarchiver.policy.doubtful_clocks import DoubtfulClips
@@ -47,23 +48,13 @@ from camarchiver.policy.size_goals import (
     loses,
     order_key,
 )
-from camarchiver.runtime.external_sort import SealedSequence
+from camarchiver.runtime.external_sort import IN_MEMORY, SealedSequence
 from camarchiver.runtime.formatting import count_of, shown, size
 from camarchiver.storage import filesystems
 
 _DAY = timedelta(days=1)
 
 CleanupPlan = Plan[Discard | Tidy, CleanupPolicy]
-
-
-@dataclass(frozen=True, slots=True)
-class DiskEffect:
-    """One filesystem that copies lie on."""
-
-    device: int
-    path: Path
-    free: int
-    """Bytes."""
 
 
 class _Candidate(NamedTuple):
@@ -144,11 +135,14 @@ class CleanupPlanner:
         self._freed_of: Counter[str] = Counter()
         self._small: list[Discard | Tidy] = []
         """Steps that no rule over the whole can change."""
+        self._unmet: Mapping[Goal, int] = {}
+        """Bytes that are still too many, by goal; complete once the steps are."""
         self._removals = 0
         """Removals by the rules by age."""
         self._list_all = False
         self._asked: frozenset[Path] = frozenset()
         self._has_hard_limit = False
+        self._trash_device = -1
         self._names_kept = False
         """Whether files left alone are examined one by one."""
         self._has_size_rules = False
@@ -167,20 +161,15 @@ class CleanupPlanner:
         self._has_hard_limit = self._policy.has_hard_limit
         used = self._used()
         self._has_size_rules = self._size_rules_may_apply(used)
-        candidates = SealedSequence(self._walk(), key=_by_rank)
-        if self._has_hard_limit:
-            for other in self._others.found():
-                self._past_limit.is_left(other)
-        self._newest = self._cameras.newest()
+        self._trash_device = filesystems.device_of(self._trees.trash)
+        steps = SealedSequence(self._steps(used), key=order_key)
         far = clock_is_far(self._cameras.sure() or self._newest, self._now)
-        solver = SizeGoalSolver(self._goals(candidates, used), self._freed)
-        steps = SealedSequence(self._steps(candidates, solver), key=order_key)
         totals = self._tally.totals()
         notes = PlanNotes(
             self._policy,
             self._now,
             totals,
-            solver.unmet,
+            self._unmet,
             self._past_limit,
             self._cameras.totals(),
             far,
@@ -201,21 +190,24 @@ class CleanupPlanner:
             tuple(self._left),
             notes=tuple(notes.notes()),
             promises=() if refused is not None else tuple(self._past_limit.promises()),
-            forecast=tuple(map(self._forecast, self._disks())),
+            forecast=tuple(map(self._forecast, self._cameras.disks(self._trees))),
             further=self._further.steps() if self._further else (),
             problems=problems,
             refused=refused,
         )
 
-    def _forecast(self, disk: DiskEffect) -> Forecast:
+    def _forecast(self, disk: Disk) -> Forecast:
         trashed = self._freed.trashed[disk.device]
         expires = (self._now + self._policy.limits.trash_age).date() if trashed else None
         return Forecast(disk.path, disk.free, self._freed.on[disk.device], trashed, expires)
 
     # --- the walk ----------------------------------------------------------------------------------
 
-    def _walk(self) -> Iterator[_Candidate]:
-        """Every copy that some rule may remove once the newest clips are known; counts all others."""
+    def _walk(self) -> Iterator[tuple[_Candidate, Discard | Stay]]:
+        """Every copy that some rule may remove once the newest clips are known; counts all others.
+
+        With each comes what the rules by age do with it unless it is its camera's newest clip.
+        """
         policy, memory, now = self._policy, self._memory, self._now
         for item in self._copies.items():
             if isinstance(item, Copy):
@@ -225,7 +217,7 @@ class CleanupPlanner:
                 if self._further:
                     self._further.see(item, stays=place is None and isinstance(step, Stay))
                 if place is not None or isinstance(step, Discard):
-                    yield _Candidate(place, item)
+                    yield _Candidate(place, item), step
                 else:
                     self._stays(item, step)
             elif isinstance(item, Keep):
@@ -286,20 +278,12 @@ class CleanupPlanner:
             return True
         if policy.free is not None:
             return True
-        return policy.min_free is not None and any(d.free < policy.min_free for d in self._disks())
+        return policy.min_free is not None and any(
+            d.free < policy.min_free for d in self._cameras.disks(self._trees)
+        )
 
-    def _disks(self) -> list[DiskEffect]:
-        """The filesystems of the roots, and any other that a copy was found on."""
-        roots = {
-            filesystems.device_of(root): root
-            for root in (self._trees.trash, self._trees.archive, self._trees.source)
-        }
-        found = {**self._cameras.roots, **roots}
-        return [DiskEffect(device, path, filesystems.free_bytes(path)) for device, path in found.items()]
-
-    def _goals(self, candidates: SealedSequence[_Candidate], used: int | None) -> list[Goal]:
-        """The bytes that exceed each limit after the rules by age; also counts what those rules free."""
-        self._count_freed(candidates)
+    def _goals(self, used: int | None) -> list[Goal]:
+        """The bytes that exceed each limit after the rules by age."""
         policy, goals = self._policy, []
         for camera, limits in sorted(policy.cameras_own.items()):
             if limits.max_size is not None:
@@ -318,41 +302,83 @@ class CleanupPlanner:
             words = f"--free {size(policy.free)} at {shown(self._trees.source)}"
             goals.append(Goal(Reason.FREE, excess, words, device=device))
         if policy.min_free is not None:
-            for disk in self._disks():
+            for disk in self._cameras.disks(self._trees):
                 excess = policy.min_free - disk.free - self._freed.on[disk.device]
                 words = f"--min-free {size(policy.min_free)} at {shown(disk.path)}"
                 goals.append(Goal(Reason.MIN_FREE, excess, words, device=disk.device))
         return goals
 
-    def _count_freed(self, candidates: SealedSequence[_Candidate]) -> None:
-        """Count what the rules by age free, by camera and by filesystem."""
-        trash = filesystems.device_of(self._trees.trash)
+    def _steps(self, used: int | None) -> Iterator[Discard | Tidy]:
+        """All steps: first those that are certain during the walk, then those that depend on all of it."""
+        candidates: Collection[_Candidate]
+        if self._has_size_rules:
+            candidates = SealedSequence((found for found, _ in self._walk()), key=_by_rank)
+        else:
+            candidates = yield from self._certain()
+        if self._has_hard_limit:
+            for other in self._others.found():
+                self._past_limit.is_left(other)
+        self._newest = self._cameras.newest()
         for _, copy in candidates:
-            step = decide(copy, self._policy, self._memory, self._newest, self._now)
-            if isinstance(step, Stay):
-                continue
-            self._removals += 1
-            if step.disposal is Disposal.DELETE:
-                self._freed_of[copy.clip.camera] += self._freed.by(copy.clip)
-            else:
-                self._freed.by_move(copy.clip, trash)
-
-    def _steps(
-        self, candidates: SealedSequence[_Candidate], solver: SizeGoalSolver
-    ) -> Iterator[Discard | Tidy]:
+            self._count_freed(copy, self._by_age(copy))
+        solver = SizeGoalSolver(self._goals(used), self._freed)
         yield from self._small
         yield from self._offsite_steps()
         for place, copy in candidates:
-            step = decide(copy, self._policy, self._memory, self._newest, self._now)
+            step = self._by_age(copy)
             if place is not None:
                 step = decide_by_size(copy, step, solver, self._policy, self._memory, self._newest, self._now)
-            if isinstance(step, Stay):
-                self._stays(copy, step)
+            yield from self._counted(copy, step)
+        self._unmet = solver.unmet
+
+    def _certain(self) -> Generator[Discard, None, list[_Candidate]]:
+        """The steps that the rest of the walk can't change; returns the other candidates.
+
+        Nearly every clip is certainly not its camera's newest: it need not be kept and decided again.
+        """
+        waiting: list[_Candidate] = []
+        most = IN_MEMORY
+        for candidate, step in self._walk():
+            if self._is_certain(candidate):
+                self._count_freed(candidate.copy, step)
+                yield from self._counted(candidate.copy, step)
                 continue
-            self._tally.add(step)
-            if loses(copy) and not step.offsite:
-                self._cameras.lose(copy)
-            yield step
+            waiting.append(candidate)
+            if len(waiting) >= most:
+                certain = list(filter(self._is_certain, waiting))
+                waiting = [each for each in waiting if not self._is_certain(each)]
+                most = max(IN_MEMORY, 2 * len(waiting))
+                for _, copy in certain:
+                    step = self._by_age(copy)
+                    self._count_freed(copy, step)
+                    yield from self._counted(copy, step)
+        return sorted(waiting, key=_by_rank)
+
+    def _is_certain(self, candidate: _Candidate) -> bool:
+        copy = candidate.copy
+        return self._cameras.has_newer(copy) or goes_as_newest(copy, self._policy, self._memory, self._now)
+
+    def _by_age(self, copy: Copy) -> Discard | Stay:
+        return decide(copy, self._policy, self._memory, self._newest, self._now)
+
+    def _count_freed(self, copy: Copy, step: Discard | Stay) -> None:
+        """Count what a rule by age frees, by camera and by filesystem."""
+        if isinstance(step, Stay):
+            return
+        self._removals += 1
+        if step.disposal is Disposal.DELETE:
+            self._freed_of[copy.clip.camera] += self._freed.by(copy.clip)
+        else:
+            self._freed.by_move(copy.clip, self._trash_device)
+
+    def _counted(self, copy: Copy, step: Discard | Stay) -> Iterator[Discard]:
+        if isinstance(step, Stay):
+            self._stays(copy, step)
+            return
+        self._tally.add(step)
+        if loses(copy) and not step.offsite:
+            self._cameras.lose(copy)
+        yield step
 
     def _offsite_steps(self) -> Iterator[Discard]:
         """What the hard limit does with off-site copies; no other rule removes any."""
@@ -361,7 +387,7 @@ class CleanupPlanner:
             return
         # A day more, since a day of the journal is one of the clip's own time zone.
         for copy in self._offsite((self._now - hard).date() + _DAY):
-            step = decide(copy, self._policy, self._memory, self._newest, self._now)
+            step = self._by_age(copy)
             if isinstance(step, Discard):
                 self._tally.add(step)
                 yield step

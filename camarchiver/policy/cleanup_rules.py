@@ -181,6 +181,14 @@ def decide(
     return answer
 
 
+def goes_as_newest(copy: Copy, policy: CleanupPolicy, memory: Memory, now: datetime) -> bool:
+    """Whether the rules by age remove a copy even if its clip is its camera's newest."""
+    if copy.sharers:
+        return False
+    newest = {copy.clip.camera: copy.clip.recorded}
+    return isinstance(_decide(copy, policy, memory, newest, now), Discard)
+
+
 def _decide(
     copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime
 ) -> Discard | Stay:

@@ -154,6 +154,21 @@ class TestCleanup:
         assert left[front.path] == left[back.path] == Reason.NEWEST
         assert left[yard.trees.archive / front.relative] == Reason.NEWEST
 
+    @pytest.mark.parametrize("in_memory", [2, 2500])
+    def test_the_newest_clip_stays_although_the_walk_meets_it_last(
+        self, yard: Yard, monkeypatch: pytest.MonkeyPatch, in_memory: int
+    ) -> None:
+        monkeypatch.setattr(planner, "IN_MEMORY", in_memory)
+        clips = [yard.standing(days, camera) for days in range(306, 300, -1) for camera in ("back", "front")]
+        for clip in clips:
+            clip.path.unlink()
+        plan = yard.plan(clean_output=True, allow_large=True)
+        archives = [yard.trees.archive / clip.relative for clip in clips]
+        assert [step.path for step in plan.steps] == archives[:-2]
+        assert {kept.path: kept.reason for kept in plan.left} == dict.fromkeys(archives[-2:], Reason.NEWEST)
+        hard = yard.plan(clean_output=True, allow_large=True, max_age_hard=300)
+        assert [step.path for step in hard.steps] == archives
+
     def test_the_newest_of_a_camera_whose_clock_is_always_wrong_stays_too(self, yard: Yard) -> None:
         clips = [yard.record(days) for days in (40, 41)]
         for clip in clips:
