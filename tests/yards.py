@@ -32,7 +32,7 @@ from camarchiver.policy.cleanup_rules import CleanupPolicy, Limits
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import findings, volume_marker
-from camarchiver.state.findings import Change
+from camarchiver.state.findings import FindingsUpdate
 from camarchiver.storage.anchored import fingerprint_of
 from tests import dates
 
@@ -120,11 +120,11 @@ class Yard:
         damage = Damage(
             flaw=Flaw.WRONG_HASH, detail="x", at=self.now, run="v", source="x.mp4", day=self.now.date()
         )
-        findings.change(self.trees.state, Change(dict.fromkeys(archives, damage)))
+        findings.change(self.trees.state, FindingsUpdate(dict.fromkeys(archives, damage)))
 
     def find_sound(self, *archives: str) -> None:
         """As a later `verify` writes it down."""
-        findings.change(self.trees.state, Change(sound=archives))
+        findings.change(self.trees.state, FindingsUpdate(sound=archives))
 
     def writer(self, at: datetime) -> JournalWriter:
         """Writes in the name of a run of that time."""

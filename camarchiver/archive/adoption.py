@@ -174,9 +174,9 @@ class Adoption:
         status = path.stat()
         place = path.relative_to(self.trees.archive).as_posix()
         trust = PacketTrust.NOTHING if unencoded else PacketTrust.MOTION
-        looked = self.encoder.look_at(path, original.clip.camera, trust)
-        archived = original.archived_as(place, status.st_size, unencoded, looked.motion)
+        findings = self.encoder.keyframe_findings(path, original.clip.camera, trust)
+        archived = original.archived_as(place, status.st_size, unencoded, findings.motion)
         digest = digest_unless_stopped(path, stop)
         self.writer.adopted(original.clip, archived, digest, status.st_mtime_ns, verified=verified)
-        thumbnails.keep(self.trees, original.clip, looked)
+        thumbnails.keep(self.trees, original.clip, findings)
         return archived

@@ -18,7 +18,7 @@ from camarchiver.discovery.source_tree import still_there
 from camarchiver.domain.clip import Archived, Clip, Disposal
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
-from camarchiver.domain.steps import Archive, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep, Remove
 from camarchiver.errors import NotRemovable, sentence
 from camarchiver.media import archive_tag
 from camarchiver.runtime import log_setup
@@ -49,13 +49,13 @@ class ClipArchiver:
         if encoder is not None:
             self._publisher = ArchivePublisher(context, encoder)
 
-    def perform(self, step: Archive | Remove, threads: int) -> Outcome:
+    def perform(self, step: ArchiveStep, threads: int) -> Outcome:
         """Perform one step; every expected error becomes an outcome, and none ends the run."""
         name = step.clip.relative
         with log_setup.about(name), self._stop.busy(shown(name)):
             return self._perform(step, threads)
 
-    def _perform(self, step: Archive | Remove, threads: int) -> Outcome:
+    def _perform(self, step: ArchiveStep, threads: int) -> Outcome:
         try:
             outcome = self._claimed(step, threads)
         except Stopped as stopped:
@@ -69,7 +69,7 @@ class ClipArchiver:
         except NotRemovable as error:
             # An outdated archive could not be moved away: encoding the clip again would fail in the same way.
             outcome = self._failed(step, ClipFailed(Reason.FAILED, sentence(error)))
-        except removal.EXPECTED as error:
+        except removal.FILE_ERRORS as error:
             outcome = removal.outcome_of(step, error, gone=self._why_stale(step.clip))
         finally:
             self._display.done(step.clip.fingerprint.size)
@@ -77,7 +77,7 @@ class ClipArchiver:
         log_setup.log_outcome(_log, words, failed=outcome.result is Result.FAILED)
         return outcome
 
-    def _claimed(self, step: Archive | Remove, threads: int) -> Outcome:
+    def _claimed(self, step: ArchiveStep, threads: int) -> Outcome:
         clip, trees = step.clip, self._context.trees
         # The note outlives the lock, so that the next sweep finds whatever a kill between them leaves.
         with ExitStack() as after, self._lock(clip) as lock:
@@ -247,14 +247,14 @@ class ClipArchiver:
             if disposal is not Disposal.KEEP:
                 refuse_held(self._context, step.clip)
             gone = context.remover.remove(step.clip, archived, disposal, reason)
-        except removal.EXPECTED as error:
+        except removal.FILE_ERRORS as error:
             return self._not_removed(work, archived, found.encoding, error)
         context.failures.forget(step.clip)
         target = where if isinstance(step, Archive) else gone.target
         return Outcome(step, Result.DONE, found.reason, detail, target, found.encoding, gone.freed)
 
     def _not_removed(
-        self, work: StepInWork, archived: Archived, encoding: Encoding | None, error: removal.Expected
+        self, work: StepInWork, archived: Archived, encoding: Encoding | None, error: removal.FileError
     ) -> Outcome:
         """Remember and report an archived source that stays, or a sidecar that does."""
         step, context = work.step, self._context
@@ -271,7 +271,7 @@ class ClipArchiver:
         words = f"archived; but {outcome.detail}"
         return replace(outcome, reason=Reason.KEPT_SOURCE, detail=words, target=where, encoding=encoding)
 
-    def _failed(self, step: Archive | Remove, failed: ClipFailed) -> Outcome:
+    def _failed(self, step: ArchiveStep, failed: ClipFailed) -> Outcome:
         if failed.reason is not Reason.NO_SPACE:
             clip, now = step.source_clip, self._context.writer.now()
             self._context.failures.note(clip, failed.reason, failed.message, now)

@@ -13,7 +13,7 @@ from camarchiver.archive.fallback import Encoded, EncoderFallback, GpuBreaker
 from camarchiver.archive.lossless import Unencoded, unencodable
 from camarchiver.archive.measured_clip import MeasuredClip
 from camarchiver.domain.clip import Clip
-from camarchiver.domain.motion import NOT_LOOKED, WHOLE_VIEWS, CameraViews, Looked
+from camarchiver.domain.motion import NO_FINDINGS, WHOLE_VIEWS, CameraViews, KeyframeFindings
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding
 from camarchiver.errors import CamarchiverError
@@ -30,7 +30,7 @@ from camarchiver.media.encoders import (
 )
 from camarchiver.media.examiner import Examiner
 from camarchiver.media.ffmpeg_args import Job
-from camarchiver.media.info import Look, Media
+from camarchiver.media.info import KeyframeRequest, Media
 from camarchiver.media.parsing.prober import ProbeError, Prober
 from camarchiver.media.transcoder import Finished
 from camarchiver.media.verification.rules import Facts, Verdict
@@ -157,11 +157,11 @@ class ArchiveEncoder:
         Raises Refused if no encoder succeeds, ClipFailed if no other way may be tried, Stopped, or OSError.
         """
         job = self._job(original, part, threads)
-        last, looked = Verdict(False), NOT_LOOKED
+        last, findings = Verdict(False), NO_FINDINGS
 
         def check(finished: Finished, encoder: Encoder) -> Verdict:
-            nonlocal last, looked
-            last, looked = self._check_encoding(finished, encoder, original, part, threads, stop)
+            nonlocal last, findings
+            last, findings = self._check_encoding(finished, encoder, original, part, threads, stop)
             return last
 
         with _stopping():
@@ -190,7 +190,7 @@ class ArchiveEncoder:
             "every frame's time, the sound and some pictures compared, "
             + ("decoded whole" if hardware or self._settings.verify_full else "keyframes decoded"),
             (*last.notes, *changes(original.media, encoded.encoder, self._settings.encode)),
-            looked,
+            findings,
         )
 
     def keep(
@@ -202,10 +202,12 @@ class ArchiveEncoder:
                 return self._remux(original, why, part, stop)
             return self._copy(original, why, part)
 
-    def look_at(self, archive: Path, camera: str, trust: PacketTrust = PacketTrust.NOTHING) -> Looked:
+    def keyframe_findings(
+        self, archive: Path, camera: str, trust: PacketTrust = PacketTrust.NOTHING
+    ) -> KeyframeFindings:
         """Pictures of an archive, and the motion in it."""
         with _stopping():
-            return self.examiner.examined(archive, Look(self._views.of(camera), trust)).looked
+            return self.examiner.examined(archive, KeyframeRequest(self._views.of(camera), trust)).findings
 
     def tags(self, archive: Path) -> Mapping[str, str]:
         """The container's metadata; empty if it can't be read."""
@@ -261,10 +263,12 @@ class ArchiveEncoder:
         part: Staged,
         threads: int,
         stop: Stopper,
-    ) -> tuple[Verdict, Looked]:
+    ) -> tuple[Verdict, KeyframeFindings]:
         whole = encoder.backend is not Backend.SOFTWARE or self._settings.verify_full
         trust = packet_trust(encoder.name, self._settings_of(encoder)["quality"])
-        found = self.examiner.examined(part.path, Look(self._views.of(original.clip.camera), trust))
+        found = self.examiner.examined(
+            part.path, KeyframeRequest(self._views.of(original.clip.camera), trust)
+        )
         clean = None if finished.returncode else found.keyframes_decode
         if whole and isinstance(found.media, Media) and not finished.returncode:
             clean = self.examiner.decodes(part.path, found.media, threads, stop)
@@ -284,7 +288,7 @@ class ArchiveEncoder:
             part.path,
             thorough=whole,
         )
-        return verdict, found.looked
+        return verdict, found.findings
 
     def _remux(self, original: MeasuredClip, why: Unencoded, part: Staged, stop: Stopper) -> EncodeResult:
         if original.media.raw_rate:
@@ -294,7 +298,7 @@ class ArchiveEncoder:
         )
         finished = transcoder.run(self._choice.ffmpeg.path, arguments, stop=stop)
         _raise_if_stopped(finished)
-        found = self.examiner.examined(part.path, Look(self._views.of(original.clip.camera)))
+        found = self.examiner.examined(part.path, KeyframeRequest(self._views.of(original.clip.camera)))
         verdict = self.examiner.verified(
             Facts(
                 source=original.media,
@@ -316,7 +320,7 @@ class ArchiveEncoder:
             raise Refused(verdict.problem, is_lasting=True)
         verified = "every frame's time, the sound and some pictures compared, keyframes decoded"
         made = self._unencoded(ArchiveMethod.REMUX, original, why, part, finished.seconds, verified)
-        return replace(made, looked=found.looked)
+        return replace(made, findings=found.findings)
 
     def _copy(self, original: MeasuredClip, why: Unencoded, part: Staged) -> EncodeResult:
         with original.clip.path.open("rb") as source:
@@ -324,7 +328,7 @@ class ArchiveEncoder:
         if digest != original.digest:
             raise ClipFailed(Reason.FAILED, "the source changed while it was copied")
         made = self._unencoded(ArchiveMethod.COPY, original, why, part, 0.0, "byte for byte")
-        return replace(made, looked=self.look_at(part.path, original.clip.camera))
+        return replace(made, findings=self.keyframe_findings(part.path, original.clip.camera))
 
     def _unencoded(
         self,

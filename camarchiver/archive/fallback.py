@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from camarchiver.media import ffmpeg_args, transcoder
-from camarchiver.media.encoder_probe import Attempt, Choice
+from camarchiver.media.encoder_probe import Choice, EncoderAttempt
 from camarchiver.media.encoders import Encoder, FallbackLevel, obstacle
 from camarchiver.media.ffmpeg_args import Job, Transcode
-from camarchiver.media.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
-from camarchiver.media.transcoder import STALL_SECONDS, Finished, Progress
+from camarchiver.media.ffmpeg_errors import FailureScope, diagnose, refuses_constant_quality
+from camarchiver.media.transcoder import STALL_SECONDS, FfmpegProgress, Finished
 from camarchiver.runtime.signals import Stopper
 
 _log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ class EncoderFallback:
         job: Job,
         check: Callable[[Finished, Encoder], CheckResult],
         *,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[FfmpegProgress], None] | None = None,
     ) -> Encoded:
         """Try level after level, each of which rewrites the target, until `check` accepts a result.
 
@@ -161,21 +161,21 @@ class EncoderFallback:
                 break
         return _encoded(tries, time.monotonic() - started)
 
-    def _given_up(self, attempt: Attempt, tries: list[_Try]) -> bool:
+    def _given_up(self, attempt: EncoderAttempt, tries: list[_Try]) -> bool:
         """Whether the level's encoder is known to fail, whichever decoder is used."""
         if attempt.level is FallbackLevel.SOFTWARE:
             return False
         refused = any(
-            each.attempt.encoder == attempt.encoder and each.trouble is Trouble.OPTION for each in tries
+            each.attempt.encoder == attempt.encoder and each.scope is FailureScope.OPTION for each in tries
         )
         return refused or self.breaker.tripped
 
     def _at_level(
         self,
         job: Job,
-        attempt: Attempt,
+        attempt: EncoderAttempt,
         check: Callable[[Finished, Encoder], CheckResult],
-        on_progress: Callable[[Progress], None] | None,
+        on_progress: Callable[[FfmpegProgress], None] | None,
     ) -> list[_Try]:
         """One attempt, and a second with a constant quantiser if the driver has no constant quality."""
         reason = obstacle(attempt.encoder, attempt.level, job.media)
@@ -200,9 +200,9 @@ class EncoderFallback:
     def _try(
         self,
         way: Transcode,
-        attempt: Attempt,
+        attempt: EncoderAttempt,
         check: Callable[[Finished, Encoder], CheckResult],
-        on_progress: Callable[[Progress], None] | None,
+        on_progress: Callable[[FfmpegProgress], None] | None,
     ) -> _Try:
         # Nothing of an earlier level may remain.
         way.job.target.write_bytes(b"")
@@ -238,7 +238,7 @@ class EncoderFallback:
     def _inform_breaker(self, done: _Try) -> None:
         if not done.problem:
             self.breaker.succeeded()
-        elif done.trouble is Trouble.DEVICE:
+        elif done.scope is FailureScope.DEVICE:
             self.breaker.failed(done.problem)
 
 
@@ -246,7 +246,7 @@ class EncoderFallback:
 class _Try:
     """One run of ffmpeg and its result."""
 
-    attempt: Attempt
+    attempt: EncoderAttempt
     finished: Finished | None
     """None if the clip was known beforehand not to suit the level."""
     problem: str
@@ -254,13 +254,13 @@ class _Try:
     """Whether its check found the clip itself damaged."""
 
     @property
-    def trouble(self) -> Trouble:
+    def scope(self) -> FailureScope:
         """What the failure concerns; a stop is no failure."""
         if self.finished is None or self.stopped:
-            return Trouble.UNKNOWN
+            return FailureScope.UNKNOWN
         if self.finished.ended == "stalled" or self.finished.returncode < 0:
-            return Trouble.DEVICE
-        return diagnose(self.finished.stderr).trouble
+            return FailureScope.DEVICE
+        return diagnose(self.finished.stderr).scope
 
     @property
     def stopped(self) -> bool:
@@ -273,7 +273,7 @@ class _Try:
     @property
     def last(self) -> bool:
         """Whether no further level is to be tried."""
-        if not self.problem or self.stopped or self.trouble is Trouble.STORAGE:
+        if not self.problem or self.stopped or self.scope is FailureScope.STORAGE:
             return True
         # A GPU's decoder may call a clip damaged that software decodes.
         return self.is_damaged and self.attempt.level is FallbackLevel.SOFTWARE
@@ -281,7 +281,7 @@ class _Try:
     @property
     def is_refusal(self) -> bool:
         """Whether the cause is the clip, and not the machine's present state."""
-        if not self.problem or self.is_damaged or self.trouble in (Trouble.STORAGE, Trouble.DEVICE):
+        if not self.problem or self.is_damaged or self.scope in (FailureScope.STORAGE, FailureScope.DEVICE):
             return False
         said = (self.problem, *(self.finished.stderr if self.finished else ()))
         return not any(map(_PASSING.search, said))

@@ -13,7 +13,7 @@ from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.plan import Forecast, Group, Plan, Tally, Total
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import DiskUse, Outcome, Result
-from camarchiver.domain.steps import Archive, Keep, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep, Keep, Remove
 from camarchiver.errors import Problem
 from camarchiver.journal.store import Journal
 from camarchiver.pipeline import Pipeline
@@ -47,7 +47,7 @@ def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> Archiv
         if policy.repeat:
             yield from reencoding.steps(pipeline, policy, memory)
 
-    def changes() -> Iterator[Archive | Remove]:
+    def changes() -> Iterator[ArchiveStep]:
         for step in decisions():
             if isinstance(step, Keep):
                 tally.add(step)
@@ -83,7 +83,7 @@ def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> Archiv
     )
 
 
-def _is_sure_to_stay(step: Archive | Remove) -> bool:
+def _is_sure_to_stay(step: ArchiveStep) -> bool:
     """Whether the clock of a clip is doubtful and no archive of the same bytes can change that."""
     return isinstance(step, Archive) and step.keeps_source and step.reason is not Reason.PERHAPS_ARCHIVED
 
@@ -183,7 +183,7 @@ def _forecast(pipeline: Pipeline, policy: ArchivePolicy, room: RoomTally) -> tup
     return tuple(found.values())
 
 
-def _sealed(found: Iterable[Archive | Remove]) -> SealedSequence[Archive | Remove]:
+def _sealed(found: Iterable[ArchiveStep]) -> SealedSequence[ArchiveStep]:
     return SealedSequence(found, key=order_key)
 
 

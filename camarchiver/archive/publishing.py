@@ -21,7 +21,7 @@ from camarchiver.domain.hold import Hold
 from camarchiver.domain.motion import WHOLE_VIEWS, CameraViews
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult
-from camarchiver.domain.steps import Archive, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep
 from camarchiver.journal.lookup import MOST_NAMES, ArchiveLookup
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.naming.paths import numbered
@@ -29,7 +29,7 @@ from camarchiver.policy import room_rules
 from camarchiver.runtime.signals import Stopper
 from camarchiver.state import findings, volume_marker
 from camarchiver.state.failures import Failures
-from camarchiver.state.findings import Change
+from camarchiver.state.findings import FindingsUpdate
 from camarchiver.state.work_in_progress import ClipNote
 from camarchiver.storage import anchored, atomic, filesystems, permissions, removal
 from camarchiver.storage.atomic import Staged
@@ -59,7 +59,7 @@ class ArchiveContext:
 class StepInWork:
     """One step in progress."""
 
-    step: Archive | Remove
+    step: ArchiveStep
     lock: ClipLock
     note: ClipNote
     marker: str
@@ -138,14 +138,14 @@ class ArchivePublisher:
         if made.way is ArchiveMethod.COPY and unencoded is not None:
             self._context.writer.copying(clip, digest, unencoded)
         place = self._place(step, original, part, target)
-        archived = original.archived_as(place, size, unencoded or "", made.looked.motion)
+        archived = original.archived_as(place, size, unencoded or "", made.findings.motion)
         generation = self._generation(step)
         self._context.writer.archived(step.source_clip, archived, made, digest, moment_ns, generation)
         if step.reason is Reason.REPAIR and step.replaces is not None:
             former = step.replaces.archive
             for line in [*self._context.archives.sharing(former, clip, original.digest)]:
                 self._context.writer.repaired_too(line, archived)
-        thumbnails.keep(self._context.trees, step.source_clip, made.looked)
+        thumbnails.keep(self._context.trees, step.source_clip, made.findings)
         self._forget_damage(step.source_clip, place)
         return archived
 
@@ -160,7 +160,7 @@ class ArchivePublisher:
         archives = self._context.archives
         known = {place, *(entry.archive for entry in archives.entries(clip))}
         if over := frozenset(filter(archives.is_damaged, known)):
-            findings.change(self._context.trees.state, Change(sound=over))
+            findings.change(self._context.trees.state, FindingsUpdate(sound=over))
 
     def _place(self, step: Archive, original: MeasuredClip, part: Staged, target: Path) -> str:
         """Publish under the target name, or under a numbered one if another file has that name."""

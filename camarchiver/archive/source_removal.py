@@ -14,7 +14,7 @@ from msgspec import structs
 from camarchiver.domain.clip import Archived, Clip, Disposal, Tree, Trees, beside
 from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Archive, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep, Remove
 from camarchiver.errors import cause
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.lookup import ArchiveLookup
@@ -31,14 +31,14 @@ STAYS = "its source stays: its camera's clock is doubtful"
 """The detail of an outcome whose source would have gone if its clock were trusted."""
 
 
-def disposal_of(step: Archive | Remove, usual: Disposal) -> Disposal:
+def disposal_of(step: ArchiveStep, usual: Disposal) -> Disposal:
     """What happens to the source of a step once it is archived; `usual` is what the owner asked for."""
     if isinstance(step, Remove):
         return step.disposal
     return Disposal.KEEP if step.keeps_source else usual
 
 
-def with_known_time(step: Archive | Remove, archives: ArchiveLookup, now: datetime) -> Archive | Remove:
+def with_known_time(step: ArchiveStep, archives: ArchiveLookup, now: datetime) -> ArchiveStep:
     """The step of a clip that is archived by now: another file with its bytes may have ended the doubt."""
     if isinstance(step, Archive) and step.keeps_source:
         return structs.replace(step, keeps_source=is_doubtful(archives.dated(step.clip), now))

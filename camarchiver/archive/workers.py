@@ -16,7 +16,7 @@ from camarchiver.archive.fallback import GpuBreaker
 from camarchiver.archive.publishing import ArchiveContext
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome
-from camarchiver.domain.steps import Archive, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep
 from camarchiver.media.encoder_probe import Choice, Machine
 from camarchiver.media.encoders import Encoder
 from camarchiver.media.parsing.prober import Prober
@@ -26,8 +26,6 @@ from camarchiver.storage import linux
 
 POLL_SECONDS = 5.0
 """How soon `max_seconds` is noticed; a stop ends the jobs themselves, which ends the wait at once."""
-
-Change = Archive | Remove
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +50,8 @@ class Capacity:
 
 
 def perform_all(
-    steps: Iterable[Change],
-    perform: Callable[[Change, int], Outcome],
+    steps: Iterable[ArchiveStep],
+    perform: Callable[[ArchiveStep, int], Outcome],
     *,
     jobs: int,
     stop: Stop,
@@ -98,14 +96,14 @@ def _late(began: float, max_seconds: float | None) -> bool:
 class _Lookahead:
     """An iterator that can look a few steps ahead, so that the last jobs get the spare threads."""
 
-    def __init__(self, steps: Iterable[Change]) -> None:
+    def __init__(self, steps: Iterable[ArchiveStep]) -> None:
         self._steps = iter(steps)
-        self._next: list[Change] = []
+        self._next: list[ArchiveStep] = []
 
-    def peek(self) -> Change | None:
+    def peek(self) -> ArchiveStep | None:
         return self._next[0] if self.more(1) else None
 
-    def take(self) -> Change:
+    def take(self) -> ArchiveStep:
         return self._next.pop(0)
 
     def more(self, count: int) -> int:
@@ -124,7 +122,7 @@ class ArchiveWorkers:
 
     jobs: int
     """Clips worked on at the same time."""
-    perform: Callable[[Archive | Remove, int], Outcome]
+    perform: Callable[[ArchiveStep, int], Outcome]
     """The outcome of one step, given how many jobs share the machine; a faulty clip raises no error."""
 
 
@@ -159,7 +157,7 @@ def opened(
         )
         machine = Capacity.of_machine()
 
-        def perform(step: Archive | Remove, share: int) -> Outcome:
+        def perform(step: ArchiveStep, share: int) -> Outcome:
             return archiver.perform(step, threads_for(choice.encoder, cores=machine.cores, running=share))
 
         yield ArchiveWorkers(

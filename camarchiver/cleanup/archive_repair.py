@@ -17,7 +17,7 @@ from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.steps import Restore
 from camarchiver.errors import CamarchiverError, Problem
-from camarchiver.journal.ledger import Expected
+from camarchiver.journal.ledger import ExpectedArchive
 from camarchiver.offsite.rclone import remote as remotes
 from camarchiver.offsite.transfers import TransferProgress, Watch
 from camarchiver.pipeline import Pipeline
@@ -44,7 +44,7 @@ class PreparedRepair:
 
 def plan(
     pipeline: Pipeline,
-    damaged: Sequence[Expected],
+    damaged: Sequence[ExpectedArchive],
     access: OffsiteAccess,
     request: EncoderRequest,
     how: Execution,

@@ -46,7 +46,7 @@ LAG_AFTER = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Gone:
+class _RemovedFile:
     """A file that left its tree."""
 
     place: str = ""
@@ -171,7 +171,7 @@ class CleanupExecutor:
         return outcome
 
     def _perform(self, step: Discard, results: list[RemovalResult]) -> Outcome:
-        gone: _Gone | None = None
+        gone: _RemovedFile | None = None
         left_copy = False
         try:
             outcome, gone = self._try(step)
@@ -191,7 +191,7 @@ class CleanupExecutor:
             results.append(RemovalResult(step, what, step.reason, gone.place or None, gone.sidecars))
         return outcome
 
-    def _try(self, step: Discard) -> tuple[Outcome, _Gone | None]:
+    def _try(self, step: Discard) -> tuple[Outcome, _RemovedFile | None]:
         if (refusal := self._gauge.refusal(step)) is not None:
             return refusal, None
         with removal.locked(self._trees, step.source):
@@ -200,7 +200,7 @@ class CleanupExecutor:
             _remove_empty(step.clip.root, step.clip.folder)
         return outcome, gone
 
-    def _locked(self, step: Discard) -> tuple[Outcome, _Gone | None]:
+    def _locked(self, step: Discard) -> tuple[Outcome, _RemovedFile | None]:
         memory, now = self._memory(), self._writer.now()
         known = (step.archived,) if step.archived else ()
         for clip in (step.clip, *step.sharers):
@@ -235,17 +235,17 @@ class CleanupExecutor:
         assert self._offsite is not None, "the plan names off-site copies, and nobody can reach them"
         return self._offsite
 
-    def _remove(self, step: Discard) -> _Gone:
+    def _remove(self, step: Discard) -> _RemovedFile:
         if step.tree is Tree.SOURCE and step.archived is not None:
             disposed = self._remover.remove(step.clip, step.archived, step.disposal, step.reason)
-            return _Gone(target=disposed.target, freed=disposed.freed, written=True)
+            return _RemovedFile(target=disposed.target, freed=disposed.freed, written=True)
 
         def place(relative: str) -> Place | None:
             return removal.place_of(step.disposal, self._trees.trash, step.tree, relative)
 
         gone = removal.remove(step.clip.root, step.relative, step.clip.fingerprint, place(step.relative))
         followed = removal.remove_sidecars(step.clip, place)
-        return _Gone(gone.place, gone.target, gone.freed, followed.went, followed.problem)
+        return _RemovedFile(gone.place, gone.target, gone.freed, followed.went, followed.problem)
 
     def _forget_thumbnails(self, step: Discard) -> None:
         """Remove a clip's thumbnails with what may be its last copy; they are made again if it is not."""
@@ -306,7 +306,7 @@ def _is_of_a_tree(step: Discard) -> bool:
     return step.tree is not Tree.OFFSITE
 
 
-def _removal_event(step: Discard, gone: _Gone) -> EventKind:
+def _removal_event(step: Discard, gone: _RemovedFile) -> EventKind:
     if step.tree is Tree.TRASH:
         return EventKind.PURGED
     return EventKind.TRASHED if gone.place else EventKind.DELETED

@@ -18,7 +18,7 @@ from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import CheckCopy, Keep, Restore
 from camarchiver.errors import CamarchiverError, NotFound, StorageError
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.ledger import Expected, Ledger, OffsiteCopy, left_archive
+from camarchiver.journal.ledger import ExpectedArchive, Ledger, OffsiteCopy, left_archive
 from camarchiver.offsite.fetch import CopyDiffers, bring_back
 from camarchiver.offsite.rclone.remote import Remote
 from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
@@ -30,7 +30,7 @@ from camarchiver.runtime.formatting import shown
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import findings
 from camarchiver.state import restored as restored_clips
-from camarchiver.state.findings import Change
+from camarchiver.state.findings import FindingsUpdate
 from camarchiver.storage import anchored, removal
 
 _DAY = timedelta(days=1)
@@ -64,7 +64,7 @@ def check(pipeline: Pipeline, planned: RestorePlan, remote: str) -> None:
 
 
 def repairs(
-    pipeline: Pipeline, damaged: Iterable[Expected], left: Iterable[Keep], remote: str
+    pipeline: Pipeline, damaged: Iterable[ExpectedArchive], left: Iterable[Keep], remote: str
 ) -> tuple[Restore, ...]:
     """The steps that bring back archives which `verify --repair` can make from no local copy.
 
@@ -75,7 +75,7 @@ def repairs(
     return tuple(step for step in steps if step is not None)
 
 
-def _repair(pipeline: Pipeline, expected: Expected, remote: str) -> Restore | None:
+def _repair(pipeline: Pipeline, expected: ExpectedArchive, remote: str) -> Restore | None:
     ledger = pipeline.journal.day(expected.line.start.date()).ledger
     found = ledger.copies.get((remote, expected.archive, expected.digest))
     if found is None or found.was_removed:
@@ -235,7 +235,7 @@ class OffsiteRestorer:
             lines += [writer.found_sound(line) for line in made[-1:]]
         self._pipeline.journal.append(*lines)
         if len(lines) > 1:
-            findings.change(self._trees.state, Change(sound={step.relative}))
+            findings.change(self._trees.state, FindingsUpdate(sound={step.relative}))
 
     def _lost(self, step: Restore, flaw: CopyFlaw, error: CamarchiverError) -> None:
         """Write down that the copy is not what the journal says, unless it is the remote that is not."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import click
 
 from camarchiver.cli.options import FOLDER, option, options
-from camarchiver.cli.types import Command, Url
+from camarchiver.cli.types import CommandType, Url
 from camarchiver.monitoring.channels import Channels
 
 _channel_options = options(
@@ -28,7 +28,7 @@ _channel_options = options(
     ),
     option(
         "--notify",
-        type=Command(),
+        type=CommandType(),
         help="Run this command after a run with failures, with the JSON report on its standard input.",
     ),
     option(

@@ -16,7 +16,7 @@ from camarchiver.cli.types import DaysType, ReadableText, Size, from_toml
 from camarchiver.errors import ConfigError, raise_all
 from camarchiver.runtime import clock
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 CONFIG_KEY = "camarchiver.config"
 """The context's key for the loaded `Config`."""
@@ -41,7 +41,7 @@ def _known_zone(name: str) -> None:
 TIME_ZONE = ReadableText("text", _known_zone)
 
 
-def option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
+def option(*names: str, **attributes: Any) -> Callable[[CommandT], CommandT]:
     """A click option that `CAMARCHIVER_NAME` sets for every command that has it.
 
     (`CAMARCHIVER_COMMAND_NAME`, which click adds by itself, sets it for one command only.) With
@@ -55,10 +55,10 @@ def option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
     return click.option(*names, cls=GroupedOption, **attributes)
 
 
-def options(*decorators: Callable[[Command], Command], heading: str = "") -> Callable[[Command], Command]:
+def options(*decorators: Callable[[CommandT], CommandT], heading: str = "") -> Callable[[CommandT], CommandT]:
     """Several options as one decorator, in the order of the help page, under a heading there."""
 
-    def apply(command: Command) -> Command:
+    def apply(command: CommandT) -> CommandT:
         for decorate in reversed(decorators):
             command = decorate(command)
         for each in getattr(command, "__click_params__", ())[-len(decorators) :]:
@@ -241,7 +241,7 @@ def _entries(context: click.Context) -> Mapping[str, config_files.Value]:
     return loaded.for_command(section_of(context))
 
 
-def config_option(command: Command) -> Command:
+def config_option(command: CommandT) -> CommandT:
     """Adds `--config`, which is read before everything else."""
     return option(
         "--config",

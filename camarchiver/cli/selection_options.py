@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from camarchiver.cli import completions
 from camarchiver.cli.options import option
-from camarchiver.cli.types import CameraName
+from camarchiver.cli.types import CameraNameType
 
 cameras_option = option(
     "--camera",
     "cameras",
-    type=CameraName(),
+    type=CameraNameType(),
     shell_complete=completions.cameras,
     multiple=True,
     metavar="NAME",

@@ -85,7 +85,7 @@ class Duration(click.ParamType[timedelta]):
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class GivenTime:
     """A time as the user gave it, in the camera's local time."""
 
     start: datetime
@@ -115,7 +115,7 @@ class Moment:
         return start.replace(tzinfo=now.tzinfo, fold=0), end.replace(tzinfo=now.tzinfo, fold=1)
 
 
-class When(click.ParamType[Moment]):
+class When(click.ParamType[GivenTime]):
     """A day or a time: `2026-05-03`, `2026-05-03 14:20`, `2026-05-03T14:20:05`; with `clock` also `14:20`."""
 
     name = "when"
@@ -123,9 +123,9 @@ class When(click.ParamType[Moment]):
     def __init__(self, *, clock: bool = False) -> None:
         self._clock = clock
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Moment:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> GivenTime:
         """A Moment between 1970 and 2100."""
-        if isinstance(value, Moment):
+        if isinstance(value, GivenTime):
             return value
         moment = _clock_time(value) if self._clock else None
         moment = moment or _moment(value)
@@ -138,7 +138,7 @@ class When(click.ParamType[Moment]):
         return moment
 
 
-class CameraName(click.ParamType[str]):
+class CameraNameType(click.ParamType[str]):
     """A camera, in the form in which cameras are compared."""
 
     name = "name"
@@ -209,7 +209,7 @@ class Jobs(click.ParamType[int | None]):
         return int(text)
 
 
-class Command(click.ParamType[tuple[str, ...]]):
+class CommandType(click.ParamType[tuple[str, ...]]):
     """A command as its arguments: a list in a config file, or one text that is split as a shell would."""
 
     name = "command"
@@ -280,7 +280,7 @@ def from_toml(value: Any, parameter: click.Parameter) -> Any:
 def _single_from_toml(value: Any, kind: click.ParamType[Any]) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     match kind:
-        case Command() if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        case CommandType() if isinstance(value, list) and all(isinstance(word, str) for word in value):
             return value
         case click.types.BoolParamType():
             is_right, wanted = isinstance(value, bool), "true or false"
@@ -288,7 +288,7 @@ def _single_from_toml(value: Any, kind: click.ParamType[Any]) -> Any:
             is_right, wanted = is_number and isinstance(value, int), "a whole number"
         case click.Path():
             is_right, wanted = isinstance(value, str) and value != "", "a path in quotes"
-        case click.Choice() | click.types.StringParamType() | Command() | Url():
+        case click.Choice() | click.types.StringParamType() | CommandType() | Url():
             is_right, wanted = isinstance(value, str), "a text in quotes"
         case _:
             is_right, wanted = is_number or isinstance(value, str | date), "a number, or a text in quotes"
@@ -317,12 +317,12 @@ def _span(text: str) -> timedelta | None:
     return timedelta(seconds=min(seconds, 2 * _LONGEST.total_seconds()))
 
 
-def _moment(value: object) -> Moment | None:
+def _moment(value: object) -> GivenTime | None:
     match value:
         case datetime():
-            return None if value.tzinfo else Moment(value, whole_day=False)
+            return None if value.tzinfo else GivenTime(value, whole_day=False)
         case date():
-            return Moment(datetime.combine(value, time()), whole_day=True, precision=_DAY)
+            return GivenTime(datetime.combine(value, time()), whole_day=True, precision=_DAY)
     text = _text(value)
     if not _WHEN.fullmatch(text):
         return None
@@ -332,10 +332,10 @@ def _moment(value: object) -> Moment | None:
         return None
     whole_day = len(text) == len("2026-05-03")
     precision = _DAY if whole_day else _precision(text)
-    return Moment(start, whole_day=whole_day, precision=precision)
+    return GivenTime(start, whole_day=whole_day, precision=precision)
 
 
-def _clock_time(value: object) -> Moment | None:
+def _clock_time(value: object) -> GivenTime | None:
     text = _text(value)
     if not _CLOCK.fullmatch(text):
         return None
@@ -344,7 +344,7 @@ def _clock_time(value: object) -> Moment | None:
     except ValueError:
         return None
     start = datetime.combine(date(2000, 1, 1), at)
-    return Moment(start, whole_day=False, precision=_precision(text), is_clock_time=True)
+    return GivenTime(start, whole_day=False, precision=_precision(text), is_clock_time=True)
 
 
 def _precision(text: str) -> timedelta:

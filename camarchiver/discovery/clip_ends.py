@@ -17,7 +17,7 @@ from camarchiver.naming.formats import is_sidecar_name
 if TYPE_CHECKING:
     from camarchiver.media.parsing.prober import Prober
 
-Following = Callable[[Clip], datetime | None]
+NextClipStart = Callable[[Clip], datetime | None]
 """When the camera's next clip begins; None if there is none."""
 
 
@@ -37,14 +37,14 @@ class ClipEnds:
         return bool(self._holds)
 
     def with_durations(
-        self, clips: Iterable[Clip], archived: Mapping[str, Iterable[Archived]], following: Following
+        self, clips: Iterable[Clip], archived: Mapping[str, Iterable[Archived]], following: NextClipStart
     ) -> tuple[Clip, ...]:
         """The clips of one folder, with durations if a hold needs them; `archived` is by relative path."""
         if not self.has_holds:
             return tuple(clips)
         return tuple(self.with_duration(clip, archived.get(clip.relative, ()), following) for clip in clips)
 
-    def with_duration(self, clip: Clip, archived: Iterable[Archived], following: Following) -> Clip:
+    def with_duration(self, clip: Clip, archived: Iterable[Archived], following: NextClipStart) -> Clip:
         """The clip, with a duration if a hold needs it: the journal's, its file's, or up to the next clip."""
         if not may_reach(clip, self._holds, self._now) or is_sidecar_name(clip.name):
             return clip

@@ -51,7 +51,7 @@ class LoneSidecar:
     """Whether the journal knows its clip, which was archived or removed."""
 
 
-Item = Copy | LoneSidecar | Leftover | Keep
+TreeItem = Copy | LoneSidecar | Leftover | Keep
 
 
 _Find = Callable[[FoundFile], Copy | Keep | None]
@@ -92,7 +92,7 @@ class CopyFinder:
         """The days that were needed for the current folder."""
         self._days = JournalDays(names, journal)
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[TreeItem]:
         """Every file of the three trees that is, or could be, a copy of a clip, and what may be left over."""
         for facts in self._discovery.folders(date.max):
             yield from self._source(facts)
@@ -104,7 +104,7 @@ class CopyFinder:
 
     # --- source ------------------------------------------------------------------------------------
 
-    def _source(self, facts: FolderFacts) -> Iterator[Item]:
+    def _source(self, facts: FolderFacts) -> Iterator[TreeItem]:
         self._fresh.clear()
         yield from facts.set_aside
         for clip in facts.clips:
@@ -180,7 +180,7 @@ class CopyFinder:
 
     # --- archive and trash -------------------------------------------------------------------------
 
-    def _walk(self, tree: Tree, root: Path) -> Iterator[tuple[str, Iterator[Item]]]:
+    def _walk(self, tree: Tree, root: Path) -> Iterator[tuple[str, Iterator[TreeItem]]]:
         """Each folder's path in the source, and its files; read these before you ask for the next folder."""
         trees = self._trees
         pruned = trees.source, trees.archive, trees.trash
@@ -189,7 +189,7 @@ class CopyFinder:
             found = self._folder(tree, root, folder, folders)
             yield folder.removeprefix(FROM_SOURCE).removeprefix("/"), found
 
-    def _folder(self, tree: Tree, root: Path, folder: str, folders: TreeWalk) -> Iterator[Item]:
+    def _folder(self, tree: Tree, root: Path, folder: str, folders: TreeWalk) -> Iterator[TreeItem]:
         """The files of one folder."""
         self._fresh.clear()
         try:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
-from camarchiver.discovery.clip_ends import ClipEnds, Following
+from camarchiver.discovery.clip_ends import ClipEnds, NextClipStart
 from camarchiver.domain.clip import STATE_FOLDER, Archived, Clip, Fingerprint, Label, Trees, joined
 from camarchiver.domain.clocks import DOUBTFUL
 from camarchiver.domain.conventions import Conventions
@@ -151,7 +151,7 @@ class Discovery:
         days = {day: self._journal.day(day) for day in {clip.start.date() for clip in clips}}
         if any(day.written for day in days.values()):
             clips = [*map(self._archives.dated, clips)]
-        archived, existing, alike = self._known(clips, days)
+        archived, existing, labels_of_same_size_and_time = self._known(clips, days)
         return FolderFacts(
             self._trees.source,
             folder,
@@ -161,7 +161,7 @@ class Discovery:
             archived,
             existing,
             frozenset(clip.relative for clip in clips if clip.links > 1 and self._seen_before(clip)),
-            alike,
+            labels_of_same_size_and_time,
             removable=os.access(self._trees.source / folder, os.W_OK | os.X_OK),
             lone_sidecars=_unclaimed(sidecars, pairs),
             temporary=(*sorted(locks), *sorted(filter(atomic.staged_stem, listing.temporary))),
@@ -250,26 +250,26 @@ class Discovery:
     def _known(
         self, clips: list[Clip], days: Mapping[date, Day]
     ) -> tuple[dict[str, tuple[Archived, ...]], frozenset[str], dict[str, tuple[Label, ...]]]:
-        """`archived`, `existing` and `alike` of the folder's facts."""
+        """`archived`, `existing` and `labels_of_same_size_and_time` of the folder's facts."""
         archived: dict[str, tuple[Archived, ...]] = {}
         existing: set[str] = set()
-        alike: dict[str, tuple[Label, ...]] = {}
+        labels_of_same_size_and_time: dict[str, tuple[Label, ...]] = {}
         if not any(day.archived for day in days.values()):
-            return archived, frozenset(), alike
+            return archived, frozenset(), labels_of_same_size_and_time
         for clip in clips:
             entries = days[clip.start.date()].archived.get(clip.relative)
             valid = [entry.archive for entry in entries or () if self._is_of(entry, clip)]
             if entries:
                 archived[clip.relative] = entries
                 existing.update(valid)
-            if not valid and (others := self._archives.labels_alike(clip)):
-                alike[clip.relative] = others
-        return archived, frozenset(existing), alike
+            if not valid and (others := self._archives.labels_of_same_size_and_time(clip)):
+                labels_of_same_size_and_time[clip.relative] = others
+        return archived, frozenset(existing), labels_of_same_size_and_time
 
     def _is_of(self, entry: Archived, clip: Clip) -> bool:
         return entry.describes(clip) and self._archives.is_valid(entry)
 
-    def following(self, beside: Sequence[Clip]) -> Following:
+    def following(self, beside: Sequence[Clip]) -> NextClipStart:
         """When a camera's next clip begins, by the same folder, the journal and the next day's folder."""
 
         def after(clip: Clip) -> datetime | None:

@@ -23,7 +23,7 @@ from camarchiver.distributed.worker import RESOURCE, ClipResult, RunSpec
 from camarchiver.domain.clip import Archived
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
-from camarchiver.domain.steps import Archive, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep, Remove
 from camarchiver.errors import EncoderError, StorageError, UsageError, cause, described, sentence
 from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.media.encoder_probe import EncoderRequest
@@ -123,7 +123,7 @@ class Cluster:
         topic = distributed_worker.topic(self._spec.run.id)
         self._client.subscribe_topic(topic, progress.receive)
 
-        def perform(step: Archive | Remove, share: int) -> Outcome:
+        def perform(step: ArchiveStep, share: int) -> Outcome:
             if isinstance(step, Remove):
                 return local.perform(step, 0)
             with progress.clip(step.clip.relative):

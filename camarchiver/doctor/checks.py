@@ -60,7 +60,7 @@ class DoctorTarget:
     """The remote of off-site copies; None if none is configured."""
 
 
-Check = tuple[str, Callable[[], Iterator[Finding]]]
+AreaCheck = tuple[str, Callable[[], Iterator[Finding]]]
 
 
 def examine(target: DoctorTarget) -> Iterator[Finding]:
@@ -74,7 +74,7 @@ def examine(target: DoctorTarget) -> Iterator[Finding]:
             yield trouble(area, message, "see what the message names; if it names nothing, report it")
 
 
-def _checks(target: DoctorTarget) -> Iterator[Check]:
+def _checks(target: DoctorTarget) -> Iterator[AreaCheck]:
     encoding, trees, recorder = target.encoding, target.trees, target.recorder
     yield "user", machine_checks.user
     yield "python", software_checks.python

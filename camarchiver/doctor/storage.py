@@ -37,7 +37,7 @@ LEFT_SECONDS = 86_400.0
 """Age at which an unfinished clip in the spool was left by a recorder that is not coming back."""
 SWEPT_SECONDS = 3600.0
 """Age at which a folder of ours was left by an examination that was killed."""
-Attempt = Callable[[Path], None]
+FolderTest = Callable[[Path], None]
 """Tries something in a folder. Raises OSError if it doesn't work."""
 _MOUNTINFO = Path("/proc/self/mountinfo")
 
@@ -182,7 +182,7 @@ def _tried(area: str, message: str, root: Path) -> Finding:
         wrong = f"{message}: this user can't write there: {cause(error)}"
         return trouble(area, wrong, f"chown or chmod {shown(root)}, or run as its owner")
     try:
-        able = {name: _able(attempt, folder) for name, attempt in _ATTEMPTS}
+        able = {name: _able(test, folder) for name, test in _FOLDER_TESTS}
     except OSError as error:
         return trouble(
             area, f"{message}: it can't be written: {cause(error)}", "check the disk: dmesg, df -i"
@@ -217,9 +217,9 @@ _ABSENT = frozenset(
 """The error numbers of a filesystem that lacks a feature; every other error is a fault."""
 
 
-def _able(attempt: Attempt, folder: Path) -> bool:
+def _able(test: FolderTest, folder: Path) -> bool:
     try:
-        attempt(folder)
+        test(folder)
     except OSError as error:
         if error.errno not in _ABSENT:
             raise
@@ -252,7 +252,7 @@ def _lock(folder: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-_ATTEMPTS: tuple[tuple[str, Attempt], ...] = (
+_FOLDER_TESTS: tuple[tuple[str, FolderTest], ...] = (
     ("write", _write),
     ("O_TMPFILE", _unnamed),
     ("link", _link),

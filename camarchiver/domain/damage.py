@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from camarchiver.domain.untrusted import Moment, RelativePath, Run, check_time
+from camarchiver.domain.untrusted import AwareDatetime, RelativePath, Run, check_time
 
 
 class Flaw(StrEnum):
@@ -41,7 +41,7 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
 
     flaw: Flaw
     detail: Detail
-    at: Moment
+    at: AwareDatetime
     """When it was found."""
     run: Run
     """The run that found it."""

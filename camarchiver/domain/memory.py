@@ -16,7 +16,7 @@ from camarchiver.domain.damage import Damage
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
-from camarchiver.domain.untrusted import Count, Moment, Nanoseconds, check_time
+from camarchiver.domain.untrusted import AwareDatetime, Count, Nanoseconds, check_time
 
 RETRY_AFTER = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
 """Waits after the first, second and third failure; after that only `--retry-failed`.
@@ -35,7 +35,7 @@ class Failure(msgspec.Struct, frozen=True):
     size: Count
     mtime_ns: Nanoseconds
     count: Annotated[int, Meta(ge=1, le=2**31)]
-    at: Moment
+    at: AwareDatetime
     reason: Reason
     detail: str
 
@@ -77,7 +77,7 @@ class FolderFacts:
     """Archives (relative to their root) that count: of the journalled size, and not found damaged."""
     same_file: frozenset[str] = frozenset()
     """Names whose inode an earlier name of this run shares."""
-    alike: Mapping[str, tuple[Label, ...]] = field(default_factory=dict)
+    labels_of_same_size_and_time: Mapping[str, tuple[Label, ...]] = field(default_factory=dict)
     """For clips without an archive, by relative path: what the names say of archived clips that have the same
     size and time.
     """
@@ -96,7 +96,7 @@ class Restored(msgspec.Struct, frozen=True):
 
     size: Count
     mtime_ns: Nanoseconds
-    at: Moment
+    at: AwareDatetime
 
     def __post_init__(self) -> None:
         check_time(self.at)

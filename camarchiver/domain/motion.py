@@ -82,7 +82,7 @@ class ThumbnailStrip(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class KeyframeFindings:
     """What the keyframes of a file show."""
 
     strip: ThumbnailStrip | None = None
@@ -96,7 +96,7 @@ class Looked:
     """Why there is nothing to show, as a sentence; empty otherwise."""
 
 
-NOT_LOOKED = Looked()
+NO_FINDINGS = KeyframeFindings()
 """Of a clip whose keyframes nobody looked at."""
 
 

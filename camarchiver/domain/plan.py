@@ -51,7 +51,7 @@ class Total:
     """Seconds of footage, as far as they are known."""
 
 
-class _Count:
+class _GroupCount:
     """The running count of one group."""
 
     __slots__ = ("clips", "group", "seconds", "size")
@@ -66,7 +66,7 @@ class Tally:
     """Counts steps by action, reason, camera and day; grows with the groups, not with the clips."""
 
     def __init__(self) -> None:
-        self._counts: dict[Hashable, _Count] = {}
+        self._counts: dict[Hashable, _GroupCount] = {}
         self.unreadable: Keep | None = None
         """The first file or folder that could not be examined."""
 
@@ -87,7 +87,7 @@ class Tally:
             key, size = _group_of(step), step.size
             seconds = 0.0 if isinstance(step, Tidy | Salvage) else step.clip.duration or 0.0
         if (count := self._counts.get(key)) is None:
-            count = self._counts[key] = _Count(_group_of(step))
+            count = self._counts[key] = _GroupCount(_group_of(step))
         count.clips += 1
         count.size += size
         count.seconds += seconds
@@ -95,7 +95,7 @@ class Tally:
     def add_kept(self, reason: Reason, camera: str, size: int) -> None:
         """Count a file that is left alone, of `size` bytes."""
         if (count := self._counts.get((reason, camera))) is None:
-            count = self._counts[reason, camera] = _Count(Group("keep", reason, camera))
+            count = self._counts[reason, camera] = _GroupCount(Group("keep", reason, camera))
         count.clips += 1
         count.size += size
 

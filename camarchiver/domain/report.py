@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from camarchiver.domain.motion import NOT_LOOKED, Looked
+from camarchiver.domain.motion import NO_FINDINGS, KeyframeFindings
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import DAMAGED, Step
 from camarchiver.errors import ExitCode, Problem, signal_code
@@ -58,7 +58,7 @@ class EncodeResult:
     verified: str
     """How it was verified, in words."""
     notes: tuple[str, ...] = ()
-    looked: Looked = NOT_LOOKED
+    findings: KeyframeFindings = NO_FINDINGS
     """Small pictures of it, and what moves in it."""
 
 

@@ -228,6 +228,9 @@ class Salvage(msgspec.Struct, frozen=True):
         return Tree.SPOOL
 
 
+ArchiveStep = Archive | Remove
+"""What `archive` does to a clip."""
+
 Step = Archive | Remove | Restore | Discard | MakeCopy | CheckCopy | Tidy | Salvage | Keep
 
 

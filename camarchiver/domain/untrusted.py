@@ -30,12 +30,12 @@ CameraName = Annotated[str, Meta(max_length=LONGEST_PATH)]
 """From the path of a clip."""
 Typed = Annotated[str, Meta(max_length=2**17)]
 """What a person typed: the longest argument that Linux takes, in bytes (MAX_ARG_STRLEN in execve(2))."""
-Moment = Annotated[datetime, Meta(tz=True)]
+AwareDatetime = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
 Nanoseconds = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
 """Since 1970."""
-Process = Annotated[int, Meta(ge=1, le=2**22)]
+ProcessId = Annotated[int, Meta(ge=1, le=2**22)]
 """A process id; 2**22 is Linux' highest (proc_sys_kernel(5))."""
 Run = Annotated[str, Meta(max_length=200)]
 """The id of a run."""

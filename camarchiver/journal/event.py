@@ -16,9 +16,9 @@ from camarchiver.domain.untrusted import (
     LARGEST,
     YEARS,
     AnyPath,
+    AwareDatetime,
     Count,
     FileName,
-    Moment,
     Nanoseconds,
     RelativePath,
     RemoteName,
@@ -75,15 +75,15 @@ class JournalEvent(msgspec.Struct, frozen=True, gc=False):
 
     event: str
     """One of `EventKind`; a later version may write others."""
-    at: Moment
+    at: AwareDatetime
     run: str
     host: str
     source: RelativePath
     """The clip's path below the source root."""
-    start: Moment
+    start: AwareDatetime
     camera: str = ""
     duration: Seconds | None = None
-    recorded: Moment | None = None
+    recorded: AwareDatetime | None = None
     """When the clip was recorded, if the owner corrected its camera's clock; `start` is by its name."""
     source_size: Count | None = None
     source_mtime_ns: Nanoseconds | None = None

@@ -72,7 +72,7 @@ class Origin(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedArchive:
     """An archive as the journal knows it."""
 
     archive: str
@@ -299,7 +299,7 @@ class Ledger:
         return found
 
     @cached_property
-    def expected(self) -> dict[str, Expected]:
+    def expected(self) -> dict[str, ExpectedArchive]:
         """By path below the archive root: the archives that no later line removed.
 
         An archive that was found damaged, or moved away for a better one, is expected until a newer archive
@@ -307,7 +307,7 @@ class Ledger:
         """
         known = {**self.replaced, **self.archives}
         return {
-            archive: Expected(archive, line.source, entry.archive_size, self.digest(archive), line)
+            archive: ExpectedArchive(archive, line.source, entry.archive_size, self.digest(archive), line)
             for archive, (_, entry) in known.items()
             if archive not in self.superseded and (line := self.made[archive][-1])
         }

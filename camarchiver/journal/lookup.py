@@ -160,7 +160,7 @@ class ArchiveLookup:
 
     def same_content(self, clip: Clip, digest: str, *, accepts: Callable[[Label], bool]) -> Archived | None:
         """A valid archive of the same bytes and of a clip of that time; `accepts` judges its clip's name."""
-        for label, entry in reversed(self._alike(clip)):
+        for label, entry in reversed(self._of_same_size_and_time(clip)):
             if entry.digest == digest and accepts(label) and self.is_valid(entry):
                 return entry
         return None
@@ -189,9 +189,9 @@ class ArchiveLookup:
         written_ns = self._journal.day(clip.start.date()).written.get(key)
         return clip if written_ns is None else structs.replace(clip, source_mtime_ns=written_ns)
 
-    def labels_alike(self, clip: Clip) -> tuple[Label, ...]:
+    def labels_of_same_size_and_time(self, clip: Clip) -> tuple[Label, ...]:
         """What the names of clips of the same size and time say that have a valid archive."""
-        return tuple(label for label, entry in self._alike(clip) if self.is_valid(entry))
+        return tuple(label for label, entry in self._of_same_size_and_time(clip) if self.is_valid(entry))
 
     def is_shared(self, archive: str, clip: Clip) -> bool:
         """Whether another clip of the day relies on this archive, which has the same bytes as source."""
@@ -200,10 +200,10 @@ class ArchiveLookup:
             source != clip.relative and entries[-1].archive == archive for source, entries in archived.items()
         )
 
-    def _alike(self, clip: Clip) -> list[LabelledArchive]:
+    def _of_same_size_and_time(self, clip: Clip) -> list[LabelledArchive]:
         """The archived clips of the same size and time, oldest first."""
         key = clip.fingerprint.size, clip.start.replace(tzinfo=None)
-        return self._journal.day(clip.start.date()).alike.get(key, [])
+        return self._journal.day(clip.start.date()).by_size_and_time.get(key, [])
 
     def candidates_by_name(self, target: str, suffixes: Iterable[str] = ARCHIVE_SUFFIXES) -> Iterator[Path]:
         """Regular files at the target's name and its numbered successors, with one of these suffixes.

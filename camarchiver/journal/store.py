@@ -59,7 +59,7 @@ class Day:
         return entries_of(self.events)
 
     @cached_property
-    def alike(self) -> Mapping[tuple[int, datetime], list[LabelledArchive]]:
+    def by_size_and_time(self) -> Mapping[tuple[int, datetime], list[LabelledArchive]]:
         """By the bytes of the sources and the local time in their names, oldest first."""
         labels = {
             event.source: Label(event.camera, event.start.replace(tzinfo=None)) for event in self.events

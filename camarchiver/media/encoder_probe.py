@@ -25,7 +25,7 @@ from camarchiver.media.encoders import (
     obstacle,
 )
 from camarchiver.media.ffmpeg_args import TRIAL_ENCODER, TRIAL_FRAMES, TRIAL_MEDIA, Version
-from camarchiver.media.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
+from camarchiver.media.ffmpeg_errors import FailureScope, diagnose, refuses_constant_quality
 from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.media.gpu import FIRST, node_problem, render_nodes, vendor
 from camarchiver.media.transcoder import Finished
@@ -58,7 +58,7 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class EncoderAttempt:
     """One encoder at one fallback level."""
 
     ffmpeg: Ffmpeg
@@ -70,15 +70,15 @@ class Attempt:
 class Choice:
     """How this run encodes: the attempts for each clip, best first, and why these."""
 
-    fallback: tuple[Attempt, ...]
+    fallback: tuple[EncoderAttempt, ...]
     device: Path | None
     constant_quantiser: bool
     explanation: tuple[str, ...]
-    spare: tuple[Attempt, ...] = ()
+    spare: tuple[EncoderAttempt, ...] = ()
     """For clips that every attempt refused: another codec, if the owner named none."""
 
     @property
-    def attempts(self) -> tuple[Attempt, ...]:
+    def attempts(self) -> tuple[EncoderAttempt, ...]:
         """All attempts for a clip, in order."""
         return (*self.fallback, *self.spare)
 
@@ -214,7 +214,7 @@ class Machine:
         return None
 
     def _with_hardware(self, probe: Probe, codec: Codec | Auto, explanation: list[str]) -> Choice:
-        fallback = tuple(Attempt(probe.ffmpeg, probe.encoder, level) for level in probe.levels)
+        fallback = tuple(EncoderAttempt(probe.ffmpeg, probe.encoder, level) for level in probe.levels)
         place = f" on {probe.device}" if probe.device else ""
         explanation.append(f"{probe.encoder.name}{place} with {probe.ffmpeg}")
         if FallbackLevel.GPU not in probe.levels:
@@ -223,7 +223,7 @@ class Machine:
             explanation.append("constant quantiser: the driver has no constant quality")
         spare = self._software(probe.encoder.codec)
         if spare.levels:
-            fallback += (Attempt(spare.ffmpeg, spare.encoder, FallbackLevel.SOFTWARE),)
+            fallback += (EncoderAttempt(spare.ffmpeg, spare.encoder, FallbackLevel.SOFTWARE),)
             explanation.append(f"{spare.encoder.name} for clips that the GPU can't do")
         spares = self._spare(codec, fallback)
         return Choice(fallback, probe.device, probe.constant_quantiser, tuple(explanation), spares)
@@ -239,10 +239,10 @@ class Machine:
             raise EncoderError(f"{found.encoder.name} can't be used: {found.problem}", hint=found.remedy)
         library = f" (SVT-AV1 {_dotted(found.library)})" if found.library != (0, 0) else ""
         explanation.append(f"{found.encoder.name}{library} with {found.ffmpeg}")
-        fallback = (Attempt(found.ffmpeg, found.encoder, FallbackLevel.SOFTWARE),)
+        fallback = (EncoderAttempt(found.ffmpeg, found.encoder, FallbackLevel.SOFTWARE),)
         return Choice(fallback, None, False, tuple(explanation), self._spare(codec, fallback))
 
-    def _spare(self, codec: Codec | Auto, fallback: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    def _spare(self, codec: Codec | Auto, fallback: tuple[EncoderAttempt, ...]) -> tuple[EncoderAttempt, ...]:
         """H.264 in software, which accepts what others refuse: interlaced video, hundreds of frames a second.
 
         It is not tried: that would cost every run a quarter of a second for a few clips, and if it does not
@@ -253,7 +253,7 @@ class Machine:
         if codec != "auto" or not built or any(each.encoder == encoder for each in fallback):
             return ()
         newest = max(built, key=lambda ffmpeg: ffmpeg.version)
-        return (Attempt(newest, encoder, FallbackLevel.SOFTWARE),)
+        return (EncoderAttempt(newest, encoder, FallbackLevel.SOFTWARE),)
 
     def _software(self, codec: Codec) -> Probe:
         """The first software encoder of the codec that works, otherwise the first one with its problem."""
@@ -348,7 +348,7 @@ class _Trial:
     def _useless(self, finished: Finished) -> Probe:
         diagnosis = diagnose(finished.stderr)
         problem, remedy = _problem(finished), diagnosis.remedy
-        no_device = diagnosis.trouble is Trouble.DEVICE or finished.ended == "stalled"
+        no_device = diagnosis.scope is FailureScope.DEVICE or finished.ended == "stalled"
         if no_device and self.encoder.backend in _VENDORS:
             # ffmpeg's message is the same for a missing node and for one that it may not open.
             wrong, node_remedy = node_problem(self.device or FIRST)

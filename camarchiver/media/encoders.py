@@ -15,9 +15,9 @@ Codec = Literal["av1", "hevc", "h264"]
 """What archives are encoded as, best first."""
 Container = Literal["mp4", "mkv"]
 Audio = Literal["copy", "aac", "none"]
-Option = tuple[str, str]
+FfmpegOption = tuple[str, str]
 """An option of ffmpeg's, without its hyphen, and the value."""
-Options = tuple[Option, ...]
+FfmpegOptions = tuple[FfmpegOption, ...]
 
 
 class Backend(StrEnum):
@@ -58,7 +58,7 @@ class SoftwareSettings:
 
     memory: int
     """Bytes for one job at 2160p, the largest that cameras commonly deliver."""
-    thread_option: Option
+    thread_option: FfmpegOption
     """`{}` in the value stands for the number of threads."""
     proves_stillness: bool
     """Measured: at its default quality the sizes of its packets show that nothing moves."""
@@ -76,12 +76,12 @@ class Encoder:
     quality: int
     """On the encoder's own scale, lower is better; kbit/s for `b:v`."""
     preset: str | None = None
-    options: Options = ()
-    quality_options: Options = ()
+    options: FfmpegOptions = ()
+    quality_options: FfmpegOptions = ()
     """Request constant quality (ICQ) if `quality_option` alone doesn't."""
     quantiser_option: str | None = None
     """Takes the constant quantiser if the driver has no constant quality."""
-    quantiser_options: Options = ()
+    quantiser_options: FfmpegOptions = ()
     """Replace `quality_options` with a constant quantiser."""
     quantiser_factor: int = 1
     """AV1's quantiser goes up to 255, its constant quality up to 51 like that of the others."""
@@ -92,7 +92,7 @@ class Encoder:
     """The highest it keeps."""
     profile_10bit: str | None = None
     chroma: tuple[str, ...] = ("420",)
-    field_options: tuple[Option, Option] | None = None
+    field_options: tuple[FfmpegOption, FfmpegOption] | None = None
     """Keep fields as fields, the top or the bottom one displayed first; None if it can't."""
     full_range_formats: tuple[str, str] | None = None
     """Full range is converted to these, of eight bits and of more; None if its own format may stay."""

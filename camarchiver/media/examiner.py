@@ -6,9 +6,9 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from camarchiver.domain.motion import NOT_LOOKED, Looked
+from camarchiver.domain.motion import NO_FINDINGS, KeyframeFindings
 from camarchiver.media import ffmpeg_args, transcoder
-from camarchiver.media.info import Look, Media, Pictures
+from camarchiver.media.info import KeyframeRequest, Media, Pictures
 from camarchiver.media.parsing.prober import ProbeError, Prober
 from camarchiver.media.verification.rules import Facts, Verdict, decodes_whole, pairs_to_compare, verify
 from camarchiver.runtime.signals import Stopper
@@ -24,7 +24,7 @@ class ExaminedArchive:
     """Its contents, or why they can't be read."""
     keyframes_decode: bool | None = None
     """None if they were not decoded."""
-    looked: Looked = NOT_LOOKED
+    findings: KeyframeFindings = NO_FINDINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +44,17 @@ class Examiner:
         except ProbeError as error:
             return _unless_stopped(error)
 
-    def examined(self, path: Path, look: Look | None = None) -> ExaminedArchive:
-        """The file's contents, whether its keyframes decode, and with `look` what they show."""
+    def examined(self, path: Path, request: KeyframeRequest | None = None) -> ExaminedArchive:
+        """The file's contents, whether its keyframes decode, and with `request` what they show."""
         try:
-            found = self.prober.examine(path, look)
+            found = self.prober.examine(path, request)
         except ProbeError as error:
             return ExaminedArchive(_unless_stopped(error))
         if found.flaw:
             _log.debug("%s %s", path, found.flaw)
-        if found.looked.note:
-            _log.info("%s: no pictures of it, and no motion: %s", path, found.looked.note)
-        return ExaminedArchive(found.media, not found.flaw, found.looked)
+        if found.findings.note:
+            _log.info("%s: no pictures of it, and no motion: %s", path, found.findings.note)
+        return ExaminedArchive(found.media, not found.flaw, found.findings)
 
     def verified(self, facts: Facts, source: Path, archive: Path, *, thorough: bool) -> Verdict:
         """Apply the rules; the pictures are compared only if nothing else is wrong with the archive."""

@@ -263,7 +263,7 @@ def _encoding(variant: Transcode) -> dict[str, Any]:
     }
 
 
-def _joined(*groups: encoders.Options) -> dict[str, str]:
+def _joined(*groups: encoders.FfmpegOptions) -> dict[str, str]:
     """The options of all groups; parameters of a library, such as `x265-params`, are one list with colons."""
     joined: dict[str, str] = {}
     for name, value in (option for group in groups for option in group):
@@ -271,7 +271,7 @@ def _joined(*groups: encoders.Options) -> dict[str, str]:
     return joined
 
 
-def _fields(encoder: Encoder, video: VideoStream) -> encoders.Options:
+def _fields(encoder: Encoder, video: VideoStream) -> encoders.FfmpegOptions:
     """The options that keep fields as fields and show the right one first."""
     if encoder.field_options is None or not encoders.is_interlaced(video):
         return ()
@@ -304,7 +304,7 @@ def _is_full_range(video: VideoStream) -> bool:
     return video.color_range == "pc"
 
 
-def _encoder_threads(encoder: Encoder, threads: int) -> encoders.Options:
+def _encoder_threads(encoder: Encoder, threads: int) -> encoders.FfmpegOptions:
     """The option that limits a software encoder to so many threads; none if it may choose."""
     software = encoder.software
     if software is None or not threads:

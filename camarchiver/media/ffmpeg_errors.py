@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Trouble(StrEnum):
+class FailureScope(StrEnum):
     """What a failure concerns, the most serious first."""
 
     STORAGE = "storage"
@@ -23,11 +23,11 @@ class Trouble(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Symptom:
+class KnownError:
     """A pattern in a line that identifies a failure."""
 
     pattern: str
-    trouble: Trouble
+    scope: FailureScope
     remedy: str = ""
 
 
@@ -40,43 +40,48 @@ _NOT_ON_THIS_GPU = "this GPU doesn't have that encoder: leave --codec at auto or
 
 # Exit codes say nothing (5.1 has 1 for all, later versions a part of the error number): the lines do.
 # "device failed" comes before the rest of its line, since a failing GPU causes it while decoding, too.
-SYMPTOMS: tuple[Symptom, ...] = (
-    Symptom(r"No space left on device", Trouble.STORAGE),
-    Symptom(r"Disk quota exceeded", Trouble.STORAGE),
-    Symptom(r"Read-only file system", Trouble.STORAGE),
-    Symptom(r"MFX session", Trouble.DEVICE, _NO_RUNTIME),
+KNOWN_ERRORS: tuple[KnownError, ...] = (
+    KnownError(r"No space left on device", FailureScope.STORAGE),
+    KnownError(r"Disk quota exceeded", FailureScope.STORAGE),
+    KnownError(r"Read-only file system", FailureScope.STORAGE),
+    KnownError(r"MFX session", FailureScope.DEVICE, _NO_RUNTIME),
     # The embedded ffmpeg loads what VAAPI needs only when it is used; a bare machine has no libX11.
-    Symptom(r"implib-gen: \S+: failed to load", Trouble.DEVICE, "install the library that the message names"),
-    Symptom(r"Failed to create a VAAPI device", Trouble.DEVICE, _NO_DRIVER),
-    Symptom(r"No VA display found", Trouble.DEVICE, _NO_DRIVER),
-    Symptom(r"Failed to initialise VAAPI connection", Trouble.DEVICE, _NO_DRIVER),
-    Symptom(r"Device creation failed", Trouble.DEVICE, _NO_DRIVER),
-    Symptom(r"No device available for decoder", Trouble.DEVICE, _NO_DRIVER),
-    Symptom(r"device failed|device lost|GPU Hang|\(-21\)", Trouble.DEVICE, "some GPU hangs need a reboot"),
-    Symptom(r"Cannot load (libcuda|libnvidia|nvcuda)", Trouble.DEVICE, "install NVIDIA's driver"),
-    Symptom(r"No capable devices found|OpenEncodeSessionEx failed|CUDA_ERROR", Trouble.DEVICE),
-    Symptom(r"Could not find a valid device|can't configure encoder", Trouble.DEVICE,
-            "this machine shows no V4L2 encoder"),
-    Symptom(r"Current (codec type|profile|pixel format) is unsupported", Trouble.OPTION, _NOT_ON_THIS_GPU),
-    Symptom(r"Selected ratecontrol mode is unsupported|Driver does not support \w+ RC mode", Trouble.OPTION),
-    Symptom(r"Current .* is unsupported|Low power mode is unsupported", Trouble.OPTION),
-    Symptom(r"Error initializing the encoder", Trouble.OPTION),
-    Symptom(r"some encoding parameters are not supported", Trouble.OPTION),
-    Symptom(r"No usable encoding (profile|entrypoint)", Trouble.OPTION, _NOT_ON_THIS_GPU),
-    Symptom(r"not supported by this device|required NVENC features", Trouble.OPTION, _NOT_ON_THIS_GPU),
-    Symptom(r"Unknown encoder", Trouble.OPTION, "use an ffmpeg that has it, see --ffmpeg"),
-    Symptom(r"Unrecognized option|Option not found|Error (setting|parsing) option", Trouble.OPTION),
-    Symptom(r"Unable to parse option value|Undefined constant", Trouble.OPTION,
-            "check --preset and --quality"),
-    Symptom(r"has not been used for any stream", Trouble.OPTION),
-    Symptom(r"Error decoding stream header", Trouble.INPUT),
-    Symptom(r"incompatible video parameters", Trouble.INPUT),
-    Symptom(r"Error during QSV decoding", Trouble.INPUT),
-    Symptom(r"get_buffer|Cannot allocate memory", Trouble.INPUT),
-    Symptom(r"Impossible to convert between the formats", Trouble.INPUT),
-    Symptom(r"Could not find tag for codec", Trouble.INPUT),
-    Symptom(r"moov atom not found", Trouble.INPUT),
-    Symptom(r"Invalid data found when processing input", Trouble.INPUT),
+    KnownError(r"implib-gen: \S+: failed to load", FailureScope.DEVICE,
+               "install the library that the message names"),
+    KnownError(r"Failed to create a VAAPI device", FailureScope.DEVICE, _NO_DRIVER),
+    KnownError(r"No VA display found", FailureScope.DEVICE, _NO_DRIVER),
+    KnownError(r"Failed to initialise VAAPI connection", FailureScope.DEVICE, _NO_DRIVER),
+    KnownError(r"Device creation failed", FailureScope.DEVICE, _NO_DRIVER),
+    KnownError(r"No device available for decoder", FailureScope.DEVICE, _NO_DRIVER),
+    KnownError(r"device failed|device lost|GPU Hang|\(-21\)", FailureScope.DEVICE,
+               "some GPU hangs need a reboot"),
+    KnownError(r"Cannot load (libcuda|libnvidia|nvcuda)", FailureScope.DEVICE, "install NVIDIA's driver"),
+    KnownError(r"No capable devices found|OpenEncodeSessionEx failed|CUDA_ERROR", FailureScope.DEVICE),
+    KnownError(r"Could not find a valid device|can't configure encoder", FailureScope.DEVICE,
+               "this machine shows no V4L2 encoder"),
+    KnownError(r"Current (codec type|profile|pixel format) is unsupported", FailureScope.OPTION,
+               _NOT_ON_THIS_GPU),
+    KnownError(r"Selected ratecontrol mode is unsupported|Driver does not support \w+ RC mode",
+               FailureScope.OPTION),
+    KnownError(r"Current .* is unsupported|Low power mode is unsupported", FailureScope.OPTION),
+    KnownError(r"Error initializing the encoder", FailureScope.OPTION),
+    KnownError(r"some encoding parameters are not supported", FailureScope.OPTION),
+    KnownError(r"No usable encoding (profile|entrypoint)", FailureScope.OPTION, _NOT_ON_THIS_GPU),
+    KnownError(r"not supported by this device|required NVENC features", FailureScope.OPTION,
+               _NOT_ON_THIS_GPU),
+    KnownError(r"Unknown encoder", FailureScope.OPTION, "use an ffmpeg that has it, see --ffmpeg"),
+    KnownError(r"Unrecognized option|Option not found|Error (setting|parsing) option", FailureScope.OPTION),
+    KnownError(r"Unable to parse option value|Undefined constant", FailureScope.OPTION,
+               "check --preset and --quality"),
+    KnownError(r"has not been used for any stream", FailureScope.OPTION),
+    KnownError(r"Error decoding stream header", FailureScope.INPUT),
+    KnownError(r"incompatible video parameters", FailureScope.INPUT),
+    KnownError(r"Error during QSV decoding", FailureScope.INPUT),
+    KnownError(r"get_buffer|Cannot allocate memory", FailureScope.INPUT),
+    KnownError(r"Impossible to convert between the formats", FailureScope.INPUT),
+    KnownError(r"Could not find tag for codec", FailureScope.INPUT),
+    KnownError(r"moov atom not found", FailureScope.INPUT),
+    KnownError(r"Invalid data found when processing input", FailureScope.INPUT),
 )  # fmt: skip
 
 
@@ -84,20 +89,20 @@ SYMPTOMS: tuple[Symptom, ...] = (
 class Diagnosis:
     """The diagnosis of one stderr."""
 
-    trouble: Trouble
+    scope: FailureScope
     line: str
     """The first line that matches, otherwise the first line; empty if there was none."""
     remedy: str = ""
 
 
 def diagnose(lines: Iterable[str]) -> Diagnosis:
-    """The most serious trouble that any line names."""
+    """The most serious failure that any line names."""
     kept = tuple(re.sub(r" @ 0x[0-9a-f]+", "", line) for line in lines)
-    for symptom in SYMPTOMS:
-        # Rows are in order of severity; the first line of the same trouble says most.
-        if any(re.search(symptom.pattern, line) for line in kept):
-            return _first_of(symptom.trouble, kept)
-    return Diagnosis(Trouble.UNKNOWN, kept[0] if kept else "")
+    for known in KNOWN_ERRORS:
+        # Rows are in order of severity; the first line of the same scope says most.
+        if any(re.search(known.pattern, line) for line in kept):
+            return _first_of(known.scope, kept)
+    return Diagnosis(FailureScope.UNKNOWN, kept[0] if kept else "")
 
 
 def refuses_constant_quality(lines: Iterable[str]) -> bool:
@@ -106,11 +111,11 @@ def refuses_constant_quality(lines: Iterable[str]) -> bool:
     return any(re.search(pattern, line) for line in lines)
 
 
-def _first_of(trouble: Trouble, lines: tuple[str, ...]) -> Diagnosis:
-    rows = [symptom for symptom in SYMPTOMS if symptom.trouble is trouble]
+def _first_of(scope: FailureScope, lines: tuple[str, ...]) -> Diagnosis:
+    rows = [known for known in KNOWN_ERRORS if known.scope is scope]
     return next(
-        Diagnosis(trouble, line, symptom.remedy)
+        Diagnosis(scope, line, known.remedy)
         for line in lines
-        for symptom in rows
-        if re.search(symptom.pattern, line)
+        for known in rows
+        if re.search(known.pattern, line)
     )

@@ -13,7 +13,7 @@ from camarchiver.errors import EncoderError, cause
 from camarchiver.media.ffmpeg_args import Version
 from camarchiver.runtime import processes
 
-Origin = Literal["option", "system", "embedded"]
+FfmpegOrigin = Literal["option", "system", "embedded"]
 
 _ANSWER_SECONDS = 15.0
 _NEWEST: Version = (99, 0)
@@ -26,7 +26,7 @@ class Ffmpeg:
     path: Path
     version: Version
     """A build from git counts as the newest."""
-    origin: Origin
+    origin: FfmpegOrigin
     encoders: frozenset[str]
     """The encoders it was built with, whether or not they work here."""
 
@@ -47,12 +47,12 @@ def find(explicit: Path | None = None) -> tuple[Ffmpeg, ...]:
     return found
 
 
-def candidates(explicit: Path | None = None) -> tuple[tuple[Path, Origin], ...]:
+def candidates(explicit: Path | None = None) -> tuple[tuple[Path, FfmpegOrigin], ...]:
     """Possible ffmpegs and their origins; not yet tried."""
     if explicit is not None:
         return ((Path(shutil.which(explicit) or explicit), "option"),)
     system = shutil.which("ffmpeg")
-    embedded: tuple[tuple[Path, Origin], ...] = tuple((path, "embedded") for path in _embedded())
+    embedded: tuple[tuple[Path, FfmpegOrigin], ...] = tuple((path, "embedded") for path in _embedded())
     return (((Path(system), "system"),) if system else ()) + embedded
 
 
@@ -63,7 +63,7 @@ def _embedded() -> tuple[Path, ...]:
     return tuple(path for folder in folders for path in sorted(Path(folder, "binaries").glob("ffmpeg-*")))
 
 
-def examine(path: Path, origin: Origin) -> Ffmpeg | str:
+def examine(path: Path, origin: FfmpegOrigin) -> Ffmpeg | str:
     """The ffmpeg, or the reason why it does not run here.
 
     One start shows both: the banner has the version, the list has the encoders.

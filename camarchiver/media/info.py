@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
 
-from camarchiver.domain.motion import NOT_LOOKED, WHOLE_VIEW, Looked, View
+from camarchiver.domain.motion import NO_FINDINGS, WHOLE_VIEW, KeyframeFindings, View
 from camarchiver.motion.activity import PacketTrust
 
 # The code points of ITU-T H.273 by ffmpeg's names (libavutil/pixdesc.c).
@@ -120,7 +120,7 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class KeyframeRequest:
     """How to look at the keyframes of a file while they are decoded."""
 
     view: View = WHOLE_VIEW
@@ -136,7 +136,7 @@ class Examined:
     media: Media
     flaw: str
     """The decoder's error, as a predicate whose subject is the file; empty if there was none."""
-    looked: Looked = NOT_LOOKED
+    findings: KeyframeFindings = NO_FINDINGS
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from camarchiver.media.parsing.parameter_sets import signature_in
 from camarchiver.policy.archive_rules import ArchivePlan
 from camarchiver.runtime.formatting import shown
 
-LOOKS = 3
+CLIPS_SEARCHED = 3
 """Clips of each camera that are searched: a camera signs all of its clips or none."""
 
 FIRST_BYTES = 1 << 20
@@ -20,7 +20,7 @@ FIRST_BYTES = 1 << 20
 _TS_PACKET, _TS_SYNC = 188, 0x47
 
 
-class _Looked:
+class _SearchedClips:
     """The clips of one camera that were examined so far."""
 
     def __init__(self) -> None:
@@ -31,24 +31,24 @@ class _Looked:
 
 def notes(plan: ArchivePlan) -> Iterator[str]:
     """A sentence for each camera of the plan that signs its clips: how many, and how they are archived."""
-    left = {total.group.camera: LOOKS for total in plan.totals if total.group.action == "archive"}
-    found: dict[str, _Looked] = {}
+    left = {total.group.camera: CLIPS_SEARCHED for total in plan.totals if total.group.action == "archive"}
+    found: dict[str, _SearchedClips] = {}
     for step in plan.steps:
         if not left:
             break
         if isinstance(step, Archive) and step.camera in left:
-            looked = found.setdefault(step.camera, _Looked())
-            looked.clips += 1
+            searched = found.setdefault(step.camera, _SearchedClips())
+            searched.clips += 1
             if mark := _mark_in(step.clip):
-                looked.signed[mark] += 1
+                searched.signed[mark] += 1
             left[step.camera] -= 1
             if not left[step.camera]:
                 del left[step.camera]
-    for camera, looked in sorted(found.items()):
-        for mark, count in sorted(looked.signed.items()):
+    for camera, searched in sorted(found.items()):
+        for mark, count in sorted(searched.signed.items()):
             encodes = plan.policy.signed.encodes(camera)
             effect = "encoded as asked, which loses the proof" if encodes else "kept byte for byte (--signed)"
-            yield f"{shown(camera)}: {count} of {looked.clips} examined clips are signed ({mark}): {effect}"
+            yield f"{shown(camera)}: {count} of {searched.clips} examined clips are signed ({mark}): {effect}"
 
 
 def _mark_in(clip: Clip) -> str:

@@ -34,7 +34,7 @@ _ENVIRONMENT = {"SVT_LOG": "1", "AV_LOG_FORCE_NOCOLOR": "1"}
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class FfmpegProgress:
     """How far one ffmpeg has come (the blocks that `-progress` writes)."""
 
     frame: int = 0
@@ -65,7 +65,7 @@ def run(
     binary: Path,
     arguments: Sequence[str],
     *,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[FfmpegProgress], None] | None = None,
     stop: Stopper | None = None,
     stall_seconds: float = STALL_SECONDS,
     environment: Mapping[str, str] | None = None,
@@ -115,14 +115,14 @@ class _Monitor:
     )  # fmt: skip
 
     def __init__(
-        self, on_progress: Callable[[Progress], None] | None, stop: Stopper | None, stall_seconds: float
+        self, on_progress: Callable[[FfmpegProgress], None] | None, stop: Stopper | None, stall_seconds: float
     ) -> None:
         self.on_progress = on_progress
         self.stop = stop
         self.stall_seconds = stall_seconds
         self.stderr, self.reports = BoundedLines(), BoundedLines()
         self.block: dict[str, str] = {}
-        self.progress = Progress()
+        self.progress = FfmpegProgress()
         self.activity = (0, 0.0, 0, 0)
         self.active_at = time.monotonic()
         self.looked_at = 0.0
@@ -215,9 +215,9 @@ def _bytes_written(pid: int) -> int:
     return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("write_bytes")), 0)
 
 
-def _progress(block: Mapping[str, str]) -> Progress:
+def _progress(block: Mapping[str, str]) -> FfmpegProgress:
     """ffmpeg writes `N/A` for what it doesn't know yet, and microseconds as `out_time_us`."""
-    return Progress(
+    return FfmpegProgress(
         frame=int(_number(block.get("frame"))),
         fps=_number(block.get("fps")),
         out_time=max(0.0, _number(block.get("out_time_us")) / 1_000_000),

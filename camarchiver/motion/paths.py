@@ -24,7 +24,7 @@ Centre = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class _Moment:
+class _BlobPositions:
     at: float
     centres: tuple[Centre, ...]
 
@@ -33,7 +33,7 @@ class Paths:
     """Where small blobs were in the last moments."""
 
     def __init__(self) -> None:
-        self._moments: deque[_Moment] = deque()
+        self._moments: deque[_BlobPositions] = deque()
 
     def follow(self, blobs: Sequence[Blob], at: float) -> Blob | None:
         """Add the blobs of one picture at `at` seconds; one of them that has travelled straight, or None."""
@@ -43,7 +43,7 @@ class Paths:
         if len(blobs) <= MOST:
             found = next((blob for blob in blobs if self._travelled(blob.centre, at)), None)
         centres = tuple(blob.centre for blob in blobs) if len(blobs) <= MOST else ()
-        self._moments.append(_Moment(at, centres))
+        self._moments.append(_BlobPositions(at, centres))
         return found
 
     def _travelled(self, end: Centre, at: float) -> bool:
@@ -60,7 +60,7 @@ class Paths:
         return False
 
 
-def _passes(moment: _Moment, start: Centre, began: float, end: Centre, ended: float) -> bool:
+def _passes(moment: _BlobPositions, start: Centre, began: float, end: Centre, ended: float) -> bool:
     part = (moment.at - began) / (ended - began)
     x, y = (start[axis] + part * (end[axis] - start[axis]) for axis in (0, 1))
     return any(hypot(centre[0] - x, centre[1] - y) <= ASIDE for centre in moment.centres)

@@ -70,7 +70,7 @@ def plan_verify(pipeline: Pipeline, policy: CheckPolicy) -> CheckPlan:
     wanted = -(-len(copies) * policy.sample // 100)
     tally = Tally()
 
-    def chosen() -> Iterator[_Check]:
+    def chosen() -> Iterator[_DueCheck]:
         for number, each in enumerate(copies):
             if number < wanted:
                 tally.add(each.step)
@@ -82,13 +82,13 @@ def plan_verify(pipeline: Pipeline, policy: CheckPolicy) -> CheckPlan:
     return Plan("offsite", pipeline.trees, pipeline.started, policy, tally.totals(), steps, ())
 
 
-class _Check(NamedTuple):
+class _DueCheck(NamedTuple):
     verified: float
     """Unix time; 0 for a copy that never was verified."""
     step: CheckCopy
 
 
-def _checks(pipeline: Pipeline, policy: CheckPolicy) -> Iterator[_Check]:
+def _checks(pipeline: Pipeline, policy: CheckPolicy) -> Iterator[_DueCheck]:
     for day in pipeline.journal.days():
         ledger = pipeline.journal.day(day).ledger
         for (remote, archive, digest), copy in ledger.copies.items():
@@ -104,7 +104,7 @@ def _checks(pipeline: Pipeline, policy: CheckPolicy) -> Iterator[_Check]:
             reason = Reason.VERIFY_AGAIN if copy.verified else Reason.COPY_UNPROVED
             identity = line.source_size or 0, line.source_mtime_ns or 0
             step = CheckCopy(clip, reason, line.source, identity, digest, copy.name)
-            yield _Check(copy.verified.timestamp() if copy.verified else 0.0, step)
+            yield _DueCheck(copy.verified.timestamp() if copy.verified else 0.0, step)
 
 
 def known_archives(pipeline: Pipeline, remote: str) -> Iterator[tuple[KnownArchive, Archived]]:

@@ -47,7 +47,7 @@ class CopyVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _ReadResult:
     """What came of reading a copy once."""
 
     flaw: CopyFlaw | None
@@ -146,7 +146,7 @@ class CopyVerifier:
             raise second.cut
         return second.verdict()
 
-    def _by_reading_once(self, step: MakeCopy | CheckCopy) -> _Reading:
+    def _by_reading_once(self, step: MakeCopy | CheckCopy) -> _ReadResult:
         proof, count = hashlib.blake2b(), 0
 
         def take(block: bytes) -> None:
@@ -158,11 +158,11 @@ class CopyVerifier:
             self._remote.read(step.name, take)
         except RemoteError as error:
             if error.trouble is RemoteTrouble.CUT:
-                return _Reading(CopyFlaw.DIFFERS, count, f"it can be read as far as byte {count}", error)
+                return _ReadResult(CopyFlaw.DIFFERS, count, f"it can be read as far as byte {count}", error)
             if error.trouble is not RemoteTrouble.MISSING:
                 raise
-            return _Reading(CopyFlaw.MISSING, count, "it is not there")
+            return _ReadResult(CopyFlaw.MISSING, count, "it is not there")
         if proof.hexdigest() == step.digest:
-            return _Reading(None, count)
+            return _ReadResult(None, count)
         detail = f"{count} bytes instead of {step.size}" if count != step.size else "its bytes differ"
-        return _Reading(CopyFlaw.DIFFERS, count, detail)
+        return _ReadResult(CopyFlaw.DIFFERS, count, detail)

@@ -79,7 +79,7 @@ class _SourceCopy(NamedTuple):
 DayOfCopies = tuple[date, list[Copy]]
 """A day, and its clips in the source."""
 
-Progress = Callable[[Iterator[DayOfCopies], int], Iterable[DayOfCopies]]
+DayProgress = Callable[[Iterator[DayOfCopies], int], Iterable[DayOfCopies]]
 """Shows how far an iteration over about this many days has come."""
 
 
@@ -135,7 +135,7 @@ class SiteBuilder:
         """Cameras and days whose pages were removed."""
         self._written = self._removed = 0
 
-    def refresh(self, progress: Progress) -> SiteRefresh:
+    def refresh(self, progress: DayProgress) -> SiteRefresh:
         """Write what is outdated, the first page last. Raises OSError or StorageError."""
         counter = StatusCounter(self._pipeline, StatusQuestion(self._question.archive, self._now, None))
         sources = SealedSequence(self._sources(counter), key=lambda each: (*each[:2], each.copy.source))

@@ -15,7 +15,7 @@ from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import Failure, FolderFacts, Memory
 from camarchiver.domain.plan import Plan
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Archive, Keep, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep, Keep, Remove
 from camarchiver.naming.folders import comparable
 from camarchiver.naming.formats import is_raw_name
 from camarchiver.naming.paths import archive_path
@@ -171,7 +171,7 @@ def _decide_clip(
     reason = Reason.REPEAT_ASKED if archived else Reason.NOT_ARCHIVED
     if facts.same_file and clip.relative in facts.same_file:
         reason = Reason.SAME_FILE
-    elif facts.alike and archived is None and _may_share_one(clip, facts, policy):
+    elif facts.labels_of_same_size_and_time and archived is None and _may_share_one(clip, facts, policy):
         reason = Reason.PERHAPS_ARCHIVED
     return to_archive(
         clip, reason, archived, keeps_source=is_doubtful(clip, now), any_camera=policy.any_camera
@@ -179,7 +179,7 @@ def _decide_clip(
 
 
 def _may_share_one(clip: Clip, facts: FolderFacts, policy: ArchivePolicy) -> bool:
-    others = facts.alike.get(clip.relative, ())
+    others = facts.labels_of_same_size_and_time.get(clip.relative, ())
     return any(may_share(clip, other, any_camera=policy.any_camera) for other in others)
 
 
@@ -329,7 +329,7 @@ def decide_again(known: ArchivedClip, policy: ArchivePolicy, memory: Memory, now
     return to_archive(known.file, reason, archived)
 
 
-ArchivePlan = Plan[Archive | Remove, ArchivePolicy]
+ArchivePlan = Plan[ArchiveStep, ArchivePolicy]
 
 
 def stays_unencoded(reason: Reason, *, encode_signed: bool) -> bool:

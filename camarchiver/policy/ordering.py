@@ -9,14 +9,12 @@ from fractions import Fraction
 from itertools import islice
 
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Archive, Remove
-
-Change = Archive | Remove
+from camarchiver.domain.steps import Archive, ArchiveStep, Remove
 
 _REMOVE, _ENCODE, _SECOND_NAME = range(3)
 
 
-def order_key(step: Change) -> tuple[int, datetime, str, str]:
+def order_key(step: ArchiveStep) -> tuple[int, datetime, str, str]:
     """Clips that are archived already go first, then the oldest clip, then second names of one file.
 
     A second name goes last because it takes over the archive of the first one.
@@ -25,13 +23,13 @@ def order_key(step: Change) -> tuple[int, datetime, str, str]:
     return _rank(step), clip.start, clip.folder, clip.name
 
 
-def _rank(step: Change) -> int:
+def _rank(step: ArchiveStep) -> int:
     if isinstance(step, Remove):
         return _REMOVE
     return _SECOND_NAME if step.reason is Reason.SAME_FILE else _ENCODE
 
 
-def within_limit(steps: Iterable[Change], limit: int) -> Iterator[Change]:
+def within_limit(steps: Iterable[ArchiveStep], limit: int) -> Iterator[ArchiveStep]:
     """The steps of a run that encodes at most `limit` clips."""
     encoded = 0
     for step in steps:
@@ -54,7 +52,7 @@ def place_among(own: str, workers: Collection[str]) -> Fraction:
     return Fraction(names.index(own), len(names))
 
 
-def rotated_start(steps: Collection[Change], place: Fraction) -> Iterator[Change]:
+def rotated_start(steps: Collection[ArchiveStep], place: Fraction) -> Iterator[ArchiveStep]:
     """The same steps; those to be encoded begin at the fraction `place` and wrap around."""
     if not place:
         yield from steps
@@ -66,7 +64,7 @@ def rotated_start(steps: Collection[Change], place: Fraction) -> Iterator[Change
     yield from _ranked(steps, _SECOND_NAME)
 
 
-def _ranked(steps: Iterable[Change], rank: int) -> Iterator[Change]:
+def _ranked(steps: Iterable[ArchiveStep], rank: int) -> Iterator[ArchiveStep]:
     return (step for step in steps if _rank(step) == rank)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from camarchiver.domain.clip import Disposal
 from camarchiver.domain.report import Outcome
-from camarchiver.domain.steps import Archive, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep
 
 RESERVE = 64_000_000
 """Bytes that stay free in any case, or a hundredth of a small disk."""
@@ -70,7 +70,7 @@ class RoomTally:
         self.largest = 0
         """Bytes of the largest clip that is to be archived."""
 
-    def add(self, step: Archive | Remove) -> None:
+    def add(self, step: ArchiveStep) -> None:
         """Count a step; there is one for every clip, so that what follows is computed from the sums."""
         clip = step.clip
         device, size = clip.fingerprint.device, clip.fingerprint.size
@@ -108,6 +108,6 @@ def used_more(outcomes: Iterable[Outcome], disks: TreeDisks) -> Counter[int]:
     for outcome in outcomes:
         if outcome.encoding is not None:
             more[disks.archive] += outcome.encoding.bytes_after
-        if isinstance(outcome.step, Archive | Remove):
+        if isinstance(outcome.step, ArchiveStep):
             more[outcome.step.clip.fingerprint.device] -= outcome.freed
     return more

@@ -129,7 +129,7 @@ _Identity = tuple[str, int, int]
 """Path below the source root, bytes and mtime_ns."""
 
 
-class _Clip:
+class _CollectedClip:
     """One clip while its copies are collected."""
 
     __slots__ = ("camera", "copies", "files", "is_damaged", "motion", "seconds", "start")
@@ -162,7 +162,7 @@ class ClipFinder:
 
     def of_day(self, day: date, sources: Iterable[Clip]) -> Iterator[FoundClip]:
         """The clips of one day by their names, in the order of their starts; `sources` are in the source."""
-        clips: dict[_Identity, _Clip] = {}
+        clips: dict[_Identity, _CollectedClip] = {}
         self._add_sources(clips, sources)
         self._add_journalled(clips, day)
         for identity, each in sorted(clips.items(), key=lambda item: (item[1].start, item[0])):
@@ -195,15 +195,15 @@ class ClipFinder:
     def _is_of_interest(self, camera: str) -> bool:
         return not self._question.cameras or camera in self._question.cameras
 
-    def _add_sources(self, clips: dict[_Identity, _Clip], sources: Iterable[Clip]) -> None:
+    def _add_sources(self, clips: dict[_Identity, _CollectedClip], sources: Iterable[Clip]) -> None:
         for clip in sources:
             print_of = clip.fingerprint
             identity = clip.relative, print_of.size, print_of.mtime_ns
-            found = clips[identity] = _Clip(clip.camera, clip.start, clip.duration)
+            found = clips[identity] = _CollectedClip(clip.camera, clip.start, clip.duration)
             path = f"{self._trees.source}/{clip.relative}"
             found.files.append(ClipFile(path, Tree.SOURCE, print_of.size))
 
-    def _add_journalled(self, clips: dict[_Identity, _Clip], day: date) -> None:
+    def _add_journalled(self, clips: dict[_Identity, _CollectedClip], day: date) -> None:
         ledger = self._journal.day(day).ledger
         for relative, (event, _) in ledger.archives.items():
             is_damaged = relative in self._memory.damaged
@@ -224,23 +224,23 @@ class ClipFinder:
         for identity, found in clips.items():
             found.motion = ledger.motion.get(identity)
 
-    def _add_trashed(self, clips: dict[_Identity, _Clip], ledger: Ledger) -> None:
+    def _add_trashed(self, clips: dict[_Identity, _CollectedClip], ledger: Ledger) -> None:
         for relative, event in ledger.trashed.items():
             if is_clip_name(relative) and self._is_of_interest(event.camera):
                 clip = self._of(clips, ledger.origin(event))
                 self._add_file(clip, f"{self._trees.trash}/{relative}", Tree.TRASH, is_listed=False)
 
-    def _of(self, clips: dict[_Identity, _Clip], origin: Origin) -> _Clip:
+    def _of(self, clips: dict[_Identity, _CollectedClip], origin: Origin) -> _CollectedClip:
         identity = origin.source, origin.size, origin.mtime_ns
         clip = clips.get(identity)
         if clip is None:
             start = origin.start.astimezone(self._pipeline.zone)
-            clip = clips[identity] = _Clip(origin.camera, start, origin.duration)
+            clip = clips[identity] = _CollectedClip(origin.camera, start, origin.duration)
         if clip.seconds is None:
             clip.seconds = origin.duration
         return clip
 
-    def _add_file(self, clip: _Clip, path: str, tree: Tree, *, is_listed: bool) -> None:
+    def _add_file(self, clip: _CollectedClip, path: str, tree: Tree, *, is_listed: bool) -> None:
         """Add a copy if it exists; an archive that was found missing `is_listed`, too."""
         try:
             status = os.lstat(path)
@@ -250,7 +250,7 @@ class ClipFinder:
         if size >= 0:
             clip.files.append(ClipFile(path, tree, size))
 
-    def _found(self, identity: _Identity, clip: _Clip) -> FoundClip | None:
+    def _found(self, identity: _Identity, clip: _CollectedClip) -> FoundClip | None:
         """The clip, if it has copies and is one of those that are looked for."""
         question, (source, size, mtime_ns) = self._question, identity
         if (
@@ -279,7 +279,7 @@ class ClipFinder:
             source, clip.camera, clip.start, clip.seconds, found, states, identity[1:], motion, copies
         )
 
-    def _states(self, identity: _Identity, as_clip: Clip, clip: _Clip) -> frozenset[FindState]:
+    def _states(self, identity: _Identity, as_clip: Clip, clip: _CollectedClip) -> frozenset[FindState]:
         states = {FindState(each.tree) for each in clip.files}
         if clip.is_damaged:
             states.add(FindState.DAMAGED)

@@ -11,27 +11,27 @@ from camarchiver.policy.archive_rules import ArchivePlan
 SAMPLES = 3
 """Clips of a camera whose headers are read."""
 
-LOOKS = 20
+CLIPS_TRIED = 20
 """Clips of a camera that are tried for these samples: if they can't be read, others rarely can."""
 
 
 def seconds_in(plan: ArchivePlan) -> dict[str, float]:
     """How much footage each camera's part of a plan holds."""
     sampled: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    looks = {total.group.camera: LOOKS for total in plan.totals if total.group.action != "keep"}
+    left = {total.group.camera: CLIPS_TRIED for total in plan.totals if total.group.action != "keep"}
     with Prober() as prober:
         for step in plan.steps:
             camera = step.clip.camera
-            if looks.get(camera, 0):
-                looks[camera] -= 1
+            if left.get(camera, 0):
+                left[camera] -= 1
                 seconds = None
                 if step.clip.duration is None:
                     seconds = seconds_of(prober, step.clip.path)
                 if seconds is not None:
                     sampled[camera].append((step.clip.fingerprint.size, seconds))
-                if not looks[camera] or len(sampled[camera]) == SAMPLES:
-                    del looks[camera]
-            if not looks:
+                if not left[camera] or len(sampled[camera]) == SAMPLES:
+                    del left[camera]
+            if not left:
                 break
     sizes: dict[str, int] = defaultdict(int)
     for total in plan.totals:

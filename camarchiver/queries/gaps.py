@@ -10,7 +10,7 @@ Length = Callable[[str], float | None]
 """The length of the file at this path in seconds; None if it has none."""
 
 
-class _Stretch(NamedTuple):
+class _CoveredTime(NamedTuple):
     """The time that one clip covers."""
 
     start: datetime
@@ -25,12 +25,12 @@ class Coverage:
     __slots__ = ("before", "stretches")
 
     def __init__(self) -> None:
-        self.stretches: list[_Stretch] = []
-        self.before: _Stretch | None = None
+        self.stretches: list[_CoveredTime] = []
+        self.before: _CoveredTime | None = None
 
     def add(self, start: datetime, seconds: float | None, path: str, *, since: datetime) -> None:
         """Add one clip, in any order."""
-        found = _Stretch(start, seconds, path)
+        found = _CoveredTime(start, seconds, path)
         if start >= since:
             self.stretches.append(found)
         elif self.before is None or self.before.start < start:
@@ -63,7 +63,7 @@ def gaps(
             yield end, now
 
 
-def _end(stretch: _Stretch, length: Length | None) -> datetime:
+def _end(stretch: _CoveredTime, length: Length | None) -> datetime:
     seconds = stretch.seconds
     if seconds is None and length is not None:
         seconds = length(stretch.path)

@@ -56,7 +56,7 @@ class NameSurvey:
     """Unread names of forms beyond the limit."""
 
 
-class _Group:
+class _FormSamples:
     """Names of one form, as far as they were read."""
 
     __slots__ = ("count", "samples")
@@ -71,9 +71,9 @@ def survey(
     root: Path, names: Names, zone: tzinfo, *, pruned: Iterable[str], passed_over: PassedOver = KNOWN
 ) -> NameSurvey:
     """Read the name of every clip below `root` except in the absolute folders `pruned`."""
-    by_maker: dict[str, tuple[Pattern, _Group]] = {}
+    by_maker: dict[str, tuple[Pattern, _FormSamples]] = {}
     by_form: dict[str, Pattern] = {}
-    unread: dict[tuple[str, str], _Group] = {}
+    unread: dict[tuple[str, str], _FormSamples] = {}
     others = 0
     for folder, listing in readable(TreeWalk(root, pruned=pruned, enters=passed_over.may_hold_clips)):
         for name in listing.clip_names():
@@ -83,13 +83,13 @@ def survey(
                 pattern = by_form.get(form)
                 if pattern is None or pattern.read(stem, folder) != parsed:
                     pattern = by_form[form] = names.which(stem, folder)
-                group = by_maker.setdefault(pattern.maker, (pattern, _Group()))[1]
+                group = by_maker.setdefault(pattern.maker, (pattern, _FormSamples()))[1]
             else:
                 kind = folder.translate(_FORM), form
                 if kind not in unread and len(unread) >= _FORMS:
                     others += 1
                     continue
-                group = unread.setdefault(kind, _Group())
+                group = unread.setdefault(kind, _FormSamples())
             group.count += 1
             if len(group.samples) < _SAMPLES:
                 group.samples.append((folder, name))
@@ -99,14 +99,14 @@ def survey(
     )
 
 
-def _read(pattern: Pattern, group: _Group) -> NamesRead:
+def _read(pattern: Pattern, group: _FormSamples) -> NamesRead:
     folder, name = group.samples[0]
     parsed = pattern.read(name.rpartition(".")[0], folder)
     assert parsed is not None
     return NamesRead(pattern.maker, group.count, joined(folder, name), parsed)
 
 
-def _unread(root: Path, groups: Iterable[_Group], zone: tzinfo) -> Iterator[NamesUnread]:
+def _unread(root: Path, groups: Iterable[_FormSamples], zone: tzinfo) -> Iterator[NamesUnread]:
     for number, group in enumerate(sorted(groups, key=lambda group: -group.count)):
         folder, name = group.samples[0]
         known = why_timeless(name.rpartition(".")[0], folder)

@@ -126,7 +126,7 @@ class _ClipTotals:
         )
 
 
-class _CameraTotals:
+class _CameraCounter:
     """One camera while it is counted."""
 
     __slots__ = (
@@ -153,7 +153,7 @@ class StatusCounter:
         self._discovery = walks.of_source(pipeline, self._memory)
         self._clocks = pipeline.conventions.clocks
         self._question = question
-        self._by_camera: dict[str, _CameraTotals] = {}
+        self._by_camera: dict[str, _CameraCounter] = {}
         self._arrived: Counts[int] = Counts()
         """Bytes of clips from the last `RATE`, by the filesystem that they arrived on."""
         self._grown: Counts[Tree] = Counts()
@@ -242,9 +242,9 @@ class StatusCounter:
 
     # --- one clip ----------------------------------------------------------------------------------
 
-    def _totals(self, name: str) -> _CameraTotals:
+    def _totals(self, name: str) -> _CameraCounter:
         if name not in self._by_camera:
-            self._by_camera[name] = _CameraTotals()
+            self._by_camera[name] = _CameraCounter()
         return self._by_camera[name]
 
     def _source(self, clip: Clip, facts: FolderFacts) -> None:
@@ -268,7 +268,7 @@ class StatusCounter:
         return self._question.now - RATE <= start <= self._question.now
 
     def _note_coverage(
-        self, totals: _CameraTotals, start: datetime, seconds: float | None, path: str
+        self, totals: _CameraCounter, start: datetime, seconds: float | None, path: str
     ) -> None:
         if start <= self._question.now:
             totals.starts.add(start.timestamp())

@@ -10,7 +10,7 @@ from camarchiver.domain.damage import Damage, Flaw, RecordFlaw
 from camarchiver.domain.report import Report
 from camarchiver.domain.steps import DAMAGED
 from camarchiver.errors import Problem
-from camarchiver.journal.ledger import Expected
+from camarchiver.journal.ledger import ExpectedArchive
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.formatting import count_of, shown
 from camarchiver.runtime.signals import Stop
@@ -24,7 +24,7 @@ class VerifyFinding:
     path: str
     flaw: Flaw | RecordFlaw
     detail: str
-    expected: Expected | None = None
+    expected: ExpectedArchive | None = None
     """What should be there, if it is an archive."""
     damage: Damage | None = None
     """The record of it, with the time and the run that found it first."""
@@ -48,7 +48,7 @@ class Verified:
     """Why the findings could not be written down, so that no other command knows of them."""
 
     @property
-    def damaged(self) -> tuple[Expected, ...]:
+    def damaged(self) -> tuple[ExpectedArchive, ...]:
         """What should be in the place of each archive that is missing or damaged."""
         return tuple(each.expected for each in self.findings if each.expected is not None)
 

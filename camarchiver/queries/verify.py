@@ -16,7 +16,7 @@ from camarchiver.domain.clip import joined
 from camarchiver.domain.damage import Damage, Flaw, RecordFlaw
 from camarchiver.errors import cause
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.ledger import Expected, Ledger
+from camarchiver.journal.ledger import ExpectedArchive, Ledger
 from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.replay import file_of
 from camarchiver.media import ffmpeg_args, ffmpeg_find, transcoder
@@ -136,7 +136,7 @@ class Verifier:
         may_be = self._stop.is_set() and not self._task.asked.known
         return may_be and verify_checkpoint.read(self._trees.state) is not None
 
-    def _remembered(self, expected: Expected, finding: VerifyFinding | None) -> VerifyFinding | None:
+    def _remembered(self, expected: ExpectedArchive, finding: VerifyFinding | None) -> VerifyFinding | None:
         """The finding with its record; also for damage that only decoding would find again."""
         if finding is not None and isinstance(finding.flaw, Flaw):
             damage = self._log.damaged(expected, finding.flaw, finding.detail)
@@ -171,7 +171,7 @@ class Verifier:
             found += expected.size
         return found
 
-    def expected(self) -> Iterator[tuple[CheckpointPlace, Expected]]:
+    def expected(self) -> Iterator[tuple[CheckpointPlace, ExpectedArchive]]:
         """Every archive that is to be checked and that exists according to the journal, day by day, once."""
         since, only_known = self._task.asked.since, self._task.asked.known
         known = {damage.day for damage in self._task.known.values()}
@@ -195,7 +195,7 @@ class Verifier:
             found = VerifyCheckpoint(self._task.asked, self._task.run, place, checked, tuple(off))
             verify_checkpoint.write(self._trees.state, found)
 
-    def check(self, expected: Expected) -> VerifyFinding | None:
+    def check(self, expected: ExpectedArchive) -> VerifyFinding | None:
         """What is wrong with one archive; None if nothing is. A stop leaves it unchecked."""
         path = self._trees.archive / expected.archive
         if ".." in PurePosixPath(expected.archive).parts or expected.archive.startswith("/"):

@@ -16,7 +16,7 @@ from camarchiver.errors import cause
 from camarchiver.record import schedule
 from camarchiver.record.capture.feed import SILENCE
 from camarchiver.record.capture.packet import TimedPacket
-from camarchiver.record.capture.reader import Item, Lost, Opened, Reader, StreamEnded
+from camarchiver.record.capture.reader import Lost, Opened, Reader, StreamEnded, StreamItem
 from camarchiver.record.capture.sound import formats
 from camarchiver.record.capture.sound.formats import Uncompressed
 from camarchiver.record.capture.source import Camera
@@ -195,7 +195,7 @@ class Recorder:
             return self._passed
         return self._passed + self._last.order + self._last.length - self._first.order
 
-    def _accept(self, item: Item) -> bool:
+    def _accept(self, item: StreamItem) -> bool:
         """Process one item; False at the end of the stream."""
         match item:
             case Opened():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-Item = TypeVar("Item")
+ItemT = TypeVar("ItemT")
 
 Advance = Callable[[float, float], None]
 """Called with the seconds of footage encoded so far and the speed as a multiple of real time."""
@@ -95,7 +95,7 @@ def display(total: int, *, wanted: bool) -> Iterator[Display]:
         bars.close()
 
 
-def counted(items: Iterable[Item], total: int, noun: str, *, wanted: bool) -> Iterable[Item]:
+def counted(items: Iterable[ItemT], total: int, noun: str, *, wanted: bool) -> Iterable[ItemT]:
     """The items, with a bar on standard error if it is wanted and a terminal; there are about `total`."""
     if not (wanted and sys.stderr.isatty()):
         return items

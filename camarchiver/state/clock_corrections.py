@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from camarchiver.domain.clocks import ClockCorrection, parse_clock
-from camarchiver.domain.untrusted import Moment
+from camarchiver.domain.untrusted import AwareDatetime
 from camarchiver.errors import UsageError
 from camarchiver.storage import atomic, run_lock
 
@@ -21,8 +21,8 @@ class _StoredCorrection(msgspec.Struct, frozen=True, rename={"start": "from", "e
     """One correction, under its id."""
 
     camera: str
-    start: Moment
-    end: Moment
+    start: AwareDatetime
+    end: AwareDatetime
     clock: str
     reason: str = ""
 

@@ -13,7 +13,7 @@ from camarchiver.domain.clip import Tree
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Discard
-from camarchiver.domain.untrusted import Count, Moment, RelativePath, Run, check_time, convert
+from camarchiver.domain.untrusted import AwareDatetime, Count, RelativePath, Run, check_time, convert
 from camarchiver.errors import StorageError
 from camarchiver.storage import atomic, run_lock
 
@@ -25,7 +25,7 @@ FILE = "findings.json"
 class Pass(msgspec.Struct, frozen=True):
     """One `verify` that checked every archive to the end."""
 
-    at: Moment
+    at: AwareDatetime
     run: Run
     archives: Count
 
@@ -44,7 +44,7 @@ class Findings(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FindingsUpdate:
     """What a run found out."""
 
     damaged: Mapping[str, Damage] = field(default_factory=dict)
@@ -76,7 +76,7 @@ def read(state: Path) -> Findings:
         ) from error
 
 
-def change(state: Path, found: Change) -> None:
+def change(state: Path, found: FindingsUpdate) -> None:
     """Store what a run found. Raises OSError or StorageError if that fails."""
     with run_lock.guarded(state / "findings.lock"):
         before = read(state)
@@ -97,7 +97,7 @@ def forget_removed(state: Path, outcomes: Iterable[Outcome]) -> None:
     steps = (each.step for each in outcomes if each.result is Result.DONE)
     gone = {step.relative for step in steps if isinstance(step, Discard) and step.tree is Tree.ARCHIVE}
     if gone and (over := gone & read(state).damaged.keys()):
-        change(state, Change(sound=over))
+        change(state, FindingsUpdate(sound=over))
 
 
 class DamagedNow:

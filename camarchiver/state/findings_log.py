@@ -9,11 +9,11 @@ from pathlib import Path
 from camarchiver.domain.damage import DETAIL_LENGTH, Damage, Flaw
 from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.ledger import Expected
+from camarchiver.journal.ledger import ExpectedArchive
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.state import findings
-from camarchiver.state.findings import Change, Pass
+from camarchiver.state.findings import FindingsUpdate, Pass
 
 _log = logging.getLogger(__name__)
 
@@ -39,11 +39,11 @@ class FindingsLog:
         self._lines: list[JournalEvent] = []
         self._damaged: dict[str, Damage] = {}
         self._sound: set[str] = set()
-        self._pass: Change = Change()
+        self._pass: FindingsUpdate = FindingsUpdate()
         self.problem = ""
         """Why something could not be written down."""
 
-    def damaged(self, expected: Expected, flaw: Flaw, detail: str) -> Damage:
+    def damaged(self, expected: ExpectedArchive, flaw: Flaw, detail: str) -> Damage:
         """Record that an archive is missing or damaged; the finding that is stored from now on."""
         before = self._known.get(expected.archive)
         if before is not None and before.flaw is flaw:
@@ -60,7 +60,7 @@ class FindingsLog:
         self._lines.append(self._writer.found_damaged(expected.line, flaw, found.detail))
         return found
 
-    def sound(self, expected: Expected) -> None:
+    def sound(self, expected: ExpectedArchive) -> None:
         """Record that an archive that was found damaged before is as journalled."""
         self._sound.add(expected.archive)
         self._lines.append(self._writer.found_sound(expected.line))
@@ -72,13 +72,15 @@ class FindingsLog:
     def completed(self, archives: int, *, full: bool) -> None:
         """Record that every archive was checked; with `full` each was decoded."""
         found = Pass(self._writer.now(), self._writer.run.id, archives)
-        self._pass = Change(whole=found, full=found if full else None)
+        self._pass = FindingsUpdate(whole=found, full=found if full else None)
 
     def flush(self) -> None:
         """Write pending findings; a failure is kept in `problem`."""
         lines, self._lines = self._lines, []
-        change = Change(dict(self._damaged), frozenset(self._sound), self._pass.whole, self._pass.full)
-        if change == Change(sound=frozenset()) or not self.is_kept:
+        change = FindingsUpdate(
+            dict(self._damaged), frozenset(self._sound), self._pass.whole, self._pass.full
+        )
+        if change == FindingsUpdate(sound=frozenset()) or not self.is_kept:
             return
         try:
             if lines:
@@ -90,7 +92,7 @@ class FindingsLog:
         except (OSError, CamarchiverError) as error:
             # That a pass was completed is not worth a failure: a read-only archive can't store it.
             self._fail(error, is_grave=bool(change.damaged or change.sound))
-        self._damaged, self._sound, self._pass = {}, set(), Change()
+        self._damaged, self._sound, self._pass = {}, set(), FindingsUpdate()
 
     def _fail(self, error: Exception, *, is_grave: bool) -> None:
         words = sentence(error)

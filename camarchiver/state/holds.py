@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from camarchiver.domain.hold import Hold
-from camarchiver.domain.untrusted import YEARS, Moment, Typed, convert, decode
+from camarchiver.domain.untrusted import YEARS, AwareDatetime, Typed, convert, decode
 from camarchiver.errors import StorageError, UsageError
 from camarchiver.storage import atomic, run_lock
 
@@ -23,11 +23,11 @@ class _StoredHold(msgspec.Struct, frozen=True, rename={"start": "from", "end": "
     """One hold, also as a person writes it."""
 
     id: Typed
-    start: Moment
-    end: Moment
+    start: AwareDatetime
+    end: AwareDatetime
     camera: Typed = ""
     reason: Typed = ""
-    until: Moment | None = None
+    until: AwareDatetime | None = None
 
     def __post_init__(self) -> None:
         if not self.id.isprintable():

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from camarchiver.domain.untrusted import Count, Moment, check_time
+from camarchiver.domain.untrusted import AwareDatetime, Count, check_time
 from camarchiver.state.failures import Failures
 from camarchiver.storage import atomic, run_lock
 
@@ -19,7 +19,7 @@ FILE = "offsite.json"
 class SyncCounts(msgspec.Struct, frozen=True):
     """How much had a copy when the last sync of everything ended."""
 
-    at: Moment
+    at: AwareDatetime
     copied: Count
     """Archives with a verified copy."""
     missing: Count
@@ -32,7 +32,7 @@ class SyncCounts(msgspec.Struct, frozen=True):
 class SyncFailure(msgspec.Struct, frozen=True):
     """Why the last sync did not do all it was to do."""
 
-    at: Moment
+    at: AwareDatetime
     why: str
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class RemoteState(msgspec.Struct, frozen=True):
     days: tuple[date, ...] = ()
     """Days of footage whose manifest lacks a copy."""
     last_sync: SyncCounts | None = None
-    without_error: Moment | None = None
+    without_error: AwareDatetime | None = None
     """When the last sync of everything ended in which nothing failed."""
     failure: SyncFailure | None = None
     """Of the last sync; None if nothing failed in it."""

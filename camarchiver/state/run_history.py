@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from camarchiver.domain.report import Outcome, Report
-from camarchiver.domain.untrusted import Count, Moment, Run, check_time, decode
+from camarchiver.domain.untrusted import AwareDatetime, Count, Run, check_time, decode
 from camarchiver.errors import cause, sentence
 from camarchiver.journal.writer import RunId
 from camarchiver.naming.time_groups import LONGEST_SECONDS
@@ -58,8 +58,8 @@ class RunRecord(msgspec.Struct, frozen=True):
     run: Run
     command: str
     host: str
-    started: Moment
-    ended: Moment
+    started: AwareDatetime
+    ended: AwareDatetime
     status: str
     exit_code: Annotated[int, Meta(ge=0, le=255)] | None
     """None while the run is at work, and for ever if it was killed."""

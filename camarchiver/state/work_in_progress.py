@@ -22,12 +22,12 @@ from msgspec.structs import replace
 from camarchiver.domain.clip import Clip, Fingerprint, Trees
 from camarchiver.domain.untrusted import (
     AnyPath,
+    AwareDatetime,
     CameraName,
     Count,
     FileName,
-    Moment,
     Nanoseconds,
-    Process,
+    ProcessId,
     RelativePath,
     Run,
     check_below,
@@ -52,11 +52,11 @@ class ClipWork(msgspec.Struct, frozen=True):
     clip: RelativePath
     size: Count
     mtime_ns: Nanoseconds
-    start: Moment
+    start: AwareDatetime
     camera: CameraName
     sidecars: tuple[FileName, ...]
     host: str
-    pid: Process
+    pid: ProcessId
     run: Run
     staged: AnyPath = ""
     """Below the archive root; empty while nothing is staged."""

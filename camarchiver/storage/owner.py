@@ -14,7 +14,7 @@ from typing import Annotated
 
 import msgspec
 
-from camarchiver.domain.untrusted import Process
+from camarchiver.domain.untrusted import ProcessId
 
 STALE_LOCK_SECONDS = 600
 """A lock or note of another host or boot that was not touched for this long has no owner any more."""
@@ -30,7 +30,7 @@ class Owner(msgspec.Struct, frozen=True):
     host: str
     boot: str
     """This kernel since it started; empty when unknown, which equals no other."""
-    pid: Process
+    pid: ProcessId
     nonce: str
     """Distinguishes two records of one process."""
     since: str

@@ -240,7 +240,7 @@ def attempted(step: Step, act: Callable[[], Outcome]) -> Outcome:
         return outcome_of(step, error)
 
 
-def outcome_of(step: Step, error: Expected, *, gone: str = "it is gone") -> Outcome:
+def outcome_of(step: Step, error: FileError, *, gone: str = "it is gone") -> Outcome:
     """The outcome of a step that met an error; `gone` are the words for a file that is gone."""
     match error:
         case ClipBusy() | AlreadyRunning():
@@ -259,8 +259,8 @@ def outcome_of(step: Step, error: Expected, *, gone: str = "it is gone") -> Outc
             return Outcome(step, Result.FAILED, Reason.FAILED, sentence(error))
 
 
-Expected = OSError | CamarchiverError
-EXPECTED = (OSError, StorageError, ClipBusy, Stale, Held)
+FileError = OSError | CamarchiverError
+FILE_ERRORS = (OSError, StorageError, ClipBusy, Stale, Held)
 """Errors of one file that are no fault of the run."""
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from camarchiver.domain.memory import Failure
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
-from camarchiver.domain.steps import Archive, Keep, Remove
+from camarchiver.domain.steps import ArchiveStep, Keep
 from camarchiver.policy.archive_rules import ArchivePolicy
 
 BUSY_AGAIN = timedelta(minutes=5)
@@ -138,7 +138,7 @@ def folder_and_name(path: str) -> tuple[str, str]:
     return folder, name
 
 
-def waits_for_others(step: Archive | Remove, *, running: int) -> bool:
+def waits_for_others(step: ArchiveStep, *, running: int) -> bool:
     """Whether a step begins only when nothing else runs: the second hard link of a file reuses the archive
     of the first one."""
     return step.clip.links > 1 and running > 0

@@ -67,11 +67,11 @@ class Missed:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class RootGone:
     """The root was removed, renamed or unmounted."""
 
 
-Arrival = Moved | Written | Found | Missed | Gone
+Arrival = Moved | Written | Found | Missed | RootGone
 
 
 class Arrivals:
@@ -188,7 +188,7 @@ class Arrivals:
 
     def _ended(self, wd: int, folder: str, mask: int) -> Iterator[Arrival]:
         if folder == "":
-            yield Gone()
+            yield RootGone()
         elif mask & flags.UNMOUNT:
             yield Missed()
         if mask & flags.IGNORED:

@@ -23,7 +23,7 @@ from camarchiver.archive.workers import ArchiveWorkers
 from camarchiver.domain.clip import joined
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
-from camarchiver.domain.steps import Archive, Keep, Remove
+from camarchiver.domain.steps import ArchiveStep, Keep
 from camarchiver.errors import StorageError, cause, sentence
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.pipeline import Pipeline
@@ -35,7 +35,7 @@ from camarchiver.state import volume_marker
 from camarchiver.storage import run_lock
 from camarchiver.watch import due_queue
 from camarchiver.watch.due_queue import DueQueue
-from camarchiver.watch.inotify import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
+from camarchiver.watch.inotify import Arrival, Arrivals, Found, Missed, Moved, RootGone, Written
 
 _log = logging.getLogger("camarchiver.watch")
 
@@ -98,8 +98,8 @@ class Watcher:
         self._arrivals: Arrivals | None = None
         self._place: Fraction | None = None
         """Where this host begins among the existing clips; None if it works alone."""
-        self._steps: deque[Archive | Remove] = deque()
-        self._running: dict[Future[Outcome], Archive | Remove] = {}
+        self._steps: deque[ArchiveStep] = deque()
+        self._running: dict[Future[Outcome], ArchiveStep] = {}
         self._taken: dict[str, bool] = {}
         """The clips in `_steps` or in work, and whether their arrival proved them complete."""
         self._emptied: set[str] = set()
@@ -215,7 +215,7 @@ class Watcher:
                 self._note(arrival, now)
             case Missed():
                 self._next_scan = min(self._next_scan, now + OVERFLOW_SECONDS)
-            case Gone():
+            case RootGone():
                 self._suspend(f"{self._trees.source} was removed or unmounted")
 
     def _note(self, found: Found, now: float) -> None:

@@ -21,7 +21,7 @@ def spent():
     return sum(each.ru_utime + each.ru_stime for each in used)
 from camarchiver.archive.motion import chapters
 from camarchiver.domain.motion import ClipMotion, MotionSpan
-from camarchiver.media.info import Look
+from camarchiver.media.info import KeyframeRequest
 from camarchiver.media.parsing import worker as parse_worker
 from camarchiver.motion.activity import PacketTrust
 def beat():
@@ -31,7 +31,7 @@ def examine(archive, look):
     found = parse_worker.answer("examine", archive, (look,), beat)
     return found, spent() - begun
 ffmpeg, place, archives = json.load(sys.stdin)
-second, look = Path(place) / "second.mp4", Look(trust=PacketTrust.STILLNESS)
+second, look = Path(place) / "second.mp4", KeyframeRequest(trust=PacketTrust.STILLNESS)
 begun = spent()
 examine(Path(archives[0]), look)
 start = spent() - begun

@@ -29,7 +29,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive
 from camarchiver.errors import EncoderError, ExitCode
 from camarchiver.media import encoder_probe, ffmpeg_args, transcoder
-from camarchiver.media.encoder_probe import Attempt, Choice, Machine
+from camarchiver.media.encoder_probe import Choice, EncoderAttempt, Machine
 from camarchiver.media.encoders import ENCODERS, Backend, Encoder, EncodeSettings, FallbackLevel
 from camarchiver.media.ffmpeg_args import Job, Transcode
 from camarchiver.media.ffmpeg_find import Ffmpeg
@@ -460,9 +460,9 @@ def replay(tmp_path: Path) -> Replay:
     ffmpeg = Ffmpeg(script(tmp_path, REPLAY), (9, 0), "option", frozenset())
     hardware, spare = ENCODERS["hevc_qsv"], ENCODERS["libx265"]
     fallback = (
-        Attempt(ffmpeg, hardware, FallbackLevel.GPU),
-        Attempt(ffmpeg, hardware, FallbackLevel.GPU_ENCODE),
-        Attempt(ffmpeg, spare, FallbackLevel.SOFTWARE),
+        EncoderAttempt(ffmpeg, hardware, FallbackLevel.GPU),
+        EncoderAttempt(ffmpeg, hardware, FallbackLevel.GPU_ENCODE),
+        EncoderAttempt(ffmpeg, spare, FallbackLevel.SOFTWARE),
     )
     said: list[str] = []
     answers: list[bool] = []
@@ -645,7 +645,7 @@ class TestLadder:
         assert fallback.run(job, lambda finished, encoder: Passes(False, problem)).is_refusal == is_refusal
 
     def test_a_damaged_clip_is_not_tried_on_a_spare_encoder(self, replay: Replay) -> None:
-        spare = Attempt(replay.choice.ffmpeg, ENCODERS["libx264"], FallbackLevel.SOFTWARE)
+        spare = EncoderAttempt(replay.choice.ffmpeg, ENCODERS["libx264"], FallbackLevel.SOFTWARE)
         job = Job(replay.folder / "c.mp4", replay.folder / "t", TINY, EncodeSettings(), "mp4", {})
 
         def encode(verdict: Passes) -> Encoded:
@@ -660,7 +660,7 @@ class TestLadder:
 
     def test_fields_go_to_an_encoder_that_keeps_them(self, replay: Replay) -> None:
         woven = replace(TINY, video=replace(TINY.video, field_order="tt"))
-        spare = Attempt(replay.choice.ffmpeg, ENCODERS["libx264"], FallbackLevel.SOFTWARE)
+        spare = EncoderAttempt(replay.choice.ffmpeg, ENCODERS["libx264"], FallbackLevel.SOFTWARE)
         replay = replace(replay, choice=replace(replay.choice, spare=(spare,)))
         encoded = replay.encode(media=woven)
         assert encoded.encoder == ENCODERS["libx264"]
@@ -676,7 +676,7 @@ class TestFootage:
     def test_a_camera_of_damaged_clips_is_not_read_whole(self, tmp_path: Path, mocker: MockerFixture) -> None:
         asked = mocker.spy(Prober, "glance")
         steps = []
-        for number in range(footage_estimate.LOOKS + 10):
+        for number in range(footage_estimate.CLIPS_TRIED + 10):
             (tmp_path / f"{number}.mp4").write_bytes(b"no video")
             start = datetime(2026, 3, 1, tzinfo=UTC)
             clip = Clip(tmp_path, "", f"{number}.mp4", "front", start, Fingerprint(1, number, 8, 0))
@@ -687,7 +687,7 @@ class TestFootage:
         trees = Trees(tmp_path, tmp_path / "archive", tmp_path / "trash")
         plan = Plan("archive", trees, start, ArchivePolicy(timedelta(0)), tally.totals(), steps, ())
         assert footage_estimate.seconds_in(plan) == {}
-        assert asked.call_count == footage_estimate.LOOKS
+        assert asked.call_count == footage_estimate.CLIPS_TRIED
 
 
 def staged(camera: Camera) -> list[Path]:

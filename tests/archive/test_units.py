@@ -16,7 +16,7 @@ from camarchiver.cli.commands.archive import archive
 from camarchiver.domain.clip import Fingerprint
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, Outcome, Result
-from camarchiver.domain.steps import Archive, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep
 from camarchiver.media.encoders import (
     ENCODERS,
     Backend,
@@ -193,17 +193,17 @@ class TestCrew:
     """Steps are begun in their order, several at a time, until the run is to stop."""
 
     @staticmethod
-    def steps(*reasons: Reason) -> list[Archive | Remove]:
+    def steps(*reasons: Reason) -> list[ArchiveStep]:
         return [Archive(a_clip(name=f"{index}.mp4"), "", reason) for index, reason in enumerate(reasons)]
 
     @staticmethod
     def performed(
-        steps: list[Archive | Remove], *, stop: Stop | None = None, **how: float
+        steps: list[ArchiveStep], *, stop: Stop | None = None, **how: float
     ) -> list[tuple[str, int]]:
         """Each step's name and the share that it was told, in the order of their beginning."""
         begun: list[tuple[str, int]] = []
 
-        def perform(step: Archive | Remove, share: int) -> Outcome:
+        def perform(step: ArchiveStep, share: int) -> Outcome:
             begun.append((step.clip.name, share))
             return Outcome(step, Result.DONE, step.reason)
 
@@ -222,7 +222,7 @@ class TestCrew:
         steps = self.steps(Reason.NOT_ARCHIVED, Reason.NOT_ARCHIVED, Reason.SAME_FILE)
         ended: list[str] = []
 
-        def perform(step: Archive | Remove, share: int) -> Outcome:
+        def perform(step: ArchiveStep, share: int) -> Outcome:
             if step.reason is Reason.SAME_FILE:
                 assert len(ended) == 2
             ended.append(step.clip.name)
@@ -233,14 +233,14 @@ class TestCrew:
 
     def test_once_a_clip_found_no_room_only_much_smaller_ones_are_tried(self) -> None:
         sizes = (1000, 900, 501, 500, 400, 100)
-        steps: list[Archive | Remove] = [
+        steps: list[ArchiveStep] = [
             Archive(
                 a_clip(name=str(size), fingerprint=Fingerprint(1, size, size, 0)), "", Reason.NOT_ARCHIVED
             )
             for size in sizes
         ]
 
-        def perform(step: Archive | Remove, share: int) -> Outcome:
+        def perform(step: ArchiveStep, share: int) -> Outcome:
             if step.size > 100:
                 return Outcome(step, Result.FAILED, Reason.NO_SPACE)
             return Outcome(step, Result.DONE, step.reason)
@@ -255,7 +255,7 @@ class TestCrew:
         stop.ask(15)
         assert self.performed(steps, stop=stop) == []
 
-        def perform(step: Archive | Remove, share: int) -> Outcome:
+        def perform(step: ArchiveStep, share: int) -> Outcome:
             stop_now.ask(15)
             return Outcome(step, Result.DONE, step.reason)
 

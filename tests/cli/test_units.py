@@ -28,7 +28,7 @@ from camarchiver.cli.commands.archive import archive as archive_command
 from camarchiver.cli.help_page import HelpCommand, HelpGroup
 from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs import template
-from camarchiver.cli.runs.template import Following, Ready, RunOptions, RunResult, RunTask, conduct
+from camarchiver.cli.runs.template import IncludedRun, Ready, RunOptions, RunResult, RunTask, conduct
 from camarchiver.config import Config, Value
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Conclusion, Status
@@ -275,7 +275,7 @@ class TestValuesOfAConfigFile:
                     value,
                 )
                 assert not isinstance(value, bool) or parameter.type.name == "boolean", parameter.name
-                is_command = isinstance(parameter.type, option_types.Command)
+                is_command = isinstance(parameter.type, option_types.CommandType)
                 assert not isinstance(value, list) or parameter.multiple or is_command, (
                     parameter.name,
                     value,
@@ -493,7 +493,7 @@ class TestTemplate:
         self, capsys: pytest.CaptureFixture[str], dry_run: bool, own: ExitCode, after: ExitCode, code: int
     ) -> None:
         first, second = Course(exit_code=own), Course("cleanup", after)
-        task = first.task(following=(Following("cleanup", second.task),))
+        task = first.task(following=(IncludedRun("cleanup", second.task),))
         assert conduct("archive", run_of(dry_run=dry_run, as_json=True), lambda: task) == code
         found = json.loads(capsys.readouterr().out)
         assert (found["exit_code"], found["cleanup"]["exit_code"]) == (code, after)
@@ -507,7 +507,7 @@ class TestTemplate:
             Course(name, ExitCode.PARTIAL if name == failing else ExitCode.DONE)
             for name in ("archive", "cleanup", "page")
         )
-        task = first.task(following=tuple(Following(other.command, other.task) for other in others))
+        task = first.task(following=tuple(IncludedRun(other.command, other.task) for other in others))
         assert conduct("archive", run_of(as_json=True), lambda: task) == ExitCode.PARTIAL
         found = json.loads(capsys.readouterr().out)
         assert (found["status"], found["exit_code"]) == (Status.FAILED, ExitCode.PARTIAL)
@@ -524,7 +524,7 @@ class TestTemplate:
     ) -> None:
         first, second = Course(), Course("cleanup")
         second.trouble = trouble
-        task = first.task(following=(Following("cleanup", second.task),))
+        task = first.task(following=(IncludedRun("cleanup", second.task),))
         assert conduct("archive", run_of(), lambda: task) == code
         shown = capsys.readouterr()
         assert "archive is over" in shown.out

@@ -29,7 +29,7 @@ from camarchiver.media.ffmpeg_args import Transcode
 from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.media.info import Media
 from camarchiver.media.parsing.prober import ProbeError, Prober
-from camarchiver.media.transcoder import Finished, Progress
+from camarchiver.media.transcoder import FfmpegProgress, Finished
 from camarchiver.media.verification import rules as verification_rules
 from camarchiver.media.verification.rules import Facts, pairs_to_compare, verify
 from camarchiver.runtime import processes
@@ -58,7 +58,7 @@ class TestTranscoder:
     def test_a_real_encode_reports_progress(
         self, embedded: Ffmpeg, make_clip: MakeClip, tmp_path: Path
     ) -> None:
-        seen: list[Progress] = []
+        seen: list[FfmpegProgress] = []
         clip = make_clip(PLAIN)
         way = Transcode(
             job_for(clip, tmp_path / "x.part"), ENCODERS["libx264"], FallbackLevel.SOFTWARE, embedded.version
@@ -152,7 +152,7 @@ class TestTranscoder:
         assert gone(int((tmp_path / "child").read_text()))
 
     def test_a_callback_that_raises_leaves_nothing_running(self, tmp_path: Path) -> None:
-        def fail(progress: Progress) -> None:
+        def fail(progress: FfmpegProgress) -> None:
             raise KeyboardInterrupt
 
         body = f"echo $$ > {tmp_path}/self; printf 'frame=1\\nprogress=continue\\n' > $pipe; exec sleep 60"

@@ -32,7 +32,7 @@ from camarchiver.media.encoders import (
     remux_container,
 )
 from camarchiver.media.ffmpeg_args import Job, Transcode
-from camarchiver.media.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
+from camarchiver.media.ffmpeg_errors import FailureScope, diagnose, refuses_constant_quality
 from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.media.info import MATRICES, AudioStream, Media, Pictures, VideoStream, code_of
 from camarchiver.media.parsing.packet_times import FrameTimes, SoundTimes
@@ -490,33 +490,33 @@ class TestFfmpegErrors:
     @pytest.mark.parametrize(
         ("lines", "trouble", "telling"),
         [
-            ((), Trouble.UNKNOWN, ""),
-            (("odd words", "more"), Trouble.UNKNOWN, "odd words"),
+            ((), FailureScope.UNKNOWN, ""),
+            (("odd words", "more"), FailureScope.UNKNOWN, "odd words"),
             (
                 (
                     "[h264 @ 0x55d] Invalid data found",
                     "[hevc_qsv @ 0x5a] Error during encoding: GPU Hang (-21)",
                 ),
-                Trouble.DEVICE,
+                FailureScope.DEVICE,
                 "[hevc_qsv] Error during encoding: GPU Hang (-21)",
             ),
             (
                 ("x: Error decoding stream header: unsupported (-3)", "av_write: No space left on device"),
-                Trouble.STORAGE,
+                FailureScope.STORAGE,
                 "av_write: No space left on device",
             ),
             (
                 ("Current profile is unsupported", "some encoding parameters are not supported"),
-                Trouble.OPTION,
+                FailureScope.OPTION,
                 "Current profile is unsupported",
             ),
-            (("Error during QSV decoding.: device failed (-17)",), Trouble.DEVICE, None),
-            (("Error decoding stream header: unsupported (-3)",), Trouble.INPUT, None),
+            (("Error during QSV decoding.: device failed (-17)",), FailureScope.DEVICE, None),
+            (("Error decoding stream header: unsupported (-3)",), FailureScope.INPUT, None),
         ],
     )
-    def test_diagnosis(self, lines: tuple[str, ...], trouble: Trouble, telling: str | None) -> None:
+    def test_diagnosis(self, lines: tuple[str, ...], trouble: FailureScope, telling: str | None) -> None:
         found = diagnose(lines)
-        assert found.trouble is trouble
+        assert found.scope is trouble
         assert found.line == (lines[0] if telling is None else telling)
 
     def test_remedy(self) -> None:
@@ -1136,5 +1136,5 @@ class TestMissingLibraries:
         """The node may be missing as well: only of this trouble the node is looked at."""
         line = "implib-gen: libX11.so.6: failed to load library 'libX11.so.6' via dlopen"
         found = diagnose([line, "Conversion failed!"])
-        assert (found.trouble, found.line) == (Trouble.DEVICE, line)
+        assert (found.scope, found.line) == (FailureScope.DEVICE, line)
         assert "library" in found.remedy

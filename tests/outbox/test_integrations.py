@@ -46,7 +46,7 @@ class TestSpool:
         assert found.audio_times == pytest.approx(
             [each - 4.0 for each in known.audio_times[sound:]], abs=1e-3
         )
-        assert spool.read(rec_take.path, frames=300) == spool.Reading(300, pytest.approx(20.0))
+        assert spool.read(rec_take.path, frames=300) == spool.SpoolContents(300, pytest.approx(20.0))
 
     def test_a_closed_clip_is_an_ordinary_mp4(self, rec_take: ClipWriter) -> None:
         rec_take.close()

@@ -19,7 +19,7 @@ from camarchiver.domain.memory import Failure, FolderFacts, Memory, Restored
 from camarchiver.domain.motion import ClipMotion, MotionSpan
 from camarchiver.domain.plan import Forecast
 from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
-from camarchiver.domain.steps import Archive, Discard, Keep, Remove, Tidy
+from camarchiver.domain.steps import Archive, ArchiveStep, Discard, Keep, Remove, Tidy
 from camarchiver.policy import (
     archive_rules,
     cleanup_rules,
@@ -76,7 +76,7 @@ class TestPlan:
             Label(name.split()[0], clip.start.replace(tzinfo=None) + timedelta(seconds="later" in name))
             for name in others
         )
-        step = decided(clip, policy, alike={clip.relative: labels} if labels else {})
+        step = decided(clip, policy, labels_of_same_size_and_time={clip.relative: labels} if labels else {})
         assert isinstance(step, Archive)
         assert (step.reason, step.any_camera) == (reason, any_camera)
 
@@ -880,7 +880,7 @@ class TestOrder:
     """Several hosts on one tree begin at different places."""
 
     @staticmethod
-    def steps(count: int) -> list[Archive | Remove]:
+    def steps(count: int) -> list[ArchiveStep]:
         clips = [a_clip(name=f"{number:03}.mp4") for number in range(count)]
         removed = Remove(clips[0], Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clips[0]))
         second = Archive(clips[0], "again", Reason.SAME_FILE)

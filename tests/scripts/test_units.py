@@ -299,9 +299,25 @@ class TestStyle:
         assert len(found) > 100
         assert not [place for place, decorator in found if "frozen=True" not in decorator]
 
-    def test_no_class_name_is_used_twice(self) -> None:
-        names = Counter(node.name for _, node in self.classes())
-        assert not [place for place, node in self.classes() if names[node.name] > 1]
+    @staticmethod
+    def types() -> Iterator[tuple[str, str]]:
+        """Classes, and modules' type aliases and type variables; names without leading underscores."""
+        for place, node in TestStyle.classes():
+            yield place, node.name.lstrip("_")
+        for path in sorted((REPOSITORY / "camarchiver").rglob("*.py")):
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.Assign | ast.AnnAssign):
+                    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                    names = [target.id.lstrip("_") for target in targets if isinstance(target, ast.Name)]
+                    place = f"{path.relative_to(REPOSITORY)}:{node.lineno}"
+                    # By PEP 8 only names of types have both an upper-case first letter and lower-case ones.
+                    yield from ((place, name) for name in names if name[:1].isupper() and not name.isupper())
+
+    def test_no_name_of_a_type_is_used_twice(self) -> None:
+        found = [*self.types()]
+        names = Counter(name for _, name in found)
+        assert len(found) > 600
+        assert not [(place, name) for place, name in found if names[name] > 1]
 
 
 class TestNamesTable:

@@ -202,7 +202,7 @@ class TestFindings:
         yard.find_sound("a.mp4")
         assert set(damaged()) == {"b\udcff.mp4"}
         whole = findings.Pass(yard.now, "r", 7)
-        findings.change(state, findings.Change(whole=whole))
+        findings.change(state, findings.FindingsUpdate(whole=whole))
         assert findings.read(state).last_whole == whole
         assert findings.read(state).last_full is None
         last = '{"last_whole": {"at": "AT", "run": "r", "archives": 1}}'

@@ -17,7 +17,7 @@ from camarchiver.domain.clip import Disposal, Fingerprint, Tree
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome
-from camarchiver.domain.steps import Archive, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep, Remove
 from camarchiver.errors import (
     AlreadyRunning,
     CamarchiverError,
@@ -226,7 +226,7 @@ class TestSealed:
     def test_steps_of_every_kind_come_back_as_they_were(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("camarchiver.runtime.external_sort.IN_MEMORY", 10)
         clips = [a_clip(name=f"{number:02}.mp4", sidecars=("a.jpg",) * (number % 2)) for number in range(25)]
-        steps: list[Archive | Remove] = [
+        steps: list[ArchiveStep] = [
             Archive(clip, clip.name, Reason.NOT_ARCHIVED)
             if number % 7
             else Remove(clip, Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clip))

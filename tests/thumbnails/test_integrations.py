@@ -19,11 +19,18 @@ import pytest
 
 from camarchiver.archive.motion.thumbnails import Made, Unseen, make_missing
 from camarchiver.domain.clip import Clip, Trees
-from camarchiver.domain.motion import MOST_SCORES, NOT_LOOKED, ClipMotion, KeyframeScore, ThumbnailStrip, View
+from camarchiver.domain.motion import (
+    MOST_SCORES,
+    NO_FINDINGS,
+    ClipMotion,
+    KeyframeScore,
+    ThumbnailStrip,
+    View,
+)
 from camarchiver.errors import StorageError
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter, RunId
-from camarchiver.media.info import Examined, Look
+from camarchiver.media.info import Examined, KeyframeRequest
 from camarchiver.media.parsing.prober import Prober
 from camarchiver.motion.activity import PacketTrust
 from camarchiver.state import thumbnails
@@ -32,7 +39,7 @@ from camarchiver.storage.anchored import fingerprint_of
 from tests.clips import FFMPEGS, MakeClip
 
 KEY = StripKey(date(2026, 3, 1), "2026/03/01/REO_front_20260301081500.mp4", 1000, 5)
-ENCODED = Look(trust=PacketTrust.STILLNESS)
+ENCODED = KeyframeRequest(trust=PacketTrust.STILLNESS)
 STRIP = ThumbnailStrip(320, 180, (0.0, 4.0, 8.0), (KeyframeScore(4.0, 1.5),))
 
 
@@ -130,24 +137,24 @@ WALK = (
 H264 = "-c:v libx264 -preset ultrafast -g 30 -bf 0"
 
 
-def examine(path: Path, look: Look | None = ENCODED) -> Examined:
+def examine(path: Path, request: KeyframeRequest | None = ENCODED) -> Examined:
     with Prober() as prober:
-        return prober.examine(path, look)
+        return prober.examine(path, request)
 
 
 class TestLook:
     """What the examination of an archive sees besides its verdict."""
 
     def test_nothing_is_looked_at_unless_asked(self, make_clip: MakeClip) -> None:
-        assert examine(make_clip(f"-f lavfi -i {BACKGROUND} {H264}"), None).looked == NOT_LOOKED
+        assert examine(make_clip(f"-f lavfi -i {BACKGROUND} {H264}"), None).findings == NO_FINDINGS
 
     def test_pictures_are_spread_over_the_clip(self, make_clip: MakeClip) -> None:
-        looked = examine(make_clip(f"-f lavfi -i {BACKGROUND} {H264}")).looked
-        assert looked.strip is not None
-        times = looked.strip.times
+        findings = examine(make_clip(f"-f lavfi -i {BACKGROUND} {H264}")).findings
+        assert findings.strip is not None
+        times = findings.strip.times
         assert (len(times), times[0], times[-1]) == (9, 0, 18)
-        assert (looked.strip.width, looked.strip.height) == (320, 240)
-        with av.open(io.BytesIO(looked.jpeg)) as picture:
+        assert (findings.strip.width, findings.strip.height) == (320, 240)
+        with av.open(io.BytesIO(findings.jpeg)) as picture:
             (frame,) = picture.decode(video=0)
         assert (frame.width, frame.height) == (9 * 320, 240)
 
@@ -160,11 +167,11 @@ class TestLook:
         command = [FFMPEGS["embedded"], "-v", "error", "-display_rotation", str(rotation)]
         command += ["-i", str(make_clip(f"-f lavfi -i {white} {H264}")), "-c", "copy", str(turned)]
         subprocess.run(command, check=True)
-        looked = examine(turned).looked
-        assert looked.strip is not None
+        findings = examine(turned).findings
+        assert findings.strip is not None
         size = (160, 320) if rotation in (90, 270) else (320, 160)
-        assert (looked.strip.width, looked.strip.height) == size
-        with av.open(io.BytesIO(looked.jpeg)) as picture:
+        assert (findings.strip.width, findings.strip.height) == size
+        with av.open(io.BytesIO(findings.jpeg)) as picture:
             (frame,) = picture.decode(video=0)
         gray = frame.to_ndarray(format="gray")
         # Top left, and from there anticlockwise.
@@ -174,40 +181,42 @@ class TestLook:
     @pytest.mark.parametrize("codec", ["libx264", "libx265 -x265-params log-level=error"])
     def test_frames_that_the_decoder_delays_have_their_times(self, make_clip: MakeClip, codec: str) -> None:
         encoder = f"-c:v {codec} -preset ultrafast -g 30 -bf 3"
-        looked = examine(make_clip(f"-f lavfi -i {WALK} {encoder}")).looked
-        assert looked.strip is not None
-        assert (looked.strip.times[0], looked.strip.times[-1]) == (0, 18)
-        assert looked.motion is not None
-        assert max(looked.strip.scores, key=lambda score: score.area).at == pytest.approx(10, abs=2)
+        findings = examine(make_clip(f"-f lavfi -i {WALK} {encoder}")).findings
+        assert findings.strip is not None
+        assert (findings.strip.times[0], findings.strip.times[-1]) == (0, 18)
+        assert findings.motion is not None
+        assert max(findings.strip.scores, key=lambda score: score.area).at == pytest.approx(10, abs=2)
 
     def test_pixels_that_are_not_square_become_square(self, make_clip: MakeClip) -> None:
-        looked = examine(make_clip(f"-f lavfi -i {BACKGROUND} -vf setsar=4/3 {H264}")).looked
-        assert looked.strip is not None
-        assert (looked.strip.width, looked.strip.height) == (320, 180)
+        findings = examine(make_clip(f"-f lavfi -i {BACKGROUND} -vf setsar=4/3 {H264}")).findings
+        assert findings.strip is not None
+        assert (findings.strip.width, findings.strip.height) == (320, 180)
 
     def test_times_count_from_the_first_frame(self, make_clip: MakeClip) -> None:
-        late = examine(make_clip(f"-f lavfi -i {WALK} -output_ts_offset 100 {H264}", ".mkv")).looked
+        late = examine(make_clip(f"-f lavfi -i {WALK} -output_ts_offset 100 {H264}", ".mkv")).findings
         assert late.strip is not None
         assert late.strip.times[0] == 0
         assert max(late.strip.scores, key=lambda score: score.area).at == pytest.approx(10, abs=2)
 
     def test_a_mask_that_cannot_be_read_costs_no_verdict(self, make_clip: MakeClip, tmp_path: Path) -> None:
-        found = examine(make_clip(f"-f lavfi -i {BACKGROUND} {H264}"), Look(View(mask=tmp_path / "no.png")))
-        assert (found.flaw, found.looked.motion) == ("", None)
-        assert "no.png is not a readable picture" in found.looked.note
+        found = examine(
+            make_clip(f"-f lavfi -i {BACKGROUND} {H264}"), KeyframeRequest(View(mask=tmp_path / "no.png"))
+        )
+        assert (found.flaw, found.findings.motion) == ("", None)
+        assert "no.png is not a readable picture" in found.findings.note
 
     def test_without_opencv_there_are_pictures_and_no_score(
         self, make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "cv2.py").write_text("raise ImportError('not installed')")
         monkeypatch.syspath_prepend(tmp_path)
-        looked = examine(make_clip(f"-f lavfi -i {BACKGROUND} {H264}")).looked
-        assert looked.strip is not None
-        assert (len(looked.strip.times), looked.strip.scores, looked.motion) == (9, (), None)
+        findings = examine(make_clip(f"-f lavfi -i {BACKGROUND} {H264}")).findings
+        assert findings.strip is not None
+        assert (len(findings.strip.times), findings.strip.scores, findings.motion) == (9, (), None)
 
     def test_stillness_is_sure_only_of_packets_that_are_trusted(self, make_clip: MakeClip) -> None:
         clip = make_clip(f"-f lavfi -i {BACKGROUND} -c:v libsvtav1 -g 150")
-        quiet = {trust: examine(clip, Look(trust=trust)).looked.motion for trust in PacketTrust}
+        quiet = {trust: examine(clip, KeyframeRequest(trust=trust)).findings.motion for trust in PacketTrust}
         assert quiet == {
             PacketTrust.NOTHING: ClipMotion(unsure=True),
             PacketTrust.MOTION: ClipMotion(unsure=True),

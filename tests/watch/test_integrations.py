@@ -23,7 +23,7 @@ from camarchiver.archive.workers import ArchiveWorkers
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
-from camarchiver.domain.steps import Archive, Remove
+from camarchiver.domain.steps import ArchiveStep
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.runtime import systemd
@@ -32,7 +32,7 @@ from camarchiver.state import volume_marker
 from camarchiver.storage import filesystems as storage_filesystems
 from camarchiver.storage import locking
 from camarchiver.storage.walk import Listing, TreeWalk
-from camarchiver.watch.inotify import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
+from camarchiver.watch.inotify import Arrival, Arrivals, Found, Missed, Moved, RootGone, Written
 from camarchiver.watch.loop import Signals, Watcher
 from tests import dates, programs
 from tests.cameras import RECORDED
@@ -183,7 +183,7 @@ class TestArrivals:
 
     def test_a_removed_root_is_told(self, root: Path, arrivals: Arrivals) -> None:
         shutil.rmtree(root)
-        assert Gone() in on_arrivals(arrivals)
+        assert RootGone() in on_arrivals(arrivals)
         assert arrivals.has_moved()
 
     def test_an_unmounted_root_is_told(self, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ class TestArrivals:
             subprocess.run(["umount", str(place)], check=True)
             assert not arrivals.has_moved()
             subprocess.run(["umount", str(place)], check=True)
-            assert Gone() in on_arrivals(arrivals)
+            assert RootGone() in on_arrivals(arrivals)
             arrivals.close()
             subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(place)], check=True)
 
@@ -251,7 +251,7 @@ class Watched:
     root: Path
     pipeline: Pipeline
     signals: Signals
-    answer: Callable[[Archive | Remove], Outcome | None]
+    answer: Callable[[ArchiveStep], Outcome | None]
     poll_seconds: float = 0.2
     quiet_seconds: float = 0.3
     jobs: int = 2
@@ -284,7 +284,7 @@ class Watched:
         except BaseException as error:
             self.trouble = error
 
-    def _perform(self, step: Archive | Remove, share: int) -> Outcome:
+    def _perform(self, step: ArchiveStep, share: int) -> Outcome:
         self.seen.append(step.relative)
         if (outcome := self.answer(step)) is not None:
             return outcome
@@ -390,7 +390,7 @@ class TestWatcher:
     def test_two_names_of_one_file_are_not_worked_on_at_once(self, watched: Watched) -> None:
         running, most = [], []
 
-        def slow(step: Archive | Remove) -> None:
+        def slow(step: ArchiveStep) -> None:
             running.append(step)
             most.append(len(running))
             time.sleep(0.3)
@@ -468,7 +468,7 @@ class TestWatcher:
     ) -> None:
         begun, go = threading.Event(), threading.Event()
 
-        def slow(step: Archive | Remove) -> None:
+        def slow(step: ArchiveStep) -> None:
             begun.set()
             go.wait(20)
 
@@ -529,7 +529,7 @@ class TestWatcher:
         mocker.patch("camarchiver.watch.due_queue.AT_LEAST", timedelta(seconds=0.3))
         begun, go = threading.Event(), threading.Event()
 
-        def slow(step: Archive | Remove) -> None:
+        def slow(step: ArchiveStep) -> None:
             begun.set()
             go.wait(20)
 

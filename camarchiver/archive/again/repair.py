@@ -16,7 +16,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep
 from camarchiver.errors import Problem, cause
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.ledger import Expected
+from camarchiver.journal.ledger import ExpectedArchive
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.store import Journal
 from camarchiver.pipeline import Pipeline
@@ -29,7 +29,7 @@ POLICY = ArchivePolicy(age=timedelta(0), disposal=Disposal.KEEP, repeat=True)
 """A copy that an archive is made from always stays where it is."""
 
 
-def plan(pipeline: Pipeline, damaged: Iterable[Expected], stop: Stop) -> ArchivePlan:
+def plan(pipeline: Pipeline, damaged: Iterable[ExpectedArchive], stop: Stop) -> ArchivePlan:
     """Decide from which copy each damaged archive is made again; reads these copies and changes nothing."""
     planner = RepairPlanner(
         pipeline.trees,
@@ -73,7 +73,7 @@ class RepairPlanner:
         self._now = now
         self._is_stopping = is_stopping
 
-    def plan(self, damaged: Iterable[Expected]) -> ArchivePlan:
+    def plan(self, damaged: Iterable[ExpectedArchive]) -> ArchivePlan:
         """One step for each clip; a clip that can't be repaired is left alone, with the reason."""
         tally, steps, left = Tally(), list[Archive](), list[Keep]()
         done: set[tuple[str, tuple[int | None, int | None]]] = set()
@@ -104,19 +104,19 @@ class RepairPlanner:
             problems=problems,
         )
 
-    def _has_bytes_of(self, steps: Iterable[Archive], expected: Expected) -> bool:
+    def _has_bytes_of(self, steps: Iterable[Archive], expected: ExpectedArchive) -> bool:
         """Whether one of the steps makes an archive of the bytes of this clip, which then has one, too."""
         entry = self._entry(expected)
         return entry is not None and any(
             step.replaces is not None and step.replaces.digest == entry.digest for step in steps
         )
 
-    def _entry(self, expected: Expected) -> Archived | None:
+    def _entry(self, expected: ExpectedArchive) -> Archived | None:
         """The newest entry of the clip about this archive."""
         entries = reversed(self._entries(expected.line))
         return next((each for each in entries if each.archive == expected.archive), None)
 
-    def _decide(self, expected: Expected) -> Archive | Keep:
+    def _decide(self, expected: ExpectedArchive) -> Archive | Keep:
         entries, entry = self._entries(expected.line), self._entry(expected)
         if entry is None:
             return self._left(expected, "the journal does not say which bytes it was made of")
@@ -134,7 +134,7 @@ class RepairPlanner:
                 problem = f"{shown(clip.path)} can't be read: {cause(error)}"
         return self._left(expected, problem)
 
-    def _of_other_names(self, expected: Expected) -> Iterator[Archive]:
+    def _of_other_names(self, expected: ExpectedArchive) -> Iterator[Archive]:
         """Steps for the other clips that shared the archive and need one again, too."""
         line = expected.line
         made = self._journal.day(line.start.date()).ledger.made.get(expected.archive, ())
@@ -152,7 +152,7 @@ class RepairPlanner:
         found = self._journal.day(line.start.date()).archived.get(line.source, ())
         return tuple(entry for entry in found if (entry.size, entry.mtime_ns) == line.identity)
 
-    def _left(self, expected: Expected, detail: str, reason: Reason = Reason.UNREPAIRABLE) -> Keep:
+    def _left(self, expected: ExpectedArchive, detail: str, reason: Reason = Reason.UNREPAIRABLE) -> Keep:
         line = expected.line
         size, start, camera = expected.size, line.start, line.camera
         return Keep(self._trees.archive, expected.archive, reason, size, camera, start, detail)

@@ -46,8 +46,8 @@ def add(
     and the streams are those of the first. Otherwise the archive stays as it is: without chapters.
     `announce` gets the path of the second file before it appears.
     """
-    motion = made.looked.motion
-    if made.way is ArchiveMethod.COPY or motion is None or not motion.spans or made.looked.has_chapters:
+    motion = made.findings.motion
+    if made.way is ArchiveMethod.COPY or motion is None or not motion.spans or made.findings.has_chapters:
         return made
     if part.path.suffix not in CONTAINERS:
         return made

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from camarchiver.domain.clip import Clip, Trees
-from camarchiver.domain.motion import WHOLE_VIEWS, CameraViews, ClipMotion, Looked
+from camarchiver.domain.motion import WHOLE_VIEWS, CameraViews, ClipMotion, KeyframeFindings
 from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.media.encoders import packet_trust
-from camarchiver.media.info import Look
+from camarchiver.media.info import KeyframeRequest
 from camarchiver.media.parsing.prober import ProbeError, Prober
 from camarchiver.motion.activity import PacketTrust
 from camarchiver.runtime.signals import Stopper
@@ -24,12 +24,12 @@ from camarchiver.state.thumbnails import StripKey
 _log = logging.getLogger(__name__)
 
 
-def keep(trees: Trees, clip: Clip, looked: Looked) -> bool:
+def keep(trees: Trees, clip: Clip, findings: KeyframeFindings) -> bool:
     """Put a clip's pictures into the cache; whether that was possible. A failure is logged, no more."""
-    if looked.strip is None:
+    if findings.strip is None:
         return False
     try:
-        thumbnails.write(trees.state, StripKey.of_clip(clip), looked.strip, looked.jpeg)
+        thumbnails.write(trees.state, StripKey.of_clip(clip), findings.strip, findings.jpeg)
     except (OSError, CamarchiverError) as error:
         _log.warning("%s: no pictures of it are kept: %s", clip.relative, sentence(error))
         return False
@@ -82,13 +82,15 @@ def make_missing(
             if time.monotonic() >= until or stop.is_set():
                 left += 1
                 continue
-            looked = _look_at(prober, each, Look(views.of(each.clip.camera), _trust(trees, journal, each)))
-            if looked is None or not keep(trees, each.clip, looked):
+            findings = _findings_of(
+                prober, each, KeyframeRequest(views.of(each.clip.camera), _trust(trees, journal, each))
+            )
+            if findings is None or not keep(trees, each.clip, findings):
                 failed.append(each.file)
                 continue
             made += 1
-            if looked.motion is not None and looked.motion != each.motion:
-                writer.scored(each.clip, looked.motion)
+            if findings.motion is not None and findings.motion != each.motion:
+                writer.scored(each.clip, findings.motion)
     return Made(made, tuple(failed), left)
 
 
@@ -103,12 +105,12 @@ def _trust(trees: Trees, journal: Journal, each: Unseen) -> PacketTrust:
     return packet_trust(made[-1].encoder, (made[-1].settings or {}).get("quality"))
 
 
-def _look_at(prober: Prober, each: Unseen, look: Look) -> Looked | None:
+def _findings_of(prober: Prober, each: Unseen, request: KeyframeRequest) -> KeyframeFindings | None:
     try:
-        found = prober.examine(each.file, look)
+        found = prober.examine(each.file, request)
     except ProbeError as error:
         _log.info("no pictures: %s", error.message)
         return None
-    if found.looked.note or found.flaw:
-        _log.info("%s: no pictures of it: %s", each.file, found.looked.note or found.flaw)
-    return found.looked
+    if found.findings.note or found.flaw:
+        _log.info("%s: no pictures of it: %s", each.file, found.findings.note or found.flaw)
+    return found.findings

@@ -12,7 +12,7 @@ from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpGroup
 from camarchiver.cli.options import json_option, option, with_place
 from camarchiver.cli.session import TreeOptions, require_consent
-from camarchiver.cli.types import CameraName, ClockType, Moment, When
+from camarchiver.cli.types import CameraNameType, ClockType, GivenTime, When
 from camarchiver.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def clock() -> None:
 )
 @with_place
 @click.option(
-    "--camera", type=CameraName(), shell_complete=completions.cameras, required=True, help="The camera."
+    "--camera", type=CameraNameType(), shell_complete=completions.cameras, required=True, help="The camera."
 )
 @click.option("--from", "start", type=When(), required=True, help="First moment, as the names have it.")
 @click.option("--to", "end", type=When(), required=True, help="Last moment; a bare date includes that day.")
@@ -77,8 +77,8 @@ def add(
     *,
     place: TreeOptions,
     camera: str,
-    start: Moment,
-    end: Moment,
+    start: GivenTime,
+    end: GivenTime,
     word: str,
     reason: str,
     no_confirm: bool,

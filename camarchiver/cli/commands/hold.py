@@ -13,7 +13,7 @@ from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpGroup
 from camarchiver.cli.options import json_option, option, with_place
 from camarchiver.cli.session import TreeOptions, require_consent
-from camarchiver.cli.types import CameraName, Moment, When
+from camarchiver.cli.types import CameraNameType, GivenTime, When
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.errors import ExitCode, StorageError, UsageError
 
@@ -69,7 +69,7 @@ def hold() -> None:
 @_outbox_option
 @click.option(
     "--camera",
-    type=CameraName(),
+    type=CameraNameType(),
     shell_complete=completions.cameras,
     default="",
     help="This camera only.  [default: all]",
@@ -83,9 +83,9 @@ def add(
     place: TreeOptions,
     outbox: Path | None,
     camera: str,
-    start: Moment,
-    end: Moment,
-    until: Moment | None,
+    start: GivenTime,
+    end: GivenTime,
+    until: GivenTime | None,
     reason: str,
 ) -> None:
     """Hold the clips between two times, given in the cameras' local time."""
@@ -234,7 +234,7 @@ def _state(place: TreeOptions, outbox: Path | None) -> Path:
     return trees.state
 
 
-def _last(moment: Moment, zone: tzinfo) -> datetime:
+def _last(moment: GivenTime, zone: tzinfo) -> datetime:
     # In the hour that repeats in autumn this is the later moment, so that both clips of it are held.
     naive = moment.end if moment.whole_day else moment.start
     return naive.replace(tzinfo=zone, fold=1)

@@ -12,7 +12,7 @@ from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.offsite_options import offsite_access
 from camarchiver.cli.options import json_option, option, options, with_place
 from camarchiver.cli.session import TreeOptions
-from camarchiver.cli.types import CameraName, Moment, When
+from camarchiver.cli.types import CameraNameType, GivenTime, When
 from camarchiver.errors import UsageError
 from camarchiver.runtime.clock import now
 
@@ -27,7 +27,7 @@ selection_options = options(
     ),
     click.option(
         "--camera",
-        type=CameraName(),
+        type=CameraNameType(),
         shell_complete=completions.cameras,
         default="",
         help="Only this camera.",
@@ -77,9 +77,9 @@ def restore(
     paths: tuple[Path, ...],
     run: str,
     camera: str,
-    since: Moment | None,
-    until: Moment | None,
-    at: Moment | None,
+    since: GivenTime | None,
+    until: GivenTime | None,
+    at: GivenTime | None,
     from_offsite: bool,
     list_only: bool,
     dry_run: bool,

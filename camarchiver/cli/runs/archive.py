@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from camarchiver.archive import executor, planner
 from camarchiver.archive.executor import Execution, Prepared
-from camarchiver.cli.runs.template import Following, Ready, RunOptions, RunTask, conduct, ready_plan
+from camarchiver.cli.runs.template import IncludedRun, Ready, RunOptions, RunTask, conduct, ready_plan
 from camarchiver.cli.session import TreeOptions, log_of, pointless, run_locked
-from camarchiver.cli.types import Moment
+from camarchiver.cli.types import GivenTime
 from camarchiver.domain.clip import Disposal, Trees
 from camarchiver.domain.conventions import Conventions
 from camarchiver.errors import UsageError
@@ -61,8 +61,8 @@ class ArchiveOptions:
     age: timedelta
     cameras: tuple[str, ...]
     exclude: tuple[str, ...]
-    since: Moment | None
-    until: Moment | None
+    since: GivenTime | None
+    until: GivenTime | None
     min_size: int
     limit: int | None
     max_runtime: timedelta | None
@@ -199,11 +199,11 @@ def _task(options: ArchiveOptions, conventions: Conventions) -> RunTask:
     def first_plan() -> ArchivePlan:
         return planner.plan(pipeline, policy, list_all=run.lists_all)
 
-    def preceding() -> Following | None:
+    def preceding() -> IncludedRun | None:
         if options.cleanup is None or not planner.is_short_of_room(pipeline, first_plan()):
             return None
         make = partial(_cleanup_task, options, options.cleanup.for_room(), pipeline, conventions)
-        return Following("cleanup_first", make)
+        return IncludedRun("cleanup_first", make)
 
     @contextmanager
     def planned(_: Stop) -> Iterator[Ready]:
@@ -239,21 +239,23 @@ def _task(options: ArchiveOptions, conventions: Conventions) -> RunTask:
     )
 
 
-def _following(options: ArchiveOptions, pipeline: Pipeline, conventions: Conventions) -> Iterator[Following]:
+def _following(
+    options: ArchiveOptions, pipeline: Pipeline, conventions: Conventions
+) -> Iterator[IncludedRun]:
     """Copies are made before anything is removed, and the pages show what is left."""
     if options.offsite is not None:
         from camarchiver.cli.runs.offsite import OffsiteOptions, sync_task
 
         run = options.offsite
         own = OffsiteOptions(options.place(), run.settings, options.run())
-        yield Following("offsite", partial(sync_task, own, run.policy, conventions))
+        yield IncludedRun("offsite", partial(sync_task, own, run.policy, conventions))
     if options.cleanup is not None:
         make = partial(_cleanup_task, options, options.cleanup, pipeline, conventions)
-        yield Following("cleanup", make)
+        yield IncludedRun("cleanup", make)
     if options.page is not None:
         from camarchiver.cli.runs.page import run_task
 
-        yield Following("page", partial(run_task, options.page), has_preview=False)
+        yield IncludedRun("page", partial(run_task, options.page), has_preview=False)
 
 
 def _sweep(options: ArchiveOptions, pipeline: Pipeline) -> None:

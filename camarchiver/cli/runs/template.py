@@ -68,7 +68,7 @@ class ReportLines(Protocol):
         ...
 
 
-class _Step(Protocol):
+class _SizedStep(Protocol):
     @property
     def size(self) -> int:
         """Bytes."""
@@ -102,7 +102,7 @@ class RunResult:
 class Ready:
     """A plan that can be shown and carried out."""
 
-    steps: Collection[_Step]
+    steps: Collection[_SizedStep]
     lines: Callable[[], Iterable[str]]
     """The plan for a person; empty if it is not shown."""
     perform: Callable[[Stop, Display, OutcomeReporter], RunResult]
@@ -144,14 +144,14 @@ class RunTask:
     """A sentence if there is nothing to work on and never was: then no log, lock or state is made."""
     sweep: Callable[[], None] = lambda: None
     """Finishes or removes what dead runs left, before anything is planned."""
-    following: tuple[Following, ...] = ()
+    following: tuple[IncludedRun, ...] = ()
     """Runs that are part of this one, in their order."""
-    preceding: Callable[[], Following | None] = lambda: None
+    preceding: Callable[[], IncludedRun | None] = lambda: None
     """The run that must come first to make room; None if none has to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Following:
+class IncludedRun:
     """A run that is part of another one and begins before it, or when the other one is done."""
 
     command: str
@@ -354,7 +354,7 @@ def _ask(ready: Ready, options: RunOptions, stop: Stop) -> None:
         raise Declined
 
 
-def _follow(following: Following, options: RunOptions, stop: Stop) -> RunResult:
+def _follow(following: IncludedRun, options: RunOptions, stop: Stop) -> RunResult:
     """A run after another one; its failure does not affect what the first one did."""
     try:
         task = following.make()
@@ -382,7 +382,7 @@ def _failed_before_plan(command: str, problem: Problem, exit_code: ExitCode) -> 
     )
 
 
-def _with_following(own: RunResult, after: RunResult, following: Following) -> RunResult:
+def _with_following(own: RunResult, after: RunResult, following: IncludedRun) -> RunResult:
     """Both results as one; its document holds the other's."""
     ended = own.ended.followed_by(after.ended)
 

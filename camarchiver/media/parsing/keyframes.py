@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver.errors import cause
-from camarchiver.media.parsing.motion_look import MotionLook
+from camarchiver.media.parsing.keyframe_analysis import KeyframeAnalysis
 from camarchiver.media.parsing.parameter_sets import header_of
 from camarchiver.media.parsing.streams import aspect_of, codec_of
 
@@ -25,8 +25,10 @@ _LOOK_EVERY = 25
 class Keyframes:
     """Decodes keyframes of one stream: all of them, or those whose size may differ from the ones before."""
 
-    def __init__(self, video: AvVideoStream, *, every: bool, look: MotionLook | None = None) -> None:
-        """`look` sees every keyframe that is decoded."""
+    def __init__(
+        self, video: AvVideoStream, *, every: bool, analysis: KeyframeAnalysis | None = None
+    ) -> None:
+        """`analysis` sees every keyframe that is decoded."""
         # The encoders need the cores.
         video.codec_context.thread_count = 1
         self.varies = ""
@@ -36,14 +38,14 @@ class Keyframes:
         self._video = video
         self._codec = codec_of(video) or ""
         self._every = every
-        self._look = look
+        self._analysis = analysis
         self._header = b""
         self._since = 0
         self._expected = 0
         self._hidden = 0
         """Keyframes that an edit list hides: the decoder drops them."""
         self._decoded = 0
-        self._looks: tuple[object, ...] = ()
+        self._formats: tuple[object, ...] = ()
         self._error = ""
 
     def take(self, packet: Packet[Stream]) -> None:
@@ -65,7 +67,7 @@ class Keyframes:
         finally:
             context.flush_buffers()
         for frame in frames:
-            self._look_at(frame, packet)
+            self._examine(frame, packet)
 
     def flaw(self, complaints: Complaints) -> str:
         """Why the pictures are not proved to be there; empty if they are."""
@@ -87,16 +89,16 @@ class Keyframes:
         self._header = header or self._header
         return is_first or is_other
 
-    def _look_at(self, frame: VideoFrame, packet: Packet[Stream]) -> None:
+    def _examine(self, frame: VideoFrame, packet: Packet[Stream]) -> None:
         self._decoded += not frame.is_corrupt
         aspect = aspect_of(self._video.codec_context.sample_aspect_ratio)
-        if self._look is not None:
-            self._look.look(frame, packet, aspect)
-        looks = (f"{frame.width}x{frame.height}", f"a pixel aspect of {aspect}", frame.format.name)
-        if not self._looks:
-            self._looks = looks
+        if self._analysis is not None:
+            self._analysis.add_keyframe(frame, packet, aspect)
+        formats = (f"{frame.width}x{frame.height}", f"a pixel aspect of {aspect}", frame.format.name)
+        if not self._formats:
+            self._formats = formats
             self.rotation = round(frame.rotation) % 360
             self.is_interlaced = frame.interlaced_frame
-        for before, after in zip(self._looks, looks, strict=True):
+        for before, after in zip(self._formats, formats, strict=True):
             if before != after and not self.varies:
                 self.varies = f"changes from {before} to {after} midway"

@@ -18,12 +18,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from camarchiver.errors import CamarchiverError, described
-from camarchiver.media.info import Examined, Glance, Look, Media, Pictures
+from camarchiver.media.info import Examined, Glance, KeyframeRequest, Media, Pictures
 from camarchiver.runtime import processes
 
 # PyAV costs 100 ms and 30 MB to import: only the worker imports it.
 if TYPE_CHECKING:
-    from camarchiver.media.parsing.streams import Trouble
+    from camarchiver.media.parsing.streams import ParseErrorKind
     from camarchiver.media.verification.picture_rules import Pair
 
 TIMEOUT_SECONDS = 60.0
@@ -39,7 +39,7 @@ class ProbeError(CamarchiverError):
     says nothing about the file.
     """
 
-    def __init__(self, reason: Trouble, message: str) -> None:
+    def __init__(self, reason: ParseErrorKind, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -76,12 +76,12 @@ class Prober:
         """Read the file's header only; raises `ProbeError`."""
         return cast(Glance, self._ask("glance", path))
 
-    def examine(self, path: Path, look: Look | None = None) -> Examined:
+    def examine(self, path: Path, request: KeyframeRequest | None = None) -> Examined:
         """Read every packet and decode every keyframe of the first video stream; raises `ProbeError`.
 
-        With `look` the keyframes are also looked at: pictures and motion.
+        With `request` the keyframes are also looked at: pictures and motion.
         """
-        return cast(Examined, self._ask("examine", path, look))
+        return cast(Examined, self._ask("examine", path, request))
 
     def compare(
         self, source: Path, archive: Path, pairs: Sequence[Pair], raw_rate: Fraction | None = None
@@ -110,7 +110,7 @@ class Prober:
             except BaseException:
                 self._drop_worker()
                 raise
-        if isinstance(answer, _Failure):
+        if isinstance(answer, _ParseFailure):
             raise ProbeError(answer.reason, f"{path} {answer.text}")
         return answer
 
@@ -175,8 +175,8 @@ class _Sign(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Failure:
-    reason: Trouble
+class _ParseFailure:
+    reason: ParseErrorKind
     text: str
 
 
@@ -211,10 +211,10 @@ def _answer(job: str, path: Path, others: tuple[Any, ...], beat: Callable[[], No
     try:
         return parse_worker.answer(job, path, others, beat)
     except NotParsed as refused:
-        return _Failure(refused.reason, refused.text)
+        return _ParseFailure(refused.reason, refused.text)
     # The boundary of the process: a failure in here must affect only this file.
     except Exception as error:
-        return _Failure("crashed", f"could not be examined: {described(error)}")
+        return _ParseFailure("crashed", f"could not be examined: {described(error)}")
 
 
 def _pulse(connection: Connection) -> Callable[[], None]:

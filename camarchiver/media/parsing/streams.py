@@ -13,7 +13,7 @@ from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver.media.info import CHAPTERS, MATRICES, PRIMARIES, TRANSFERS, VideoStream
 
-Trouble = Literal["damaged", "not-video", "no-rate", "unreadable", "crashed", "timeout", "stopped"]
+ParseErrorKind = Literal["damaged", "not-video", "no-rate", "unreadable", "crashed", "timeout", "stopped"]
 
 # Code points of ITU-T H.273; ffmpeg's enumerations have the same numbers.
 _UNSPECIFIED = frozenset({0, 2, 3})
@@ -28,7 +28,7 @@ _MATROSKA_INTERLEAVED = MappingProxyType({"tb": "tt", "bt": "bb"})
 class NotParsed(Exception):
     """The file is not a readable video; `text` is a predicate whose subject is the file."""
 
-    def __init__(self, reason: Trouble, text: str) -> None:
+    def __init__(self, reason: ParseErrorKind, text: str) -> None:
         super().__init__(text)
         self.reason = reason
         self.text = text

@@ -16,10 +16,10 @@ from av.container import InputContainer
 from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver.errors import cause
-from camarchiver.media.info import Examined, Glance, Look, Media, PicturePosition, Pictures
+from camarchiver.media.info import Examined, Glance, KeyframeRequest, Media, PicturePosition, Pictures
 from camarchiver.media.parsing import dhav, pictures
+from camarchiver.media.parsing.keyframe_analysis import KeyframeAnalysis
 from camarchiver.media.parsing.keyframes import Complaints, Keyframes
-from camarchiver.media.parsing.motion_look import MotionLook
 from camarchiver.media.parsing.packet_digest import stream_digests
 from camarchiver.media.parsing.packet_tally import Joints, PacketTally, audio_stream_of, span_of, unkeepable
 from camarchiver.media.parsing.packet_times import Shown, shown_at_rate, ticks_per_frame
@@ -86,30 +86,30 @@ def measure(path: Path, raw_rate: Fraction | None, beat: Beat) -> Media:
         return media
 
 
-def examine(path: Path, look: Look | None, beat: Beat) -> Examined:
+def examine(path: Path, request: KeyframeRequest | None, beat: Beat) -> Examined:
     """Read every packet and decode the keyframes, the cheapest proof that the pictures are there."""
     with av.logging.Capture(local=False) as complaints:
         try:
-            return _examined(path, look, beat, complaints)
+            return _examined(path, request, beat, complaints)
         except av.FFmpegError as error:
             if isinstance(error, OSError):
                 raise
             raise _unreadable(error, complaints) from error
 
 
-def _examined(path: Path, wanted: Look | None, beat: Beat, complaints: Complaints) -> Examined:
+def _examined(path: Path, request: KeyframeRequest | None, beat: Beat, complaints: Complaints) -> Examined:
     with _opened(path, _UNDECODED) as container:
         video = _first_video(container)
-        look = MotionLook(wanted) if wanted is not None else None
-        keyframes = Keyframes(video, every=True, look=look)
-        tally = _read(path, container, video, beat, keyframes, look)
+        analysis = KeyframeAnalysis(request) if request is not None else None
+        keyframes = Keyframes(video, every=True, analysis=analysis)
+        tally = _read(path, container, video, beat, keyframes, analysis)
         flaw = keyframes.flaw([each for each in complaints if each[1] not in _OF_SCALING])
         if not video.codec_context.pix_fmt:
             raise NotParsed("damaged", flaw or "has a video stream of unknown picture format")
         media = _media(container, video, tally, keyframes)
-        if look is None or flaw:
+        if analysis is None or flaw:
             return Examined(media, flaw)
-        return Examined(media, flaw, replace(look.end(media), has_chapters=bool(container.chapters())))
+        return Examined(media, flaw, replace(analysis.end(media), has_chapters=bool(container.chapters())))
 
 
 def glance(path: Path, beat: Beat) -> Glance:
@@ -190,7 +190,7 @@ def _read(
     video: AvVideoStream,
     beat: Beat,
     keyframes: Keyframes,
-    look: MotionLook | None = None,
+    analysis: KeyframeAnalysis | None = None,
 ) -> PacketTally:
     """Every packet of the file, keyframes of its picture decoded."""
     tally = PacketTally(container, video)
@@ -207,8 +207,8 @@ def _read(
             # Other packets are not given to the decoder.
             if packet.is_keyframe:
                 keyframes.take(packet)
-            elif look is not None:
-                look.add(packet)
+            elif analysis is not None:
+                analysis.add(packet)
     joints.end()
     _refuse_if_incomplete(path, container, video, tally)
     tally.is_joined = joints.are_there

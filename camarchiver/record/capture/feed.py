@@ -158,7 +158,7 @@ def timed(packet: AnyPacket) -> bool:
     return True
 
 
-class Process:
+class CaptureProcess:
     """A program that writes video to its standard output; it ends with the thread that began it."""
 
     def __init__(self, command: Sequence[str], *, timeout: float | None, pipe_in: bool = False) -> None:
@@ -211,7 +211,7 @@ class Process:
         return complaint
 
 
-def of_process(process: Process, *, form: str) -> Feed:
+def of_process(process: CaptureProcess, *, form: str) -> Feed:
     """A process's output in the container format `form`. Raises OSError, av.FFmpegError, ValueError."""
     try:
         options = _PROMPTLY if form == "matroska" else {}
@@ -234,7 +234,7 @@ def of_process(process: Process, *, form: str) -> Feed:
 class Pump:
     """A thread that writes the packets of one feed to a process."""
 
-    def __init__(self, feed: Feed, process: Process) -> None:
+    def __init__(self, feed: Feed, process: CaptureProcess) -> None:
         self._feed, self._process = feed, process
         self._error = ""
         self._closed = threading.Event()

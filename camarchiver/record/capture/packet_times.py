@@ -19,11 +19,11 @@ _WAIT = 1
 _STEP_PICTURES = 15
 """Pictures by which a time may differ from the one before without belonging to another clock."""
 
-Arrived: TypeAlias = tuple[AnyPacket, float]
+PacketArrival: TypeAlias = tuple[AnyPacket, float]
 """A packet, and when it was read, in seconds of the monotonic clock."""
 
 
-def complete(packets: Iterable[AnyPacket], *, guessed: bool) -> Iterator[Arrived]:
+def complete(packets: Iterable[AnyPacket], *, guessed: bool) -> Iterator[PacketArrival]:
     """Every packet with both of its times; packets without any time are left out.
 
     `guessed`: decoding times are not the source's but libavformat's, which errs while it does not know how
@@ -35,7 +35,7 @@ def complete(packets: Iterable[AnyPacket], *, guessed: bool) -> Iterator[Arrived
     if not guessed:
         yield from ((packet, time.monotonic()) for packet in packets if timed(packet))
         return
-    held: list[Arrived] = []
+    held: list[PacketArrival] = []
     order: _DecodingTimes | None = None
     for packet in packets:
         arrived = packet, time.monotonic()
@@ -68,7 +68,7 @@ def _is_picture(packet: AnyPacket) -> bool:
     return bool(packet.stream.type == "video")
 
 
-def _held_back(held: list[Arrived], order: _DecodingTimes | None) -> _DecodingTimes:
+def _held_back(held: list[PacketArrival], order: _DecodingTimes | None) -> _DecodingTimes:
     """Give the pictures that were held back their decoding times."""
     pictures = [packet for packet, _ in held if _is_picture(packet)]
     if order is None:

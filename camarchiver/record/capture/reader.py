@@ -75,7 +75,7 @@ class StreamEnded:
     """Empty if the source simply reached its end."""
 
 
-Item = Opened | TimedPacket | Lost | StreamEnded
+StreamItem = Opened | TimedPacket | Lost | StreamEnded
 
 
 class Reader:
@@ -95,12 +95,12 @@ class Reader:
         self._long_groups = 0
         self._sound_reported = False
         self._closed = threading.Event()
-        self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self._items: queue.SimpleQueue[StreamItem] = queue.SimpleQueue()
         self._paced = isinstance(camera, FileCamera) and camera.realtime
         self._thread = threading.Thread(target=self._run, name=f"read {camera.name}", daemon=True)
         self._thread.start()
 
-    def take(self, timeout: float) -> Item | None:
+    def take(self, timeout: float) -> StreamItem | None:
         """The next item; None if there was none for `timeout` seconds."""
         try:
             return self._items.get(timeout=timeout) if timeout else self._items.get_nowait()
@@ -144,7 +144,7 @@ class Reader:
             self._put(Lost(reason, refused))
             self._closed.wait(retry.pause(failures, refused=refused))
 
-    def _session(self) -> Iterator[Item]:
+    def _session(self) -> Iterator[StreamItem]:
         feed = self._feed = self._reached()
         error: Exception | None = None
         try:
@@ -260,7 +260,7 @@ class Reader:
             message = "%s sends a keyframe only every %.0f s, and a clip begins with one: set it to every 2 s"
             _log.warning(message, self.camera.name, seconds)
 
-    def _put(self, item: Item) -> None:
+    def _put(self, item: StreamItem) -> None:
         # SimpleQueue has no bound of its own, and is the one that costs little for each packet.
         while self._items.qsize() >= WAITING and not self._closed.wait(_FULL_SECONDS):
             pass

@@ -54,7 +54,7 @@ class SpoolPolicy:
 
 
 SpoolPlan = Plan[Salvage | Tidy | Discard, SpoolPolicy]
-_Step = Salvage | Tidy | Discard
+_SpoolStep = Salvage | Tidy | Discard
 
 
 def plan(policy: SpoolPolicy, now: datetime) -> SpoolPlan:
@@ -67,7 +67,7 @@ def plan(policy: SpoolPolicy, now: datetime) -> SpoolPlan:
             raise StorageError(
                 f"{folder} is not a folder", hint="name what `record` has as --spool and --outbox"
             )
-    tally, steps, left = Tally(), list[_Step](), list[Keep]()
+    tally, steps, left = Tally(), list[_SpoolStep](), list[Keep]()
     for step in _decided(policy, now):
         tally.add(step)
         if isinstance(step, Keep):
@@ -82,7 +82,7 @@ def plan(policy: SpoolPolicy, now: datetime) -> SpoolPlan:
     return Plan("cleanup", trees, now, policy, tally.totals(), steps, left, forecast=forecast)
 
 
-def _decided(policy: SpoolPolicy, now: datetime) -> Iterator[_Step | Keep]:
+def _decided(policy: SpoolPolicy, now: datetime) -> Iterator[_SpoolStep | Keep]:
     held = holds.read(outbox_store.state(policy.outbox))
     for camera in sorted({*outbox_store.cameras(policy.spool), *outbox_store.cameras(policy.outbox)}):
         if policy.cameras and comparable(camera) not in policy.cameras:
@@ -101,7 +101,9 @@ def _decided(policy: SpoolPolicy, now: datetime) -> Iterator[_Step | Keep]:
             yield from outbox_rules.at_once(waiting, policy.limits, held, now)
 
 
-def _in_spool(policy: SpoolPolicy, camera: str, now: datetime, *, running: bool) -> Iterator[_Step | Keep]:
+def _in_spool(
+    policy: SpoolPolicy, camera: str, now: datetime, *, running: bool
+) -> Iterator[_SpoolStep | Keep]:
     folders = policy.folders(camera)
     for path in sorted(folders.spool.iterdir()):
         status = path.lstat()
@@ -193,7 +195,7 @@ def perform(planned: SpoolPlan, now: datetime, stop: Stopper) -> Iterator[Outcom
             yield outcome
 
 
-def _performed(step: _Step, policy: SpoolPolicy, now: datetime) -> Outcome:
+def _performed(step: _SpoolStep, policy: SpoolPolicy, now: datetime) -> Outcome:
     if isinstance(step, Discard):
         return outbox_store.remove(step, now)
     return _settled(step, policy)

@@ -155,7 +155,9 @@ class ClipPublisher:
         return clip
 
 
-def _recorded(writer: ClipWriter, path: Path, found: spool.Reading | None, *, error: str = "") -> Recorded:
+def _recorded(
+    writer: ClipWriter, path: Path, found: spool.SpoolContents | None, *, error: str = ""
+) -> Recorded:
     clip_start = writer.clip_start
     return Recorded(
         path=path,

@@ -17,7 +17,7 @@ from camarchiver.domain.clocks import is_doubtful, latest_time
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Keep, Salvage, Tidy
-from camarchiver.domain.untrusted import Count, Moment, Nanoseconds, check_time
+from camarchiver.domain.untrusted import AwareDatetime, Count, Nanoseconds, check_time
 from camarchiver.policy import leftover_rules
 from camarchiver.policy.archive_rules import keep
 from camarchiver.policy.leftover_rules import Leftover, LeftoverKind
@@ -82,7 +82,7 @@ class Notice(msgspec.Struct, frozen=True):
 
     size: Count
     mtime_ns: Nanoseconds
-    at: Moment
+    at: AwareDatetime
     """When it was announced."""
     reason: Reason
 

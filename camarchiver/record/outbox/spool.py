@@ -35,7 +35,7 @@ class Unfit(CamarchiverError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class SpoolContents:
     """The contents of a spool file."""
 
     frames: int
@@ -43,7 +43,7 @@ class Reading:
     """From the first frame's presentation to the end of the last one's."""
 
 
-def read(path: Path, *, frames: int | None = None) -> Reading:
+def read(path: Path, *, frames: int | None = None) -> SpoolContents:
     """Read a finished spool file again. `frames` is the number it must hold, None for any. Raises Unfit.
 
     Frames that no player shows must be there too, but are not in the result.
@@ -78,7 +78,7 @@ def read(path: Path, *, frames: int | None = None) -> Reading:
     heard = spans.get(False, (begin, end))
     if heard[0] < begin - 2 * Fraction(SOUND_APART) or heard[1] > end + 2 * Fraction(SOUND_APART):
         raise Unfit(f"{path} has sound of another time than its pictures")
-    return Reading(shown, float(end - begin))
+    return SpoolContents(shown, float(end - begin))
 
 
 def publish(path: Path, stamp: str, seconds: float, outbox: Path, picture: bytes | None = None) -> Path:

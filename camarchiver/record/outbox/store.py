@@ -36,7 +36,7 @@ ANNOUNCED = "announced"
 """Folder of the announcements, with a file for each camera."""
 
 
-class Arrived(NamedTuple):
+class ConfirmedTransfer(NamedTuple):
     """A file that arrived whole at the transfer's destination."""
 
     size: Count
@@ -62,7 +62,7 @@ def make_state(outbox: Path) -> None:
     atomic.make_private_folders(state(outbox))
 
 
-def transferred(outbox: Path) -> frozenset[Arrived]:
+def transferred(outbox: Path) -> frozenset[ConfirmedTransfer]:
     """The transfers that were confirmed; lines that can't be parsed confirm nothing."""
     path = state(outbox) / TRANSFERRED
     try:
@@ -98,7 +98,7 @@ def waiting(outbox: Path, camera: str, zone: tzinfo) -> Iterator[OutboxClip]:
             clip = _clip(outbox, camera, name, pictures, reader, zone)
             if clip is not None:
                 size = clip.fingerprint.size + sum((folder / each).lstat().st_size for each in clip.sidecars)
-                arrived = Arrived(clip.fingerprint.size, clip.fingerprint.mtime_ns, clip.relative)
+                arrived = ConfirmedTransfer(clip.fingerprint.size, clip.fingerprint.mtime_ns, clip.relative)
                 yield OutboxClip(clip, size, arrived in confirmed)
 
 
@@ -177,9 +177,9 @@ def _announced(outbox: Path, camera: str) -> Path:
     return state(outbox) / ANNOUNCED / f"{camera}.json"
 
 
-def _arrived(line: str) -> Arrived | None:
+def _arrived(line: str) -> ConfirmedTransfer | None:
     """A line of three fields, which a space separates; only the last one may hold spaces."""
     try:
-        return msgspec.convert(line.split(" ", 2), Arrived, strict=False)
+        return msgspec.convert(line.split(" ", 2), ConfirmedTransfer, strict=False)
     except (msgspec.ValidationError, ValueError):
         return None

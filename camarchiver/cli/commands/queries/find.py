@@ -16,7 +16,7 @@ from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import config_option, json_option, options, timezone_option, tree_options
 from camarchiver.cli.session import TreeOptions, show, write
-from camarchiver.cli.types import CameraName, Moment, When
+from camarchiver.cli.types import CameraNameType, GivenTime, When
 from camarchiver.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ find_options = options(
     click.option(
         "--camera",
         "cameras",
-        type=CameraName(),
+        type=CameraNameType(),
         shell_complete=completions.cameras,
         multiple=True,
         metavar="NAME",
@@ -93,9 +93,9 @@ def find(
     output: Path | None,
     trash_root: Path | None,
     cameras: tuple[str, ...],
-    at: Moment | None,
-    since: Moment | None,
-    until: Moment | None,
+    at: GivenTime | None,
+    since: GivenTime | None,
+    until: GivenTime | None,
     states: tuple[str, ...],
     in_motion: bool,
     zone: str | None,

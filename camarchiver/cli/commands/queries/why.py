@@ -22,7 +22,7 @@ from camarchiver.cli.options import CONFIG_FILE, json_option, option, options, w
 from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import TreeOptions, in_trees, show
-from camarchiver.cli.types import CameraName, DaysType, Moment, When
+from camarchiver.cli.types import CameraNameType, DaysType, GivenTime, When
 from camarchiver.errors import CamarchiverError, ExitCode, UsageError
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy
@@ -36,7 +36,7 @@ question_options = options(
     click.argument("path", type=click.Path(path_type=Path), required=False),
     click.option(
         "--camera",
-        type=CameraName(),
+        type=CameraNameType(),
         shell_complete=completions.cameras,
         help="Only this camera; together with --at.",
     ),
@@ -76,7 +76,7 @@ def why(
     *,
     path: Path | None,
     camera: str | None,
-    at: Moment | None,
+    at: GivenTime | None,
     age: timedelta | None,
     as_json: bool,
     place: TreeOptions,
@@ -147,7 +147,7 @@ def _preview(
     return CleanupPreview(steps, plan.problems[0].message if plan.refused else "")
 
 
-Options = TypeVar("Options")
+OptionsT = TypeVar("OptionsT")
 
 
 def archive_policy(context: click.Context, directory: Path, zone: tzinfo, *words: str) -> ArchivePolicy:
@@ -182,6 +182,6 @@ def _parsed(
     return command.make_context(command.name, arguments, parent=context.find_root())
 
 
-def _filled(kind: type[Options], values: dict[str, Any]) -> Options:
+def _filled(kind: type[OptionsT], values: dict[str, Any]) -> OptionsT:
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]  # both kinds are dataclasses
     return kind(**{field.name: values[field.name] for field in fields})

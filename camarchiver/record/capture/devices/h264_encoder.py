@@ -15,7 +15,7 @@ from camarchiver.errors import EncoderError
 from camarchiver.media import ffmpeg_find
 from camarchiver.media.encoders import LIVE_ENCODERS, LiveSettings
 from camarchiver.media.ffmpeg_find import Ffmpeg
-from camarchiver.record.capture.feed import Feed, Process, Pump, of_process
+from camarchiver.record.capture.feed import CaptureProcess, Feed, Pump, of_process
 from camarchiver.runtime import processes
 
 _log = logging.getLogger("camarchiver.record.capture.devices.h264_encoder")
@@ -81,7 +81,7 @@ def encoded(feed: Feed) -> Feed:
     """A feed's pictures as H.264 and its sound as AAC. Raises what `compressor` and `of_process` raise."""
     try:
         source = (*PROMPTLY, "-f", "nut", "-i", "pipe:0")
-        process = Process(compressor().command(source), timeout=None, pipe_in=True)
+        process = CaptureProcess(compressor().command(source), timeout=None, pipe_in=True)
     except BaseException:
         feed.close()
         raise

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from camarchiver.errors import UsageError
 from camarchiver.record.capture import feed
-from camarchiver.record.capture.feed import Feed, Mode, Process
+from camarchiver.record.capture.feed import CaptureProcess, Feed, Mode
 
 _PROGRAMS = ("rpicam-vid", "libcamera-vid")
 """The second is the older name."""
@@ -30,7 +30,7 @@ class RpicamCamera:
 
     def open(self) -> Feed:
         """Start the program. MPEG-TS carries the sensor's own times."""
-        process = Process(self.command(), timeout=feed.SILENCE)
+        process = CaptureProcess(self.command(), timeout=feed.SILENCE)
         return feed.of_process(process, form="mpegts")
 
     def command(self) -> tuple[str, ...]:

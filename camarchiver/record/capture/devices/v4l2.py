@@ -13,7 +13,7 @@ from pathlib import Path
 from camarchiver.errors import UsageError, cause
 from camarchiver.record.capture import feed
 from camarchiver.record.capture.devices import h264_encoder
-from camarchiver.record.capture.feed import Feed, Mode, Process
+from camarchiver.record.capture.feed import CaptureProcess, Feed, Mode
 
 _ENUM_FMT = 0xC0405602
 """VIDIOC_ENUM_FMT of linux/videodev2.h with its struct v4l2_fmtdesc of 64 bytes."""
@@ -41,7 +41,7 @@ class DeviceCamera:
         """Start ffmpeg on the device."""
         offered = formats(self.path)
         wanted = next((name for code, name in _COMPRESSED.items() if code in offered), "")
-        process = Process(command(self.path, self.mode, wanted), timeout=feed.SILENCE)
+        process = CaptureProcess(command(self.path, self.mode, wanted), timeout=feed.SILENCE)
         try:
             return feed.of_process(process, form=h264_encoder.FORM)
         except ValueError as error:

@@ -22,12 +22,12 @@ from camarchiver.domain.motion import (
     MOST_PICTURES,
     MOST_SCORES,
     ClipMotion,
+    KeyframeFindings,
     KeyframeScore,
-    Looked,
     ThumbnailStrip,
 )
 from camarchiver.errors import UsageError, cause, sentence
-from camarchiver.media.info import Look, Media
+from camarchiver.media.info import KeyframeRequest, Media
 from camarchiver.motion.activity import PacketTrust, activity_of
 from camarchiver.motion.clip_motion import KeyframeChange, motion_in
 from camarchiver.motion.events import Rules
@@ -42,10 +42,10 @@ _QUALITY = "4"
 """Of the JPEGs, on ffmpeg's scale from 1 to 31, the best first: about 9 kB for a picture of 320x180."""
 
 
-class MotionLook:
+class KeyframeAnalysis:
     """Looks at each decoded keyframe once, in bounded memory."""
 
-    def __init__(self, wanted: Look) -> None:
+    def __init__(self, wanted: KeyframeRequest) -> None:
         self._wanted = wanted
         self._scaler = VideoReformatter()
         self._kept: list[tuple[float, VideoFrame]] = []
@@ -65,7 +65,7 @@ class MotionLook:
             self._times.append(float(packet.pts * packet.time_base))
             self._sizes.append(packet.size)
 
-    def look(self, frame: VideoFrame, packet: Packet[Stream], aspect: Fraction) -> None:
+    def add_keyframe(self, frame: VideoFrame, packet: Packet[Stream], aspect: Fraction) -> None:
         """Look at the frame of a keyframe; `aspect` is the width of its pixels relative to their height.
 
         A failure costs the pictures and the score, never the verdict on the file.
@@ -91,19 +91,19 @@ class MotionLook:
             frame, WIDTH, height, "yuv420p", interpolation=Interpolation.AREA, threads=1
         )
 
-    def end(self, media: Media) -> Looked:
+    def end(self, media: Media) -> KeyframeFindings:
         """All that was seen; `media` is the file's."""
         chosen = _spread(self._kept, media.start)
         if not chosen or self._note:
-            return Looked(note=self._note)
+            return KeyframeFindings(note=self._note)
         try:
             shown = [self._in_full_range(small) for _, small in chosen]
             jpeg, width, height = _strip(shown, self._rotation)
         except av.FFmpegError as error:
-            return Looked(note=cause(error))
+            return KeyframeFindings(note=cause(error))
         times = tuple(round(at, 3) for at, _ in chosen)
         strip = ThumbnailStrip(width, height, times, _scores(self._changes, media.start))
-        return Looked(strip, jpeg, self._motion(media) if self._detector is not None else None)
+        return KeyframeFindings(strip, jpeg, self._motion(media) if self._detector is not None else None)
 
     def _in_full_range(self, small: VideoFrame) -> VideoFrame:
         return self._scaler.reformat(small, format="yuvj420p", dst_color_range=ColorRange.JPEG, threads=1)
@@ -137,7 +137,7 @@ class MotionLook:
         )
 
 
-def _detector(wanted: Look) -> KeyframeDetector | None:
+def _detector(wanted: KeyframeRequest) -> KeyframeDetector | None:
     """None without OpenCV, which comes with the extra `record`."""
     # numpy's linear algebra is not used, but it keeps threads and memory once it is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
