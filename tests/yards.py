@@ -23,7 +23,7 @@ from camarchiver.domain.damage import Damage, Flaw
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Report
-from camarchiver.domain.steps import Discard, MakeCopy
+from camarchiver.domain.steps import MakeCopy, RemoveCopy
 from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter, RunId
@@ -332,7 +332,7 @@ def reasons_of(plan: CleanupPlan) -> dict[str, str]:
     """By path below its tree's root: what the plan says of each file, kept ones as their reason alone."""
     taken = {
         step.relative: f"{step.disposal} {step.reason}"
-        if isinstance(step, Discard)
+        if isinstance(step, RemoveCopy)
         else f"tidy {step.reason}"
         for step in plan.steps
     }

@@ -18,7 +18,7 @@ from camarchiver.discovery.source_tree import still_there
 from camarchiver.domain.clip import Archived, Clip, Disposal
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
-from camarchiver.domain.steps import Archive, ArchiveStep, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep, RemoveSource
 from camarchiver.errors import NotRemovable, sentence
 from camarchiver.media import archive_tag
 from camarchiver.runtime import log_setup
@@ -113,7 +113,7 @@ class ClipArchiver:
     def _archive(self, work: StepInWork) -> ArchiveFound:
         """The clip's archive, which exists and is journalled."""
         step, archives = work.step, self._context.archives
-        if isinstance(step, Remove):
+        if isinstance(step, RemoveSource):
             return ArchiveFound(step.archived, step.reason)
         known = archives.newest(step.clip)
         if known is not None and step.replaces is None:

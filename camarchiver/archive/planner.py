@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from camarchiver.archive.again import reencoding
+from camarchiver.archive.rearchive import reencoding
 from camarchiver.discovery import walks
 from camarchiver.domain.clip import Disposal
 from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.plan import Forecast, Group, Plan, Tally, Total
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import DiskUse, Outcome, Result
-from camarchiver.domain.steps import Archive, ArchiveStep, Keep, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep, Keep, RemoveSource
 from camarchiver.errors import Problem
 from camarchiver.journal.store import Journal
 from camarchiver.pipeline import Pipeline
@@ -41,7 +41,7 @@ def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> Archiv
     removes = policy.disposal is not Disposal.KEEP
     room = _room_tally(pipeline, policy)
 
-    def decisions() -> Iterator[Archive | Remove | Keep]:
+    def decisions() -> Iterator[Archive | RemoveSource | Keep]:
         for facts in discovery.folders((now - policy.age).date()):
             yield from decide_archive(facts, policy, memory, now)
         if policy.repeat:
@@ -102,7 +102,7 @@ def still_doubtful(pipeline: Pipeline, plan: ArchivePlan, outcomes: Iterable[Out
 
 def decide_some(
     pipeline: Pipeline, folder: str, names: Collection[str], policy: ArchivePolicy
-) -> Iterator[Archive | Remove | Keep]:
+) -> Iterator[Archive | RemoveSource | Keep]:
     """Decide for a few clips of one folder, as of this moment; changes nothing.
 
     Raises OSError if the folder can't be read.

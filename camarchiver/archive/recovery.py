@@ -75,7 +75,7 @@ class _Recovery:
             case RemovalWork() as work:
                 for event in self._unresolved(work.days, work.run):
                     with removal.locked(self._trees, event.source):
-                        self._look_at(event)
+                        self._resolve_intent(event)
             case None:
                 words = "can't be understood, so what it is about can't be finished; delete it"
                 _log.warning("%s %s", note.path, words)
@@ -94,8 +94,8 @@ class _Recovery:
         ledgers = (self._journal.day(day).ledger for day in days)
         return [event for ledger in ledgers for event in ledger.intended.values() if event.run == run]
 
-    def _look_at(self, event: JournalEvent) -> None:
-        """Find the outcome of a removal that was announced, and journal it; under the clip's lock."""
+    def _resolve_intent(self, event: JournalEvent) -> None:
+        """Find out what became of an announced removal, and journal it; under the clip's lock."""
         name, relative = file_of(event)
         tree = Tree(name)
         roots = {Tree.SOURCE: self._trees.source, Tree.ARCHIVE: self._trees.archive}

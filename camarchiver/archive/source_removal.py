@@ -14,7 +14,7 @@ from msgspec import structs
 from camarchiver.domain.clip import Archived, Clip, Disposal, Tree, Trees, beside
 from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Archive, ArchiveStep, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep, RemoveSource
 from camarchiver.errors import cause
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.lookup import ArchiveLookup
@@ -33,7 +33,7 @@ STAYS = "its source stays: its camera's clock is doubtful"
 
 def disposal_of(step: ArchiveStep, usual: Disposal) -> Disposal:
     """What happens to the source of a step once it is archived; `usual` is what the owner asked for."""
-    if isinstance(step, Remove):
+    if isinstance(step, RemoveSource):
         return step.disposal
     return Disposal.KEEP if step.keeps_source else usual
 

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from camarchiver.archive import executor
-from camarchiver.archive.again import repair
 from camarchiver.archive.executor import Execution, FurtherRestores, Prepared
+from camarchiver.archive.rearchive import repair
 from camarchiver.cleanup import offsite_restore
 from camarchiver.cleanup.offsite_copies import OffsiteAccess
 from camarchiver.cleanup.offsite_restore import OffsiteRestorer

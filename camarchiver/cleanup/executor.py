@@ -18,7 +18,7 @@ from camarchiver.domain.clip import Tree, Trees
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
-from camarchiver.domain.steps import Discard, Tidy
+from camarchiver.domain.steps import RemoveCopy, RemoveLeftover
 from camarchiver.errors import CamarchiverError, NotRemovable, cause
 from camarchiver.journal.event import EventKind
 from camarchiver.journal.lookup import ArchiveLookup
@@ -112,7 +112,7 @@ _QUIET = frozenset({Reason.QUIET_AGE, Reason.QUIET_ARCHIVE_AGE})
 
 
 class CleanupExecutor:
-    """Performs `Discard` and `Tidy`; the outcome may be stale, busy or held, but nothing is decided here."""
+    """Performs removals; the outcome may be stale, busy or held, but nothing is decided here."""
 
     def __init__(
         self,
@@ -136,15 +136,19 @@ class CleanupExecutor:
         self._gauge = _Gauge(min_free)
         self._note = RemovalNote(trees.state, writer.run.id)
 
-    def run(self, steps: Iterable[Discard | Tidy], stop: Stop, display: Display) -> Iterator[Outcome]:
+    def run(
+        self, steps: Iterable[RemoveCopy | RemoveLeftover], stop: Stop, display: Display
+    ) -> Iterator[Outcome]:
         """Each step's outcome; no step begins after `stop`."""
         waiting = iter(steps)
         while not stop and (block := list(islice(waiting, BLOCK))):
             yield from self._block(block, stop, display)
         self._note.close()
 
-    def _block(self, block: list[Discard | Tidy], stop: Stop, display: Display) -> Iterator[Outcome]:
-        intended = [step for step in block if isinstance(step, Discard) and _is_of_a_tree(step)]
+    def _block(
+        self, block: list[RemoveCopy | RemoveLeftover], stop: Stop, display: Display
+    ) -> Iterator[Outcome]:
+        intended = [step for step in block if isinstance(step, RemoveCopy) and _is_of_a_tree(step)]
         if intended:
             self._note.announce({step.start.date() for step in intended})
             self._writer.intend(intended)
@@ -152,15 +156,17 @@ class CleanupExecutor:
         try:
             for step in block:
                 if not stop:
-                    yield self._tidy(step) if isinstance(step, Tidy) else self._discard(step, results)
+                    yield (
+                        self._tidy(step) if isinstance(step, RemoveLeftover) else self._discard(step, results)
+                    )
                     display.done(step.size)
-                elif isinstance(step, Discard) and _is_of_a_tree(step):
+                elif isinstance(step, RemoveCopy) and _is_of_a_tree(step):
                     detail = "the run was stopped before it"
                     results.append(RemovalResult(step, EventKind.LEFT, step.reason, detail=detail))
         finally:
             self._writer.ended(results)
 
-    def _discard(self, step: Discard, results: list[RemovalResult]) -> Outcome:
+    def _discard(self, step: RemoveCopy, results: list[RemovalResult]) -> Outcome:
         with log_setup.about(step.source):
             if _is_of_a_tree(step):
                 outcome = self._perform(step, results)
@@ -170,7 +176,7 @@ class CleanupExecutor:
             log_setup.log_outcome(_log, words, failed=outcome.result is Result.FAILED)
         return outcome
 
-    def _perform(self, step: Discard, results: list[RemovalResult]) -> Outcome:
+    def _perform(self, step: RemoveCopy, results: list[RemovalResult]) -> Outcome:
         gone: _RemovedFile | None = None
         left_copy = False
         try:
@@ -191,7 +197,7 @@ class CleanupExecutor:
             results.append(RemovalResult(step, what, step.reason, gone.place or None, gone.sidecars))
         return outcome
 
-    def _try(self, step: Discard) -> tuple[Outcome, _RemovedFile | None]:
+    def _try(self, step: RemoveCopy) -> tuple[Outcome, _RemovedFile | None]:
         if (refusal := self._gauge.refusal(step)) is not None:
             return refusal, None
         with removal.locked(self._trees, step.source):
@@ -200,7 +206,7 @@ class CleanupExecutor:
             _remove_empty(step.clip.root, step.clip.folder)
         return outcome, gone
 
-    def _locked(self, step: Discard) -> tuple[Outcome, _RemovedFile | None]:
+    def _locked(self, step: RemoveCopy) -> tuple[Outcome, _RemovedFile | None]:
         memory, now = self._memory(), self._writer.now()
         known = (step.archived,) if step.archived else ()
         for clip in (step.clip, *step.sharers):
@@ -223,7 +229,7 @@ class CleanupExecutor:
         reason = Reason.FAILED if gone.problem else step.reason
         return Outcome(step, result, reason, gone.problem, gone.target, freed=gone.freed), gone
 
-    def _remove_copy(self, step: Discard) -> Outcome:
+    def _remove_copy(self, step: RemoveCopy) -> Outcome:
         """Remove an off-site copy. It needs no intent: the next run looks whether the remote has it."""
         with removal.locked(self._trees, step.source):
             if hold := current_hold(step.clip, self._memory().holds, self._writer.now(), ()):
@@ -235,7 +241,7 @@ class CleanupExecutor:
         assert self._offsite is not None, "the plan names off-site copies, and nobody can reach them"
         return self._offsite
 
-    def _remove(self, step: Discard) -> _RemovedFile:
+    def _remove(self, step: RemoveCopy) -> _RemovedFile:
         if step.tree is Tree.SOURCE and step.archived is not None:
             disposed = self._remover.remove(step.clip, step.archived, step.disposal, step.reason)
             return _RemovedFile(target=disposed.target, freed=disposed.freed, written=True)
@@ -247,15 +253,15 @@ class CleanupExecutor:
         followed = removal.remove_sidecars(step.clip, place)
         return _RemovedFile(gone.place, gone.target, gone.freed, followed.went, followed.problem)
 
-    def _forget_thumbnails(self, step: Discard) -> None:
+    def _forget_thumbnails(self, step: RemoveCopy) -> None:
         """Remove a clip's thumbnails with what may be its last copy; they are made again if it is not."""
         with contextlib.suppress(OSError):
             thumbnails.remove(self._trees.state, StripKey(step.start.date(), step.source, *step.identity))
 
-    def _tidy(self, step: Tidy) -> Outcome:
+    def _tidy(self, step: RemoveLeftover) -> Outcome:
         return removal.attempted(step, lambda: self._tidied(step))
 
-    def _tidied(self, step: Tidy) -> Outcome:
+    def _tidied(self, step: RemoveLeftover) -> Outcome:
         if step.fingerprint is None:
             if not _remove_empty(step.root, step.relative):
                 return Outcome(step, Result.STALE, Reason.STALE, "it is not empty any more")
@@ -278,7 +284,7 @@ class _Gauge:
         self._freed: dict[int, int] = {}
         self._lags: set[int] = set()
 
-    def refusal(self, step: Discard) -> Outcome | None:
+    def refusal(self, step: RemoveCopy) -> Outcome | None:
         """Why a step of this rule is not performed now; raises StorageError if the free space is unknown."""
         if step.reason is not Reason.MIN_FREE or self._goal is None:
             return None
@@ -295,18 +301,18 @@ class _Gauge:
             return Outcome(step, Result.FAILED, Reason.MIN_FREE, words)
         return None
 
-    def freed(self, step: Discard, count: int) -> None:
+    def freed(self, step: RemoveCopy, count: int) -> None:
         """Count bytes that should be free now."""
         device = step.clip.fingerprint.device
         self._freed[device] = self._freed.get(device, 0) + count
 
 
-def _is_of_a_tree(step: Discard) -> bool:
+def _is_of_a_tree(step: RemoveCopy) -> bool:
     """Whether a step is about a file of this machine, and not about an off-site copy."""
     return step.tree is not Tree.OFFSITE
 
 
-def _removal_event(step: Discard, gone: _RemovedFile) -> EventKind:
+def _removal_event(step: RemoveCopy, gone: _RemovedFile) -> EventKind:
     if step.tree is Tree.TRASH:
         return EventKind.PURGED
     return EventKind.TRASHED if gone.place else EventKind.DELETED

@@ -10,11 +10,11 @@ from msgspec import structs
 
 from camarchiver.domain.clip import RemoteCopy, Tree
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import CheckCopy, Discard
+from camarchiver.domain.steps import CheckCopy, RemoveCopy
 from camarchiver.errors import CamarchiverError, ConfigError, Problem, UsageError
 from camarchiver.offsite.rclone import backends
+from camarchiver.offsite.rclone.errors import ENDS_RUN, RemoteError, RemoteErrorKind
 from camarchiver.offsite.rclone.remote import RcloneSettings
-from camarchiver.offsite.rclone.trouble import ENDS_RUN, RemoteError, RemoteTrouble
 from camarchiver.offsite.remote_guard import RemoteGuard, opened_apart
 from camarchiver.offsite.verification import CopyVerifier, VerifyMethod
 from camarchiver.pipeline import Pipeline
@@ -65,7 +65,7 @@ class OffsiteCopies:
             if keeps
         )
 
-    def prove(self, step: Discard) -> None:
+    def prove(self, step: RemoveCopy) -> None:
         """Compare the copy that will be the clip's last one with the archive's BLAKE2b, and journal that.
 
         The caller holds the clip's lock. Raises NotGood if the copy is missing or differs.
@@ -85,7 +85,7 @@ class OffsiteCopies:
             )
         journal.append(writer.copy_verified(checked, copy.remote, verdict.how))
 
-    def remove(self, step: Discard) -> None:
+    def remove(self, step: RemoveCopy) -> None:
         """Remove the copy of a step in `Tree.OFFSITE`, and journal that. The caller holds the clip's lock."""
         copy = _copy_of(step)
         with self._guard(copy.remote) as guard:
@@ -95,7 +95,7 @@ class OffsiteCopies:
                 guard.require_known()
             remote.delete(copy.name)
             if remote.stat(copy.name) is not None:
-                raise RemoteError(RemoteTrouble.REFUSED, f"{copy.path} is still there after it was deleted")
+                raise RemoteError(RemoteErrorKind.REFUSED, f"{copy.path} is still there after it was deleted")
             if copy.remote not in self._keeps_versions:
                 self._keeps_versions[copy.remote] = remote.versioning() == "Enabled"
         line = self._pipeline.writer.copy_lost(_checked(step, copy), copy.remote, Reason.MAX_AGE_HARD)
@@ -112,7 +112,7 @@ class OffsiteCopies:
         try:
             yield found
         except RemoteError as error:
-            if error.trouble in ENDS_RUN:
+            if error.kind in ENDS_RUN:
                 self._remotes[label] = error
             raise
 
@@ -132,12 +132,12 @@ def offsite_copies(pipeline: Pipeline, access: OffsiteAccess) -> Iterator[Offsit
         yield OffsiteCopies(pipeline, access, open_)
 
 
-def _copy_of(step: Discard) -> RemoteCopy:
+def _copy_of(step: RemoveCopy) -> RemoteCopy:
     assert step.offsite is not None
     return step.offsite
 
 
-def _checked(step: Discard, copy: RemoteCopy) -> CheckCopy:
+def _checked(step: RemoveCopy, copy: RemoteCopy) -> CheckCopy:
     """The same copy as a step of `offsite verify`, for the verifier and the journal."""
     root = step.clip.root
     folder, _, name = copy.archive.rpartition("/")

@@ -20,8 +20,8 @@ from camarchiver.errors import CamarchiverError, NotFound, StorageError
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import ExpectedArchive, Ledger, OffsiteCopy, left_archive
 from camarchiver.offsite.fetch import CopyDiffers, bring_back
+from camarchiver.offsite.rclone.errors import RemoteError, RemoteErrorKind
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
 from camarchiver.offsite.remote_guard import RemoteGuard
 from camarchiver.offsite.transfers import Retries, TransferProgress, Transfers, Watch, followed, reported
 from camarchiver.offsite.verification import CopyFlaw
@@ -192,7 +192,7 @@ class OffsiteRestorer:
             try:
                 return self._restored(step)
             except RemoteError as error:
-                if error.trouble is RemoteTrouble.MISSING:
+                if error.kind is RemoteErrorKind.MISSING:
                     self._lost(step, CopyFlaw.MISSING, error)
                 elif isinstance(error, CopyDiffers):
                     self._lost(step, CopyFlaw.DIFFERS, error)

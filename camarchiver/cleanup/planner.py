@@ -21,7 +21,7 @@ from camarchiver.domain.clip import Disposal, Trees
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.plan import Forecast, Plan, Tally
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Discard, Keep, Tidy
+from camarchiver.domain.steps import Keep, RemoveCopy, RemoveLeftover
 from camarchiver.naming.patterns import Names
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy import leftover_rules
@@ -54,7 +54,7 @@ from camarchiver.storage import filesystems
 
 _DAY = timedelta(days=1)
 
-CleanupPlan = Plan[Discard | Tidy, CleanupPolicy]
+CleanupPlan = Plan[RemoveCopy | RemoveLeftover, CleanupPolicy]
 
 
 class _Candidate(NamedTuple):
@@ -133,7 +133,7 @@ class CleanupPlanner:
         self._left: list[Keep] = []
         self._freed = Freed()
         self._freed_of: Counter[str] = Counter()
-        self._small: list[Discard | Tidy] = []
+        self._small: list[RemoveCopy | RemoveLeftover] = []
         """Steps that no rule over the whole can change."""
         self._unmet: Mapping[Goal, int] = {}
         """Bytes that are still too many, by goal; complete once the steps are."""
@@ -203,7 +203,7 @@ class CleanupPlanner:
 
     # --- the walk ----------------------------------------------------------------------------------
 
-    def _walk(self) -> Iterator[tuple[_Candidate, Discard | Stay]]:
+    def _walk(self) -> Iterator[tuple[_Candidate, RemoveCopy | Stay]]:
         """Every copy that some rule may remove once the newest clips are known; counts all others.
 
         With each comes what the rules by age do with it unless it is its camera's newest clip.
@@ -216,7 +216,7 @@ class CleanupPlanner:
                 place = rank(item, policy, memory, {}, now) if self._has_size_rules else None
                 if self._further:
                     self._further.see(item, stays=place is None and isinstance(step, Stay))
-                if place is not None or isinstance(step, Discard):
+                if place is not None or isinstance(step, RemoveCopy):
                     yield _Candidate(place, item), step
                 else:
                     self._stays(item, step)
@@ -308,7 +308,7 @@ class CleanupPlanner:
                 goals.append(Goal(Reason.MIN_FREE, excess, words, device=disk.device))
         return goals
 
-    def _steps(self, used: int | None) -> Iterator[Discard | Tidy]:
+    def _steps(self, used: int | None) -> Iterator[RemoveCopy | RemoveLeftover]:
         """All steps: first those that are certain during the walk, then those that depend on all of it."""
         candidates: Collection[_Candidate]
         if self._has_size_rules:
@@ -331,7 +331,7 @@ class CleanupPlanner:
             yield from self._counted(copy, step)
         self._unmet = solver.unmet
 
-    def _certain(self) -> Generator[Discard, None, list[_Candidate]]:
+    def _certain(self) -> Generator[RemoveCopy, None, list[_Candidate]]:
         """The steps that the rest of the walk can't change; returns the other candidates.
 
         Nearly every clip is certainly not its camera's newest: it need not be kept and decided again.
@@ -358,10 +358,10 @@ class CleanupPlanner:
         copy = candidate.copy
         return self._cameras.has_newer(copy) or goes_as_newest(copy, self._policy, self._memory, self._now)
 
-    def _by_age(self, copy: Copy) -> Discard | Stay:
+    def _by_age(self, copy: Copy) -> RemoveCopy | Stay:
         return decide(copy, self._policy, self._memory, self._newest, self._now)
 
-    def _count_freed(self, copy: Copy, step: Discard | Stay) -> None:
+    def _count_freed(self, copy: Copy, step: RemoveCopy | Stay) -> None:
         """Count what a rule by age frees, by camera and by filesystem."""
         if isinstance(step, Stay):
             return
@@ -371,7 +371,7 @@ class CleanupPlanner:
         else:
             self._freed.by_move(copy.clip, self._trash_device)
 
-    def _counted(self, copy: Copy, step: Discard | Stay) -> Iterator[Discard]:
+    def _counted(self, copy: Copy, step: RemoveCopy | Stay) -> Iterator[RemoveCopy]:
         if isinstance(step, Stay):
             self._stays(copy, step)
             return
@@ -380,7 +380,7 @@ class CleanupPlanner:
             self._cameras.lose(copy)
         yield step
 
-    def _offsite_steps(self) -> Iterator[Discard]:
+    def _offsite_steps(self) -> Iterator[RemoveCopy]:
         """What the hard limit does with off-site copies; no other rule removes any."""
         hard = self._policy.shortest_hard_limit
         if hard is None:
@@ -388,7 +388,7 @@ class CleanupPlanner:
         # A day more, since a day of the journal is one of the clip's own time zone.
         for copy in self._offsite((self._now - hard).date() + _DAY):
             step = self._by_age(copy)
-            if isinstance(step, Discard):
+            if isinstance(step, RemoveCopy):
                 self._tally.add(step)
                 yield step
             elif step.reason is not Reason.IN_POLICY:

@@ -10,7 +10,7 @@ from datetime import date
 from camarchiver.cleanup import planner
 from camarchiver.domain.clip import Tree
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Discard
+from camarchiver.domain.steps import RemoveCopy
 from camarchiver.errors import CamarchiverError
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import CleanupPolicy
@@ -45,7 +45,7 @@ def preview(pipeline: Pipeline, policy: CleanupPolicy, remote: str) -> SizePrevi
     removals: dict[tuple[Tree, str], ForecastRemoval] = {}
     days: dict[date, list[tuple[str, ...]]] = defaultdict(list)
     for step in plan.steps:
-        if isinstance(step, Discard) and step.reason in BY_SIZE:
+        if isinstance(step, RemoveCopy) and step.reason in BY_SIZE:
             place = step.clip.place or step.clip.relative
             removals[step.tree, place] = ForecastRemoval(pipeline.started, step.disposal, step.reason)
             days[step.clip.start.date()].append((step.tree, place, step.reason))

@@ -109,7 +109,7 @@ def log_of(trees: Trees) -> Path:
     return trees.source / "archiver.log"
 
 
-def pointless(pipeline: Pipeline) -> str:
+def nothing_to_work_on(pipeline: Pipeline) -> str:
     """A sentence if the source has no clip and never had one; otherwise empty."""
     from camarchiver.discovery import walks
     from camarchiver.output import nothing_text

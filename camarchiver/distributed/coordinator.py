@@ -23,7 +23,7 @@ from camarchiver.distributed.worker import RESOURCE, ClipResult, RunSpec
 from camarchiver.domain.clip import Archived
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
-from camarchiver.domain.steps import Archive, ArchiveStep, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep, RemoveSource
 from camarchiver.errors import EncoderError, StorageError, UsageError, cause, described, sentence
 from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.media.encoder_probe import EncoderRequest
@@ -124,7 +124,7 @@ class Cluster:
         self._client.subscribe_topic(topic, progress.receive)
 
         def perform(step: ArchiveStep, share: int) -> Outcome:
-            if isinstance(step, Remove):
+            if isinstance(step, RemoveSource):
                 return local.perform(step, 0)
             with progress.clip(step.clip.relative):
                 answer = self._result_of(step, stop)
@@ -139,7 +139,7 @@ class Cluster:
             made = replace(answer.outcome, step=step)
             known = with_known_time(step, context.archives, context.writer.now())
             disposal = disposal_of(known, context.disposal)
-            gone = local.perform(Remove(step.clip, disposal, made.reason, taken), 0)
+            gone = local.perform(RemoveSource(step.clip, disposal, made.reason, taken), 0)
             if disposal is not context.disposal:
                 made = replace(made, detail="; ".join(filter(None, (made.detail, STAYS))))
             if gone.result is Result.DONE:

@@ -14,18 +14,18 @@ from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import (
     Archive,
     CheckCopy,
-    Discard,
     Keep,
     MakeCopy,
-    Remove,
+    RemoveCopy,
+    RemoveLeftover,
+    RemoveSource,
     Restore,
     Salvage,
     Step,
-    Tidy,
 )
 from camarchiver.errors import ExitCode, Problem
 
-Change = Archive | Remove | Restore | Discard | MakeCopy | CheckCopy | Tidy | Salvage
+Change = Archive | RemoveSource | Restore | RemoveCopy | MakeCopy | CheckCopy | RemoveLeftover | Salvage
 """Every step but `Keep`."""
 
 
@@ -85,7 +85,7 @@ class Tally:
             size, seconds = clip.fingerprint.size, clip.duration or 0.0
         else:
             key, size = _group_of(step), step.size
-            seconds = 0.0 if isinstance(step, Tidy | Salvage) else step.clip.duration or 0.0
+            seconds = 0.0 if isinstance(step, RemoveLeftover | Salvage) else step.clip.duration or 0.0
         if (count := self._counts.get(key)) is None:
             count = self._counts[key] = _GroupCount(_group_of(step))
         count.clips += 1
@@ -109,7 +109,7 @@ class Tally:
 
 def _group_of(step: Change) -> Group:
     """Changes are counted by camera and day."""
-    tree = str(step.tree) if isinstance(step, Discard | Tidy | Salvage) else ""
+    tree = str(step.tree) if isinstance(step, RemoveCopy | RemoveLeftover | Salvage) else ""
     return Group(action_of(step), step.reason, step.camera, step.start.date() if step.start else None, tree)
 
 
@@ -118,9 +118,9 @@ def action_of(step: Step) -> str:
     match step:
         case Archive():
             return "archive"
-        case Remove() | Discard():
+        case RemoveSource() | RemoveCopy():
             return str(step.disposal)
-        case Tidy():
+        case RemoveLeftover():
             return "delete"
         case Restore():
             return "restore"

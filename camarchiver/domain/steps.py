@@ -71,8 +71,8 @@ class Archive(_OfClip, frozen=True):
         return structs.replace(self.clip, fingerprint=source)
 
 
-class Remove(_OfClip, frozen=True):
-    """Step: remove a source whose archive exists."""
+class RemoveSource(_OfClip, frozen=True):
+    """Step of `archive`: remove a source that is archived already; `cleanup` does so by `RemoveCopy`."""
 
     disposal: Disposal
     reason: Reason
@@ -117,8 +117,8 @@ class Restore(_OfClip, frozen=True):
     """The off-site copy that an archive is restored from, in place of the trash."""
 
 
-class Discard(_OfClip, frozen=True):
-    """Step of `cleanup`: a copy of a clip leaves one of the trees by a rule of the owner's policy.
+class RemoveCopy(_OfClip, frozen=True):
+    """Step of `cleanup`: a copy of a clip, or its source, leaves its tree by a rule of the owner's policy.
 
     `clip` is the file to remove: its root is that of its tree.
     """
@@ -162,7 +162,7 @@ class CheckCopy(_OfCopy, frozen=True):
     """Step of `offsite verify`: an off-site copy is compared with the archive's BLAKE2b."""
 
 
-class Tidy(msgspec.Struct, frozen=True):
+class RemoveLeftover(msgspec.Struct, frozen=True):
     """Step of `cleanup`: remove an unfinished file, a dead owner's lock or an empty folder; never footage."""
 
     root: Path
@@ -228,10 +228,10 @@ class Salvage(msgspec.Struct, frozen=True):
         return Tree.SPOOL
 
 
-ArchiveStep = Archive | Remove
+ArchiveStep = Archive | RemoveSource
 """What `archive` does to a clip."""
 
-Step = Archive | Remove | Restore | Discard | MakeCopy | CheckCopy | Tidy | Salvage | Keep
+Step = Archive | RemoveSource | Restore | RemoveCopy | MakeCopy | CheckCopy | RemoveLeftover | Salvage | Keep
 
 
 DAMAGED = "damaged"

@@ -13,7 +13,7 @@ from camarchiver.domain.clip import Archived, Clip, Tree
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import EncodeResult
-from camarchiver.domain.steps import CheckCopy, Discard, MakeCopy, Restore
+from camarchiver.domain.steps import CheckCopy, MakeCopy, RemoveCopy, Restore
 from camarchiver.domain.untrusted import TreeName
 from camarchiver.journal.event import EventKind, JournalEvent
 
@@ -38,7 +38,7 @@ class RunId:
 class RemovalResult:
     """The result of one intended removal."""
 
-    step: Discard
+    step: RemoveCopy
     what: EventKind
     """TRASHED, DELETED or PURGED; LEFT if nothing was removed."""
     reason: str
@@ -168,7 +168,7 @@ class JournalWriter:
             detail=detail,
         )
 
-    def intend(self, steps: Iterable[Discard]) -> None:
+    def intend(self, steps: Iterable[RemoveCopy]) -> None:
         """Each of these files is about to leave its tree; durable before the first one does."""
         self._journal.append(
             *(
@@ -290,7 +290,7 @@ class JournalWriter:
     def _of_discard(
         self,
         what: EventKind,
-        step: Discard,
+        step: RemoveCopy,
         reason: str,
         place: str | None = None,
         *,

@@ -12,8 +12,8 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import DAMAGED, CheckCopy, MakeCopy
 from camarchiver.errors import CamarchiverError
+from camarchiver.offsite.rclone.errors import RemoteError, RemoteErrorKind
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
 from camarchiver.offsite.rclone.uploads import StagedUploads
 from camarchiver.offsite.transfers import Retries
 from camarchiver.offsite.verification import CopyVerdict, CopyVerifier
@@ -90,7 +90,7 @@ class ArchiveCopier:
                 "its bytes are not the journalled ones, so it was not copied",
                 hint="camarchiver verify --repair makes it again",
             )
-        raise RemoteError(RemoteTrouble.CUT, f"{self._remote.label}: {step.name}: {verdict.detail}")
+        raise RemoteError(RemoteErrorKind.CUT, f"{self._remote.label}: {step.name}: {verdict.detail}")
 
     def _done(self, step: MakeCopy, how: str) -> Outcome:
         return Outcome(step, Result.DONE, step.reason, f"{self._remote.label}, {how}")

@@ -16,8 +16,8 @@ from camarchiver.domain.steps import MakeCopy
 from camarchiver.errors import CamarchiverError, Problem, failure, sentence
 from camarchiver.offsite.copier import ArchiveCopier, CopyChecker
 from camarchiver.offsite.manifest_writer import ManifestWriter
+from camarchiver.offsite.rclone.errors import RemoteError
 from camarchiver.offsite.rclone.remote import RcloneSettings
-from camarchiver.offsite.rclone.trouble import RemoteError
 from camarchiver.offsite.rclone.uploads import StagedUploads
 from camarchiver.offsite.remote_guard import RemoteGuard, opened_apart
 from camarchiver.offsite.transfers import Retries, TransferProgress, Transfers, Watch, followed, reported
@@ -85,7 +85,7 @@ def _synced(pipeline: Pipeline, plan: OffsitePlan, settings: TransferSettings, w
     return reported(begun, plan, outcomes, run.transfers.ended_by, watch.stop, run.problems)
 
 
-def looked_at(pipeline: Pipeline, plan: PlanT, rclone: RcloneSettings) -> PlanT:
+def with_remote_note(pipeline: Pipeline, plan: PlanT, rclone: RcloneSettings) -> PlanT:
     """The plan of a dry run with a note about its remote, or with what is wrong with it.
 
     The remote is opened, and nothing is written there.

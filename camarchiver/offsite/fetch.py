@@ -13,8 +13,8 @@ from camarchiver.domain.clip import RemoteCopy
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import DAMAGED, Restore
+from camarchiver.offsite.rclone.errors import RemoteError, RemoteErrorKind
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
 from camarchiver.offsite.transfers import Retries
 from camarchiver.storage import anchored, atomic, copying, filesystems, permissions, removal
 from camarchiver.storage.atomic import Staged
@@ -26,7 +26,7 @@ class CopyDiffers(RemoteError):
     code = DAMAGED
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(RemoteTrouble.CUT, message, hint=hint)
+        super().__init__(RemoteErrorKind.CUT, message, hint=hint)
 
 
 def bring_back(

@@ -9,8 +9,8 @@ from functools import partial
 
 from camarchiver.offsite import manifest
 from camarchiver.offsite.names import manifest_name
+from camarchiver.offsite.rclone.errors import RemoteError, RemoteErrorKind
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
 from camarchiver.offsite.rclone.uploads import StagedUploads
 from camarchiver.offsite.transfers import Retries
 from camarchiver.pipeline import Pipeline
@@ -54,4 +54,4 @@ class ManifestWriter:
         arrived = hashlib.blake2b()
         self._remote.read(name, arrived.update)
         if arrived.digest() != hashlib.blake2b(text).digest():
-            raise RemoteError(RemoteTrouble.CUT, f"{self._remote.label}: {name} differs from what was sent")
+            raise RemoteError(RemoteErrorKind.CUT, f"{self._remote.label}: {name} differs from what was sent")

@@ -17,8 +17,8 @@ from camarchiver.offsite.names import MANIFESTS, read_manifest
 from camarchiver.offsite.rclone import backends as backends_of
 from camarchiver.offsite.rclone import remote as remotes
 from camarchiver.offsite.rclone.backends import RemoteBackend
+from camarchiver.offsite.rclone.errors import ENDS_RUN, RemoteError, RemoteErrorKind, error_of
 from camarchiver.offsite.rclone.remote import RcloneSettings, Remote
-from camarchiver.offsite.rclone.trouble import ENDS_RUN, RemoteError, RemoteTrouble, error_of
 from camarchiver.pipeline import Pipeline
 
 _SAMPLE = 4
@@ -86,11 +86,11 @@ class RemoteGuard:
                     self._proved = name
                     return
             if why and not self._has_manifest():
-                raise error_of(RemoteTrouble.UNKNOWN_PLACE, self.remote.label, why)
+                raise error_of(RemoteErrorKind.UNKNOWN_PLACE, self.remote.label, why)
 
     def of_reading(self, error: RemoteError) -> RemoteError:
         """The error to report for one of reading a copy: that of the remote, if no other can be read."""
-        if error.trouble in ENDS_RUN:
+        if error.kind in ENDS_RUN:
             return error
         try:
             self.require_known()
@@ -115,7 +115,7 @@ class RemoteGuard:
         try:
             count = self.remote.read(name, lambda block: None, first=_HEAD)
         except RemoteError as error:
-            if error.trouble in ENDS_RUN:
+            if error.kind in ENDS_RUN:
                 raise
             return error.message.removeprefix(f"{self.remote.label}: ")
         return "" if count else f"{name} is empty"
@@ -125,7 +125,7 @@ class RemoteGuard:
         try:
             found = self.remote.listing(MANIFESTS, recursive=True)
         except RemoteError as error:
-            if error.trouble in ENDS_RUN:
+            if error.kind in ENDS_RUN:
                 raise
             return False
         known = sorted((each.name for each in found if read_manifest(each.name)), reverse=True)
@@ -138,7 +138,7 @@ class RemoteGuard:
             self.remote.read(name, text.extend)
             manifest.parse(bytes(text), read[1])
         except (RemoteError, ValueError) as error:
-            if isinstance(error, RemoteError) and error.trouble in ENDS_RUN:
+            if isinstance(error, RemoteError) and error.kind in ENDS_RUN:
                 raise
             return False
         return True

@@ -20,8 +20,8 @@ from camarchiver.journal.ledger import Ledger
 from camarchiver.offsite import manifest, names
 from camarchiver.offsite.fetch import bring_back
 from camarchiver.offsite.manifest import ManifestCopy
+from camarchiver.offsite.rclone.errors import ENDS_RUN, RemoteError, RemoteErrorKind
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import ENDS_RUN, RemoteError, RemoteTrouble
 from camarchiver.offsite.remote_guard import RemoteGuard
 from camarchiver.offsite.transfers import Retries, TransferProgress, Transfers, Watch, followed, reported
 from camarchiver.pipeline import Pipeline
@@ -76,7 +76,7 @@ class Manifests:
         try:
             return self._retries.tried(lambda: self._read_once(name, digits))
         except RemoteError as error:
-            if error.trouble in ENDS_RUN:
+            if error.kind in ENDS_RUN:
                 raise
             if error.message not in self.problems:
                 self.problems.append(error.message)
@@ -89,7 +89,7 @@ class Manifests:
         try:
             return manifest.parse(bytes(text), digits)
         except ValueError as error:
-            raise RemoteError(RemoteTrouble.CUT, f"{name}: {error}") from error
+            raise RemoteError(RemoteErrorKind.CUT, f"{name}: {error}") from error
 
 
 RestoreAllPlan = Plan[Restore, str]

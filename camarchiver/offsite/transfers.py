@@ -18,8 +18,8 @@ from camarchiver.domain.plan import Plan
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import CheckCopy, MakeCopy, Restore, Step
 from camarchiver.errors import CamarchiverError, Problem, failure
+from camarchiver.offsite.rclone.errors import ENDS_RUN, PASSING, RemoteError, RemoteErrorKind, exit_code
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import ENDS_RUN, PASSING, RemoteError, RemoteTrouble, exit_code
 from camarchiver.runtime.progress import Display, Silent
 from camarchiver.runtime.signals import Stop
 from camarchiver.state.run_history import BegunRun
@@ -63,7 +63,7 @@ class Retries:
             try:
                 result = act()
             except RemoteError as error:
-                if pause is None or error.trouble not in PASSING or not self._helps(error, pause):
+                if pause is None or error.kind not in PASSING or not self._helps(error, pause):
                     raise
             else:
                 self._failing_since = None
@@ -72,7 +72,7 @@ class Retries:
 
     def _helps(self, error: RemoteError, pause: float) -> bool:
         """Whether a further try makes sense; waits before it."""
-        if error.trouble is RemoteTrouble.CUT:
+        if error.kind is RemoteErrorKind.CUT:
             return not self._stopped.is_set()
         now = time.monotonic()
         if self._failing_since is None:
@@ -104,8 +104,8 @@ class RemoteAttempts:
         except RemoteError as error:
             if self._stop:
                 return None
-            found = error if error.trouble in ENDS_RUN else self._blamed(error)
-            if found.trouble in ENDS_RUN:
+            found = error if error.kind in ENDS_RUN else self._blamed(error)
+            if found.kind in ENDS_RUN:
                 self.ended_by = self.ended_by or found
                 return None
             return removal.outcome_of(step, found)
@@ -254,6 +254,6 @@ def reported(
     if ended_by is not None:
         problems = (*problems, failure(ended_by)[0])
         if not any(each.result is Result.DONE for each in outcomes):
-            refused = exit_code(ended_by.trouble)
+            refused = exit_code(ended_by.kind)
     told = replace(plan, problems=(*plan.problems, *problems), refused=refused)
     return begun.report(told, outcomes, stop)

@@ -10,8 +10,8 @@ from pathlib import Path
 from camarchiver.domain.steps import CheckCopy, MakeCopy
 from camarchiver.errors import ConfigError
 from camarchiver.offsite.rclone import backends as backends_of
+from camarchiver.offsite.rclone.errors import RemoteError, RemoteErrorKind
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
 from camarchiver.offsite.remote_guard import RemoteGuard
 from camarchiver.storage import anchored
 
@@ -157,9 +157,9 @@ class CopyVerifier:
         try:
             self._remote.read(step.name, take)
         except RemoteError as error:
-            if error.trouble is RemoteTrouble.CUT:
+            if error.kind is RemoteErrorKind.CUT:
                 return _ReadResult(CopyFlaw.DIFFERS, count, f"it can be read as far as byte {count}", error)
-            if error.trouble is not RemoteTrouble.MISSING:
+            if error.kind is not RemoteErrorKind.MISSING:
                 raise
             return _ReadResult(CopyFlaw.MISSING, count, "it is not there")
         if proof.hexdigest() == step.digest:

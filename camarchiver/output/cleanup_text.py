@@ -13,7 +13,7 @@ from camarchiver.domain.clip import Disposal
 from camarchiver.domain.plan import Total, action_of
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
-from camarchiver.domain.steps import Restore, Salvage, Tidy
+from camarchiver.domain.steps import RemoveLeftover, Restore, Salvage
 from camarchiver.errors import Problem
 from camarchiver.output.text import changes_of, forecast_lines, not_done_lines, place_words, steps_lines
 from camarchiver.runtime.formatting import cells, count_of, padded, shown, size, span
@@ -126,7 +126,7 @@ def _done(outcomes: Iterable[Outcome]) -> list[tuple[str, list[Outcome]]]:
     for outcome in outcomes:
         if outcome.result is Result.DONE:
             verb = "moved to the trash" if action_of(outcome.step) == "trash" else "deleted"
-            if isinstance(outcome.step, Tidy):
+            if isinstance(outcome.step, RemoveLeftover):
                 verb = "tidied up"
             elif isinstance(outcome.step, Salvage):
                 verb = "salvaged"

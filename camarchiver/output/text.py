@@ -14,7 +14,15 @@ from camarchiver.domain.clip import ARCHIVE_FOLDER, TRASH_FOLDER, Trees
 from camarchiver.domain.plan import Plan, Total, action_of
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Encoding, Outcome, Report, Result
-from camarchiver.domain.steps import Archive, CheckCopy, Discard, MakeCopy, Restore, Salvage, Tidy
+from camarchiver.domain.steps import (
+    Archive,
+    CheckCopy,
+    MakeCopy,
+    RemoveCopy,
+    RemoveLeftover,
+    Restore,
+    Salvage,
+)
 from camarchiver.errors import Problem
 from camarchiver.output.reasons import REASON_WORDS, REMEDIES
 from camarchiver.policy import doubtful_clocks
@@ -263,7 +271,7 @@ def outcome_words(outcome: Outcome) -> str:
         return f"{'copied' if isinstance(outcome.step, MakeCopy) else 'sound'}{detail}"
     if isinstance(outcome.step, Salvage):
         return f"salvaged to {shown(outcome.target)}" if outcome.target else f"removed{detail}"
-    if isinstance(outcome.step, Discard | Tidy):
+    if isinstance(outcome.step, RemoveCopy | RemoveLeftover):
         verb = "moved to the trash" if action_of(outcome.step) == "trash" else "deleted"
         return f"{verb}: {REASON_WORDS[outcome.reason]}{detail}"
     verb = "archived" if isinstance(outcome.step, Archive) else "removed, archived before"

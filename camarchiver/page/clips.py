@@ -100,7 +100,7 @@ class PageClip:
     """Its pictures, if there are any."""
     copies: tuple[OffsiteState, ...] = ()
     """Its off-site copies, lost ones too; not those that a rule removed."""
-    ends: tuple[JournalEvent, ...] = ()
+    removal_lines: tuple[JournalEvent, ...] = ()
     """Of a clip that is gone: the lines that say which rules removed its copies, oldest first; none if the
     journal knows of a copy that should be there."""
 
@@ -123,7 +123,7 @@ class PageClip:
 
         Empty if it is not known.
         """
-        rules = [event.reason or "" for event in self.ends]
+        rules = [event.reason or "" for event in self.removal_lines]
         return next(
             (rule for rule in reversed(rules) if rule != Reason.TRASH_AGE), rules[-1] if rules else ""
         )

@@ -45,7 +45,7 @@ class SiteMarks:
         """Whether nothing has changed since the mark was made; `sources` are digests by folder."""
         return (
             known is not None
-            and known.digest == self._digest(day, sources, is_odd=known.is_odd)
+            and known.digest == self._digest(day, sources, has_distant_file_time=known.has_distant_file_time)
             and all(_changed_at(folder) == at for folder, at in known.folders.items())
         )
 
@@ -55,21 +55,21 @@ class SiteMarks:
         """The mark of a day that was just gathered."""
         known = self._journal.day(day)
         grown = growth_by_day(known.events, self._zone)
-        folders, is_odd = {self._pictures(day), *self._folders(known.ledger)}, False
+        folders, has_distant_file_time = {self._pictures(day), *self._folders(known.ledger)}, False
         for clip in clips:
             written = datetime.fromtimestamp(clip.identity[1] / 1e9, UTC)
-            is_odd |= abs(written - clip.start) > DOUBTFUL
+            has_distant_file_time |= abs(written - clip.start) > DOUBTFUL
         counter = CopyCounter()
         counter.add(known.ledger)
         return JournalMark(
-            self._digest(day, sources, is_odd=is_odd),
+            self._digest(day, sources, has_distant_file_time=has_distant_file_time),
             {folder: _changed_at(folder) for folder in sorted(folders)},
             tuple(sorted(strays)),
             {at: dict(sizes) for at, sizes in grown.items()},
             sum(clip.strip is None and clip.file is not None for clip in clips),
             dict(Counter(line.camera for line, _ in known.ledger.archives.values())),
             {remote: dict(counts.cameras) for remote, counts in counter.counts().items()},
-            is_odd,
+            has_distant_file_time,
         )
 
     def _folders(self, ledger: Ledger) -> set[str]:
@@ -82,13 +82,13 @@ class SiteMarks:
         key = StripKey(day, "clip.mp4", 0, 0)
         return str(thumbnails.path(self._state, key).parent)
 
-    def _digest(self, day: date, sources: Mapping[str, str], *, is_odd: bool) -> str:
+    def _digest(self, day: date, sources: Mapping[str, str], *, has_distant_file_time: bool) -> str:
         damaged = sorted(item for item in self._memory.damaged.items() if item[1].day == day)
         facts: list[object] = [self._state_of_journal(day), sorted(sources.items())]
         facts += [self._by_size.days.get(day), damaged]
         midnight = datetime.combine(day, time(), UTC)
         for hold in self._memory.holds:
-            if is_odd or hold.start - _NEAR <= midnight <= hold.end + _NEAR:
+            if has_distant_file_time or hold.start - _NEAR <= midnight <= hold.end + _NEAR:
                 has_lapsed = hold.until is not None and hold.until <= self._now
                 facts.append((hold, has_lapsed))
         return facts_digest(facts)

@@ -48,7 +48,7 @@ class JournalMark(msgspec.Struct, frozen=True, gc=False):
     """By camera: archives that the journal knows."""
     copies: dict[str, dict[str, CopyCounts]] = {}
     """By remote and camera: the off-site copies of these."""
-    is_odd: bool = False
+    has_distant_file_time: bool = msgspec.field(name="is_odd", default=False)
     """Whether the file of one of them was written on another day: any hold may then cover it."""
 
 

@@ -15,7 +15,7 @@ from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import Failure, FolderFacts, Memory
 from camarchiver.domain.plan import Plan
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Archive, ArchiveStep, Keep, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep, Keep, RemoveSource
 from camarchiver.naming.folders import comparable
 from camarchiver.naming.formats import is_raw_name
 from camarchiver.naming.paths import archive_path
@@ -126,7 +126,7 @@ class _Bounds(NamedTuple):
 
 def decide_archive(
     facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
-) -> Iterator[Archive | Remove | Keep]:
+) -> Iterator[Archive | RemoveSource | Keep]:
     """Exactly one step for every file of a folder that is, or may be, a clip."""
     yield from facts.set_aside
     bounds = _bounds(policy, now)
@@ -147,7 +147,7 @@ def _bounds(policy: ArchivePolicy, now: datetime) -> _Bounds:
 
 def _decide_clip(
     clip: Clip, facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime, bounds: _Bounds
-) -> Archive | Remove | Keep:
+) -> Archive | RemoveSource | Keep:
     if reason := _too_early_or_unwanted(clip, policy, bounds):
         return keep(clip, reason)
     if memory.holds and (hold := held_by(clip, memory.holds, now)):
@@ -247,7 +247,7 @@ def own_archive(clip: Clip, facts: FolderFacts) -> Archived | None:
 
 def _remove_source(
     clip: Clip, archived: Archived, facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
-) -> Archive | Remove | Keep:
+) -> Archive | RemoveSource | Keep:
     if policy.disposal is Disposal.KEEP:
         return keep(clip, Reason.KEPT_SOURCE, detail="archived; its source is kept as asked")
     if not facts.removable:
@@ -256,7 +256,7 @@ def _remove_source(
         return keep(clip, Reason.CLOCK_DOUBTFUL, detail="archived; its source stays")
     if memory.failures and not policy.retry_failed and (wait := removal_wait(clip, memory, now)):
         return keep(clip, Reason.FAILED_BEFORE, detail=f"archived; {wait}")
-    return Remove(clip, policy.disposal, Reason.ALREADY_ARCHIVED, archived)
+    return RemoveSource(clip, policy.disposal, Reason.ALREADY_ARCHIVED, archived)
 
 
 def restored_lately(source: str, identity: tuple[int, int], memory: Memory, now: datetime) -> bool:

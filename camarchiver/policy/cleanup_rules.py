@@ -15,7 +15,7 @@ from camarchiver.domain.clocks import is_doubtful, latest_time
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Discard, Keep
+from camarchiver.domain.steps import Keep, RemoveCopy
 from camarchiver.policy.archive_rules import is_selected, keep, removal_wait, restored_lately
 
 YOUNG = timedelta(days=1)
@@ -167,7 +167,7 @@ Newest = Mapping[str, datetime]
 
 def decide(
     copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime
-) -> Discard | Stay:
+) -> RemoveCopy | Stay:
     """What the rules by age do with one copy; exactly one answer for each.
 
     An archive that several clips share goes only if it would go as the archive of each of them.
@@ -186,12 +186,12 @@ def goes_as_newest(copy: Copy, policy: CleanupPolicy, memory: Memory, now: datet
     if copy.sharers:
         return False
     newest = {copy.clip.camera: copy.clip.recorded}
-    return isinstance(_decide(copy, policy, memory, newest, now), Discard)
+    return isinstance(_decide(copy, policy, memory, newest, now), RemoveCopy)
 
 
 def _decide(
     copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime
-) -> Discard | Stay:
+) -> RemoveCopy | Stay:
     limits = policy.of(copy.clip.camera)
     past = _is_past_limit(copy, limits, now)
     if barrier := _barrier(copy, policy, memory, newest, now, past_hard=past):
@@ -230,7 +230,7 @@ def rank(copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now:
     return Rank.UNARCHIVED if policy.unarchived else None
 
 
-def discard_by(copy: Copy, reason: Reason) -> Discard:
+def discard_by(copy: Copy, reason: Reason) -> RemoveCopy:
     """The step of a rule that deletes: by size, because a trash on the same filesystem frees nothing, or
     out of the trash.
     """
@@ -243,12 +243,12 @@ def _discard(
     reason: Reason,
     needed: Archived | None,
     offsite: RemoteCopy | None = None,
-) -> Discard:
+) -> RemoveCopy:
     """The step; `offsite` is the copy that must be good when this one goes."""
     if copy.tree is Tree.OFFSITE:
         offsite = copy.offsite
     sharers = tuple(sharer.clip for sharer in copy.sharers)
-    return Discard(
+    return RemoveCopy(
         copy.clip, copy.tree, disposal, reason, copy.source, copy.identity, needed, sharers, offsite
     )
 
@@ -299,7 +299,9 @@ def _is_past_limit(copy: Copy, limits: Limits, now: datetime) -> bool:
     return hard is not None and latest_time(copy.clip) <= now - hard
 
 
-def _unless_it_failed(answer: Discard | Stay, copy: Copy, memory: Memory, now: datetime) -> Discard | Stay:
+def _unless_it_failed(
+    answer: RemoveCopy | Stay, copy: Copy, memory: Memory, now: datetime
+) -> RemoveCopy | Stay:
     """The answer; but a file that could not be removed before stays until its next try."""
     if not memory.failures or isinstance(answer, Stay):
         return answer
@@ -311,7 +313,7 @@ _IN_POLICY = Stay(Reason.IN_POLICY)
 _DOUBTFUL = Stay(Reason.CLOCK_DOUBTFUL)
 
 
-def _source(copy: Copy, policy: CleanupPolicy, limits: Limits, now: datetime) -> Discard | Stay:
+def _source(copy: Copy, policy: CleanupPolicy, limits: Limits, now: datetime) -> RemoveCopy | Stay:
     if latest_time(copy.clip) > now - limits.age:
         if _is_quiet_and_old(copy, limits, now):
             return _discard(copy, policy.disposal, Reason.QUIET_AGE, copy.archived)
@@ -323,7 +325,7 @@ def _source(copy: Copy, policy: CleanupPolicy, limits: Limits, now: datetime) ->
     return _discard(copy, policy.disposal, Reason.UNARCHIVED, None)
 
 
-def _archive(copy: Copy, policy: CleanupPolicy, limits: Limits, now: datetime) -> Discard | Stay:
+def _archive(copy: Copy, policy: CleanupPolicy, limits: Limits, now: datetime) -> RemoveCopy | Stay:
     if policy.spares(copy.made_by):
         return _IN_POLICY
     if not policy.clean_output and limits.archive_age_offsite is None:
@@ -351,7 +353,7 @@ def _is_quiet_and_old(copy: Copy, limits: Limits, now: datetime) -> bool:
     return archived.motion.is_quiet and latest_time(copy.clip) <= now - quiet_age
 
 
-def _trash(copy: Copy, policy: CleanupPolicy, limits: Limits, now: datetime) -> Discard | Stay:
+def _trash(copy: Copy, policy: CleanupPolicy, limits: Limits, now: datetime) -> RemoveCopy | Stay:
     if copy.since is None or copy.since > now - limits.trash_age:
         return _IN_POLICY
     if copy.given_up or copy.archived is not None:
@@ -363,7 +365,7 @@ def _trash(copy: Copy, policy: CleanupPolicy, limits: Limits, now: datetime) -> 
 
 def decide_sidecar(
     copy: Copy, policy: CleanupPolicy, memory: Memory, now: datetime, *, orphan: bool
-) -> Discard | Stay:
+) -> RemoveCopy | Stay:
     """The decision for a sidecar in the source that belongs to no clip there."""
     limits = policy.of(copy.clip.camera)
     past = _is_past_limit(copy, limits, now)

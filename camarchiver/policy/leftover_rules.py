@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from camarchiver.domain.clip import Fingerprint, Tree
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Tidy
+from camarchiver.domain.steps import RemoveLeftover
 
 FILLED_FOR = timedelta(days=2)
 """The folder of a day younger than this may still be filled."""
@@ -69,15 +69,15 @@ class Leftover:
     """Whether the owner of the lock lives, or the recorder runs."""
 
 
-def decide(found: Leftover, now: datetime) -> Tidy | None:
+def decide(found: Leftover, now: datetime) -> RemoveLeftover | None:
     """The step that removes it; None if it stays, because somebody may be at work on it."""
     if found.in_use or not is_leftover(found.kind, found.mtime, now):
         return None
     if found.kind is not LeftoverKind.FOLDER:
-        return Tidy(found.root, found.relative, found.tree, Reason.LEFTOVER, found.fingerprint)
+        return RemoveLeftover(found.root, found.relative, found.tree, Reason.LEFTOVER, found.fingerprint)
     if not is_over(found.day, now):
         return None
-    return Tidy(found.root, found.relative, found.tree, Reason.EMPTY_FOLDER)
+    return RemoveLeftover(found.root, found.relative, found.tree, Reason.EMPTY_FOLDER)
 
 
 def is_leftover(kind: LeftoverKind, mtime: float, now: datetime) -> bool:

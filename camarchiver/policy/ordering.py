@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import islice
 
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Archive, ArchiveStep, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep, RemoveSource
 
 _REMOVE, _ENCODE, _SECOND_NAME = range(3)
 
@@ -24,7 +24,7 @@ def order_key(step: ArchiveStep) -> tuple[int, datetime, str, str]:
 
 
 def _rank(step: ArchiveStep) -> int:
-    if isinstance(step, Remove):
+    if isinstance(step, RemoveSource):
         return _REMOVE
     return _SECOND_NAME if step.reason is Reason.SAME_FILE else _ENCODE
 

@@ -11,7 +11,7 @@ from camarchiver.domain.clip import Disposal
 from camarchiver.domain.clocks import latest_time
 from camarchiver.domain.memory import RESTORE_GRACE, Memory
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Discard
+from camarchiver.domain.steps import RemoveCopy
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Newest, decide
 
 
@@ -40,7 +40,7 @@ class RemovalForecast:
             # By then the camera will have newer clips.
             newest = self._newest if at == self._now else {}
             step = decide(copy, self._policy, self._memory, newest, at)
-            if isinstance(step, Discard):
+            if isinstance(step, RemoveCopy):
                 return ForecastRemoval(at, step.disposal, step.reason)
         return None
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from camarchiver.domain.clip import Clip, Disposal, Tree
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Discard, Tidy
+from camarchiver.domain.steps import RemoveCopy, RemoveLeftover
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Newest, Stay, discard_by, rank
 
 
@@ -96,18 +96,18 @@ class SizeGoalSolver:
 
 def decide_by_size(
     copy: Copy,
-    by_age: Discard | Stay,
+    by_age: RemoveCopy | Stay,
     solver: SizeGoalSolver,
     policy: CleanupPolicy,
     memory: Memory,
     newest: Newest,
     now: datetime,
-) -> Discard | Stay:
+) -> RemoveCopy | Stay:
     """What happens to one copy in the end: what the rules by age say, unless a goal needs its bytes.
 
     What is deleted `by_age` stands in the goals already; what would stay, or go to the trash, may go for one.
     """
-    if isinstance(by_age, Discard) and by_age.disposal is Disposal.DELETE:
+    if isinstance(by_age, RemoveCopy) and by_age.disposal is Disposal.DELETE:
         return by_age
     if rank(copy, policy, memory, newest, now) is None:
         return by_age
@@ -128,9 +128,9 @@ def loses(copy: Copy) -> bool:
 _STAGE = {Tree.TRASH: 0, Tree.SOURCE: 1, Tree.ARCHIVE: 2, Tree.OFFSITE: 2}
 
 
-def order_key(step: Discard | Tidy) -> tuple[int, float, str]:
+def order_key(step: RemoveCopy | RemoveLeftover) -> tuple[int, float, str]:
     """The cheapest copies first, among them the oldest; files that are no footage come last."""
-    if isinstance(step, Tidy):
+    if isinstance(step, RemoveLeftover):
         # The deepest folder first: the one above may then be empty.
         return 4, -len(step.relative), step.relative
     stage = 3 if step.tree is Tree.SOURCE and step.archived is None else _STAGE[step.tree]

@@ -12,7 +12,7 @@ import msgspec
 from camarchiver.domain.clip import Tree
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.report import Outcome, Result
-from camarchiver.domain.steps import Discard
+from camarchiver.domain.steps import RemoveCopy
 from camarchiver.domain.untrusted import AwareDatetime, Count, RelativePath, Run, check_time, convert
 from camarchiver.errors import StorageError
 from camarchiver.storage import atomic, run_lock
@@ -95,7 +95,7 @@ def change(state: Path, found: FindingsUpdate) -> None:
 def forget_removed(state: Path, outcomes: Iterable[Outcome]) -> None:
     """Forget the findings about damaged archives that a rule removed."""
     steps = (each.step for each in outcomes if each.result is Result.DONE)
-    gone = {step.relative for step in steps if isinstance(step, Discard) and step.tree is Tree.ARCHIVE}
+    gone = {step.relative for step in steps if isinstance(step, RemoveCopy) and step.tree is Tree.ARCHIVE}
     if gone and (over := gone & read(state).damaged.keys()):
         change(state, FindingsUpdate(sound=over))
 

@@ -33,7 +33,7 @@ from camarchiver.domain.clip import Archived, Clip, Disposal
 from camarchiver.domain.clocks import Clocks
 from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
 from camarchiver.domain.report import Outcome, Report, Result
-from camarchiver.domain.steps import Discard
+from camarchiver.domain.steps import RemoveCopy
 from camarchiver.errors import ExitCode, StorageError
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stop
@@ -837,7 +837,9 @@ class CleanupMachine(RuleBasedStateMachine):
             left = self.copies(name, after)
             if name in self.held:
                 assert left == had, f"{name} is held"
-            named = {step.reason for step in plan.steps if isinstance(step, Discard) and step.source == name}
+            named = {
+                step.reason for step in plan.steps if isinstance(step, RemoveCopy) and step.source == name
+            }
             if had and not left:
                 assert named & MAY_REMOVE_LAST_COPY, f"{name} lost its last copy by {named}"
             archive = f"archived/{name}"
@@ -853,7 +855,7 @@ class CleanupMachine(RuleBasedStateMachine):
         named |= {
             os.path.relpath(step.clip.root / step.clip.beside(name), source)
             for step in plan.steps
-            if isinstance(step, Discard)
+            if isinstance(step, RemoveCopy)
             for name in step.clip.sidecars
         }
         assert before.keys() - after.keys() <= named, "something went that the plan did not name"

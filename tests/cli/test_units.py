@@ -28,7 +28,7 @@ from camarchiver.cli.commands.archive import archive as archive_command
 from camarchiver.cli.help_page import HelpCommand, HelpGroup
 from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs import template
-from camarchiver.cli.runs.template import IncludedRun, Ready, RunOptions, RunResult, RunTask, conduct
+from camarchiver.cli.runs.template import IncludedRun, Ready, RunOptions, RunResult, RunTask, run_task
 from camarchiver.config import Config, Value
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Conclusion, Status
@@ -388,7 +388,7 @@ class TestHelpPages:
             assert len(command.params) <= 20 or command.common, name
 
 
-class Course:
+class FakeRun:
     """A run whose plan is made of numbers: it notes what it is taken through."""
 
     def __init__(self, command: str = "archive", exit_code: ExitCode = ExitCode.DONE, steps: int = 2) -> None:
@@ -433,50 +433,48 @@ def run_of(**changed: Any) -> RunOptions:
 
 
 class TestTemplate:
-    """The course of a run: plan, show, ask, do, report."""
+    """The sequence of a run: plan, show, ask, do, report."""
 
     def test_a_dry_run_plans_and_says_and_does_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
-        course = Course()
-        forbidden = RunTask(
-            "archive", "r", course.planned, consent="it", check=lambda: pytest.fail("checked")
-        )
-        assert conduct("archive", run_of(dry_run=True, no_confirm=False), lambda: forbidden) == 0
-        assert (course.seen, capsys.readouterr().out) == (["plan", "preview"], "archive would do 2\n")
-        assert conduct("archive", run_of(dry_run=True, as_json=True), lambda: course.task()) == 0
+        fake = FakeRun()
+        forbidden = RunTask("archive", "r", fake.planned, consent="it", check=lambda: pytest.fail("checked"))
+        assert run_task("archive", run_of(dry_run=True, no_confirm=False), lambda: forbidden) == 0
+        assert (fake.seen, capsys.readouterr().out) == (["plan", "preview"], "archive would do 2\n")
+        assert run_task("archive", run_of(dry_run=True, as_json=True), lambda: fake.task()) == 0
         assert json.loads(capsys.readouterr().out)["dry_run"] is True
 
     def test_what_needs_consent_is_refused_where_nobody_can_be_asked(self) -> None:
-        course = Course()
+        fake = FakeRun()
         with pytest.raises(UsageError, match="--delete needs consent and there is no terminal"):
-            conduct("archive", run_of(no_confirm=False), lambda: course.task(consent="--delete"))
-        assert course.seen == []
+            run_task("archive", run_of(no_confirm=False), lambda: fake.task(consent="--delete"))
+        assert fake.seen == []
 
     def test_a_run_is_checked_locked_swept_planned_and_done_in_this_order(self) -> None:
-        course = Course()
+        fake = FakeRun()
 
         @contextmanager
         def lock() -> Iterator[None]:
-            course.seen.append("lock")
+            fake.seen.append("lock")
             yield
-            course.seen.append("unlock")
+            fake.seen.append("unlock")
 
-        task = course.task(
-            lock=lock, check=lambda: course.seen.append("check"), sweep=lambda: course.seen.append("sweep")
+        task = fake.task(
+            lock=lock, check=lambda: fake.seen.append("check"), sweep=lambda: fake.seen.append("sweep")
         )
-        assert conduct("archive", run_of(quiet=True), lambda: task) == 0
-        assert course.seen == ["check", "lock", "sweep", "plan", "perform", "unlock"]
+        assert run_task("archive", run_of(quiet=True), lambda: task) == 0
+        assert fake.seen == ["check", "lock", "sweep", "plan", "perform", "unlock"]
 
     def test_an_answer_of_no_ends_it_before_anything_is_done(self, mocker: MockerFixture) -> None:
         mocker.patch.object(template, "may_ask", return_value=True)
         agreed = mocker.patch.object(template, "agreed", return_value=False)
-        course = Course()
+        fake = FakeRun()
         with pytest.raises(Declined) as caught:
-            conduct("archive", run_of(no_confirm=False), course.task)
+            run_task("archive", run_of(no_confirm=False), fake.task)
         assert caught.value.exit_code is ExitCode.FAILED
-        assert course.seen == ["plan"]
-        for quiet in (Course(steps=0), Course()):
+        assert fake.seen == ["plan"]
+        for quiet in (FakeRun(steps=0), FakeRun()):
             quiet.refused = quiet.steps > 0
-            conduct("archive", run_of(no_confirm=False), quiet.task)
+            run_task("archive", run_of(no_confirm=False), quiet.task)
             assert quiet.seen == ["plan", "perform"]
         assert agreed.call_count == 1
 
@@ -492,9 +490,9 @@ class TestTemplate:
     def test_a_run_that_follows_is_part_of_the_first(
         self, capsys: pytest.CaptureFixture[str], dry_run: bool, own: ExitCode, after: ExitCode, code: int
     ) -> None:
-        first, second = Course(exit_code=own), Course("cleanup", after)
+        first, second = FakeRun(exit_code=own), FakeRun("cleanup", after)
         task = first.task(following=(IncludedRun("cleanup", second.task),))
-        assert conduct("archive", run_of(dry_run=dry_run, as_json=True), lambda: task) == code
+        assert run_task("archive", run_of(dry_run=dry_run, as_json=True), lambda: task) == code
         found = json.loads(capsys.readouterr().out)
         assert (found["exit_code"], found["cleanup"]["exit_code"]) == (code, after)
         assert second.seen == ["plan", "preview" if dry_run else "perform"]
@@ -504,11 +502,11 @@ class TestTemplate:
         self, capsys: pytest.CaptureFixture[str], failing: str
     ) -> None:
         first, *others = (
-            Course(name, ExitCode.PARTIAL if name == failing else ExitCode.DONE)
+            FakeRun(name, ExitCode.PARTIAL if name == failing else ExitCode.DONE)
             for name in ("archive", "cleanup", "page")
         )
         task = first.task(following=tuple(IncludedRun(other.command, other.task) for other in others))
-        assert conduct("archive", run_of(as_json=True), lambda: task) == ExitCode.PARTIAL
+        assert run_task("archive", run_of(as_json=True), lambda: task) == ExitCode.PARTIAL
         found = json.loads(capsys.readouterr().out)
         assert (found["status"], found["exit_code"]) == (Status.FAILED, ExitCode.PARTIAL)
         assert {name: found[name]["exit_code"] for name in ("cleanup", "page")} == {
@@ -522,10 +520,10 @@ class TestTemplate:
     def test_the_failure_of_a_run_that_follows_spoils_nothing(
         self, capsys: pytest.CaptureFixture[str], trouble: Exception, code: int
     ) -> None:
-        first, second = Course(), Course("cleanup")
+        first, second = FakeRun(), FakeRun("cleanup")
         second.trouble = trouble
         task = first.task(following=(IncludedRun("cleanup", second.task),))
-        assert conduct("archive", run_of(), lambda: task) == code
+        assert run_task("archive", run_of(), lambda: task) == code
         shown = capsys.readouterr()
         assert "archive is over" in shown.out
         assert "camarchiver: cleanup: " in shown.err
@@ -534,11 +532,11 @@ class TestTemplate:
     def test_a_plan_that_leaves_out_what_was_asked_for_is_always_shown_to_everyone_but_a_program(
         self, capsys: pytest.CaptureFixture[str], steps: int
     ) -> None:
-        course = Course(steps=steps)
-        for course.is_always_shown in (False, True):
-            conduct("archive", run_of(quiet=True), course.task)
-            assert ("would do" in capsys.readouterr().err) == course.is_always_shown
-        conduct("archive", run_of(as_json=True), course.task)
+        fake = FakeRun(steps=steps)
+        for fake.is_always_shown in (False, True):
+            run_task("archive", run_of(quiet=True), fake.task)
+            assert ("would do" in capsys.readouterr().err) == fake.is_always_shown
+        run_task("archive", run_of(as_json=True), fake.task)
         assert capsys.readouterr().err == ""
 
     @pytest.mark.parametrize("dry_run", [True, False])
@@ -549,21 +547,21 @@ class TestTemplate:
         def planned(stop: Stop) -> Iterator[Ready]:
             signal.raise_signal(signal.SIGTERM)
             seen.append(stop.signal)
-            with Course(steps=0).planned(stop) as ready:
+            with FakeRun(steps=0).planned(stop) as ready:
                 yield ready
 
         # Not the default, which would end the tests if the run did not handle the signal.
         before = signal.signal(signal.SIGTERM, lambda *_: seen.append(None))
         try:
             task = RunTask("verify", "r", planned, planning_heeds_stop=True)
-            assert conduct("verify", run_of(dry_run=dry_run), lambda: task) == 0
+            assert run_task("verify", run_of(dry_run=dry_run), lambda: task) == 0
         finally:
             signal.signal(signal.SIGTERM, before)
         assert seen == [signal.SIGTERM]
 
     def test_no_other_run_asks_or_reports_to_monitoring(self) -> None:
-        """docs/architecture.md, section 6, says which runs have a course of their own, and why."""
-        course = {"agreed", "may_ask", "require_consent", "open_run_events"}
+        """docs/architecture.md, section 6, says which runs have a sequence of their own, and why."""
+        sequence = {"agreed", "may_ask", "require_consent", "open_run_events"}
         found = {
             path.stem: {
                 alias.name
@@ -571,7 +569,7 @@ class TestTemplate:
                 if isinstance(node, ast.ImportFrom)
                 for alias in node.names
             }
-            & course
+            & sequence
             for path in Path(template.__file__).parent.glob("*.py")
         }
         own = {name for name, imported in found.items() if imported}

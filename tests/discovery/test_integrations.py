@@ -32,7 +32,7 @@ from camarchiver.domain.memory import Memory
 from camarchiver.domain.plan import Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Result
-from camarchiver.domain.steps import CheckCopy, Discard, Keep, Tidy
+from camarchiver.domain.steps import CheckCopy, Keep, RemoveCopy, RemoveLeftover
 from camarchiver.journal.store import Journal
 from camarchiver.media.parsing.prober import Prober
 from camarchiver.naming.patterns import Names
@@ -313,11 +313,13 @@ class TestCopies:
             yard.clocks = Clocks(names_everywhere=bool(seed % 2))
             policy = cleanup_policy(allow_large=True, **self.POLICIES[seed % len(self.POLICIES)])
             plan = cleanup_planner.plan(yard.pipeline(), policy, list_all=True)
-            told = Counter(each.path for each in (*plan.steps, *plan.left) if not isinstance(each, Tidy))
+            told = Counter(
+                each.path for each in (*plan.steps, *plan.left) if not isinstance(each, RemoveLeftover)
+            )
             assert set(told.values()) == {1}
             assert self.clips(yard) <= told.keys()
             for step in plan.steps:
-                if isinstance(step, Discard) and step.reason is not Reason.MAX_AGE_HARD:
+                if isinstance(step, RemoveCopy) and step.reason is not Reason.MAX_AGE_HARD:
                     assert step.archived is None or step.archived.archive not in yard.damaged
                     assert step.tree is not Tree.ARCHIVE or step.relative not in yard.damaged
             counted = sum(total.clips for total in plan.totals if total.group.tree != "folder")
@@ -341,7 +343,7 @@ class TestCopies:
 
         def taken() -> set[Path]:
             plan = cleanup_planner.plan(yard.pipeline(), asked, list_all=False)
-            return {step.path for step in plan.steps if isinstance(step, Discard)}
+            return {step.path for step in plan.steps if isinstance(step, RemoveCopy)}
 
         assert taken() == set(trashed)
         bad = trashed[2].relative_to(yard.trees.trash / "input").as_posix()
@@ -360,7 +362,7 @@ class TestCopies:
             yard.pipeline(), cleanup_policy(trash_age=1, allow_large=True), list_all=False
         )
         before = yard.files().keys()
-        steps = [step for step in plan.steps if isinstance(step, Discard) and step.tree is Tree.TRASH]
+        steps = [step for step in plan.steps if isinstance(step, RemoveCopy) and step.tree is Tree.TRASH]
         assert len(steps) > 20
         spoilt, held = steps[0], steps[1]
         assert spoilt.archived is not None

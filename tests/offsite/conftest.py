@@ -59,7 +59,7 @@ def own_rclone_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def rclone() -> Path:
     """The rclone that the program would use; skips without one."""
     from camarchiver.offsite.rclone import daemon
-    from camarchiver.offsite.rclone.trouble import RemoteError
+    from camarchiver.offsite.rclone.errors import RemoteError
 
     try:
         return daemon.find(None)

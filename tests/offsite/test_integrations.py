@@ -21,9 +21,9 @@ from camarchiver.doctor.findings import Finding
 from camarchiver.domain.clip import Trees
 from camarchiver.errors import ConfigError, ExitCode
 from camarchiver.offsite import names
-from camarchiver.offsite.rclone import daemon, trouble
+from camarchiver.offsite.rclone import daemon, errors
+from camarchiver.offsite.rclone.errors import RemoteError
 from camarchiver.offsite.rclone.remote import RcloneSettings, RemoteObject, opened
-from camarchiver.offsite.rclone.trouble import RemoteError
 from tests.commands import COMMAND, journal
 from tests.offsite import servers
 from tests.offsite.proxy import Proxy, ProxyFault, Trouble
@@ -177,7 +177,7 @@ class TestAdapter:
             remote.delete("x/y.mp4")
             with pytest.raises(RemoteError) as missing:
                 remote.read("x/y.mp4", print)
-            assert missing.value.trouble is trouble.RemoteTrouble.MISSING
+            assert missing.value.kind is errors.RemoteErrorKind.MISSING
 
     def test_the_file_that_was_opened_is_sent_whatever_its_path_leads_to_now(
         self, rclone: Path, elsewhere: Path, source: Path
@@ -230,16 +230,16 @@ with opened(RcloneSettings({str(elsewhere)!r}, Path({str(rclone)!r}))) as remote
     @pytest.mark.parametrize(
         ("remote", "kind"),
         [
-            ("nosuch:x", trouble.RemoteTrouble.NOT_CONFIGURED),
-            ("/nonexistent/folder", trouble.RemoteTrouble.NO_BUCKET),
+            ("nosuch:x", errors.RemoteErrorKind.NOT_CONFIGURED),
+            ("/nonexistent/folder", errors.RemoteErrorKind.NO_BUCKET),
         ],
     )
     def test_a_remote_that_is_not_there_is_refused_with_a_remedy(
-        self, each_rclone: Path, remote: str, kind: trouble.RemoteTrouble
+        self, each_rclone: Path, remote: str, kind: errors.RemoteErrorKind
     ) -> None:
         with pytest.raises(RemoteError) as refused, opened(RcloneSettings(remote, each_rclone)):
             pass
-        assert refused.value.trouble is kind
+        assert refused.value.kind is kind
         assert refused.value.exit_code is ExitCode.CONFIG
         assert refused.value.hint
 
@@ -287,13 +287,13 @@ class TestBrokenLine:
                 try:
                     remote.read("a.mp4", lambda block: None)
                 except RemoteError as error:
-                    said.add(error.trouble)
+                    said.add(error.kind)
                 proxy.fail(None)
             remote.read("a.mp4", arrived.extend)
             with pytest.raises(RemoteError) as missing:
                 remote.read("b.mp4", lambda block: None)
-        assert trouble.RemoteTrouble.MISSING not in said
-        assert missing.value.trouble is trouble.RemoteTrouble.MISSING
+        assert errors.RemoteErrorKind.MISSING not in said
+        assert missing.value.kind is errors.RemoteErrorKind.MISSING
         assert arrived == DATA
 
 
@@ -305,7 +305,7 @@ class TestTroubles:
         lines = [f"{key} = {value}" for key, value in (settings | changed).items() if value]
         config.write_text("\n".join(["[r]", *lines, ""]))
 
-    def refused(self, remote: str) -> trouble.RemoteError:
+    def refused(self, remote: str) -> errors.RemoteError:
         with pytest.raises(RemoteError) as refused, opened(RcloneSettings(remote)):
             pass
         assert refused.value.hint
@@ -339,15 +339,15 @@ class TestTroubles:
                 assert found is not None
                 assert found.hashes[remote.own_hash] == hashlib.new(remote.own_hash, CONTENT).hexdigest()
         missing = server.path("r", "no/such") if not kind.bucket else "r:nobucket"
-        assert self.refused(missing).trouble is trouble.RemoteTrouble.NO_BUCKET
+        assert self.refused(missing).kind is errors.RemoteErrorKind.NO_BUCKET
         wrong = {"secret_access_key": "x"} if kind.bucket else {"pass": servers.obscured("x"), "key_file": ""}
         self.configured(own_rclone_config, settings, **wrong)
         error = self.refused(server.path("r"))
-        assert (error.trouble, error.exit_code) == (trouble.RemoteTrouble.PASSWORD, ExitCode.CONFIG)
+        assert (error.kind, error.exit_code) == (errors.RemoteErrorKind.PASSWORD, ExitCode.CONFIG)
         self.configured(own_rclone_config, settings)
         server.kill()
         error = self.refused(server.path("r"))
-        assert (error.trouble, error.exit_code) == (trouble.RemoteTrouble.GONE, ExitCode.STORAGE)
+        assert (error.kind, error.exit_code) == (errors.RemoteErrorKind.GONE, ExitCode.STORAGE)
 
     def test_a_host_key_is_checked_also_where_rclone_was_not_told_to(
         self, serve: Serve, own_rclone_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -360,7 +360,7 @@ class TestTroubles:
         known.touch()
         self.configured(own_rclone_config, settings, known_hosts_file="")
         error = self.refused(server.path("r"))
-        assert (error.trouble, error.exit_code) == (trouble.RemoteTrouble.HOST_KEY, ExitCode.CONFIG)
+        assert (error.kind, error.exit_code) == (errors.RemoteErrorKind.HOST_KEY, ExitCode.CONFIG)
         assert "ssh-keyscan" in error.hint
         known.write_text(Path(settings["known_hosts_file"]).read_text())
         with opened(RcloneSettings(server.path("r"))) as remote:
@@ -374,7 +374,7 @@ class TestTroubles:
         self.configured(own_rclone_config, server.settings(proxy.port))
         proxy.fail(ProxyFault(Trouble.STALL, 0, times=-1))
         error = self.refused(server.path("r"))
-        assert (error.trouble, error.exit_code) == (trouble.RemoteTrouble.SLOW, ExitCode.STORAGE)
+        assert (error.kind, error.exit_code) == (errors.RemoteErrorKind.SLOW, ExitCode.STORAGE)
 
     @pytest.mark.parametrize("upward", [True, False], ids=["sent", "received"])
     def test_a_call_that_gets_no_answer_is_given_up_also_where_rclone_waits_for_ever(

@@ -23,8 +23,8 @@ from camarchiver.journal.ledger import Ledger
 from camarchiver.journal.store import Day
 from camarchiver.offsite import manifest, manifest_writer, names, transfers
 from camarchiver.offsite.manifest_writer import ManifestWriter
-from camarchiver.offsite.rclone import backends, daemon, trouble
-from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
+from camarchiver.offsite.rclone import backends, daemon, errors
+from camarchiver.offsite.rclone.errors import RemoteError, RemoteErrorKind
 from camarchiver.offsite.remote_guard import RemoteGuard
 from camarchiver.offsite.transfers import Retries, TransferProgress, Transfers
 from camarchiver.policy import offsite_rules
@@ -107,59 +107,59 @@ class TestTrouble:
     @pytest.mark.parametrize(
         ("message", "kind", "code"),
         [
-            ("didn't find section in config file", RemoteTrouble.NOT_CONFIGURED, ExitCode.CONFIG),
+            ("didn't find section in config file", RemoteErrorKind.NOT_CONFIGURED, ExitCode.CONFIG),
             (
                 "NewFs: couldn't connect SSH: ssh: handshake failed: knownhosts: key is unknown",
-                RemoteTrouble.HOST_KEY,
+                RemoteErrorKind.HOST_KEY,
                 ExitCode.CONFIG,
             ),
             (
                 "NewFs: couldn't connect SSH: ssh: handshake failed: knownhosts: key mismatch",
-                RemoteTrouble.HOST_KEY,
+                RemoteErrorKind.HOST_KEY,
                 ExitCode.CONFIG,
             ),
             (
                 "NewFs: couldn't connect SSH: ssh: handshake failed: ssh: unable to authenticate, attempted"
                 " methods [none password], no supported methods remain",
-                RemoteTrouble.PASSWORD,
+                RemoteErrorKind.PASSWORD,
                 ExitCode.CONFIG,
             ),
             (
                 "read metadata failed: 401 Unauthorized: 401 Unauthorized",
-                RemoteTrouble.PASSWORD,
+                RemoteErrorKind.PASSWORD,
                 ExitCode.CONFIG,
             ),
             (
                 "operation error S3: HeadObject, https response error StatusCode: 403, RequestID: ,"
                 " HostID: , api error Forbidden: Forbidden",
-                RemoteTrouble.PASSWORD,
+                RemoteErrorKind.PASSWORD,
                 ExitCode.CONFIG,
             ),
             (
                 "NewFs: couldn't connect SSH: dial tcp 127.0.0.1:7099: connect: connection refused",
-                RemoteTrouble.GONE,
+                RemoteErrorKind.GONE,
                 ExitCode.STORAGE,
             ),
-            ("write /mnt/x: no space left on device", RemoteTrouble.FULL, ExitCode.STORAGE),
-            ("507 Insufficient Storage", RemoteTrouble.FULL, ExitCode.STORAGE),
-            ("read tcp 1.2.3.4:5->6.7.8.9:443: i/o timeout", RemoteTrouble.SLOW, ExitCode.STORAGE),
-            ("copy mkParentDir failed: Locked: 423 Locked", RemoteTrouble.BUSY, ExitCode.FAILED),
-            ("object not found", RemoteTrouble.MISSING, ExitCode.FAILED),
-            ("api error AccessDenied: Access Denied.", RemoteTrouble.REFUSED, ExitCode.FAILED),
-            ("open /x: file name too long", RemoteTrouble.NAME, ExitCode.FAILED),
-            ("something new", RemoteTrouble.OTHER, ExitCode.FAILED),
+            ("write /mnt/x: no space left on device", RemoteErrorKind.FULL, ExitCode.STORAGE),
+            ("507 Insufficient Storage", RemoteErrorKind.FULL, ExitCode.STORAGE),
+            ("read tcp 1.2.3.4:5->6.7.8.9:443: i/o timeout", RemoteErrorKind.SLOW, ExitCode.STORAGE),
+            ("copy mkParentDir failed: Locked: 423 Locked", RemoteErrorKind.BUSY, ExitCode.FAILED),
+            ("object not found", RemoteErrorKind.MISSING, ExitCode.FAILED),
+            ("api error AccessDenied: Access Denied.", RemoteErrorKind.REFUSED, ExitCode.FAILED),
+            ("open /x: file name too long", RemoteErrorKind.NAME, ExitCode.FAILED),
+            ("something new", RemoteErrorKind.OTHER, ExitCode.FAILED),
         ],
     )
     def test_each_has_a_kind_and_an_exit_code(
-        self, message: str, kind: RemoteTrouble, code: ExitCode
+        self, message: str, kind: RemoteErrorKind, code: ExitCode
     ) -> None:
-        error = trouble.remote_error("nas:", message)
-        assert (error.trouble, error.exit_code) == (kind, code)
-        assert error.hint or kind in (RemoteTrouble.MISSING, RemoteTrouble.OTHER)
+        error = errors.remote_error("nas:", message)
+        assert (error.kind, error.exit_code) == (kind, code)
+        assert error.hint or kind in (RemoteErrorKind.MISSING, RemoteErrorKind.OTHER)
         assert "nas:" in error.message
 
     def test_a_page_of_a_server_becomes_one_short_line(self) -> None:
-        assert len(trouble.remote_error("nas:", "<html>\n" * 500).message) < 400
+        assert len(errors.remote_error("nas:", "<html>\n" * 500).message) < 400
 
 
 class TestBackends:
@@ -456,7 +456,7 @@ class TestGuard:
     def remote(self, mocker: MockerFixture) -> Any:
         """A remote that refuses every read and has no manifest."""
         remote = mocker.Mock(label=REMOTE)
-        remote.read.side_effect = RemoteError(RemoteTrouble.REFUSED, f"{REMOTE}: 403")
+        remote.read.side_effect = RemoteError(RemoteErrorKind.REFUSED, f"{REMOTE}: 403")
         remote.listing.return_value = ()
         return remote
 
@@ -468,8 +468,8 @@ class TestGuard:
 
     def test_where_nothing_can_be_read_it_is_the_remote(self, remote: Any, mocker: MockerFixture) -> None:
         guard = self.guard(remote, mocker, ("archived", MADE), ("copied", COPY))
-        found = guard.of_reading(RemoteError(RemoteTrouble.REFUSED, "x: 403"))
-        assert found.trouble is RemoteTrouble.UNKNOWN_PLACE
+        found = guard.of_reading(RemoteError(RemoteErrorKind.REFUSED, "x: 403"))
+        assert found.kind is RemoteErrorKind.UNKNOWN_PLACE
         assert found.exit_code is ExitCode.CONFIG
         assert found.message == f"{REMOTE}: no copy that the journal knows can be read there: 403"
 
@@ -477,7 +477,7 @@ class TestGuard:
         guard = self.guard(remote, mocker, ("archived", MADE), ("copied", COPY))
         remote.read.side_effect = None
         remote.read.return_value = 1
-        error = RemoteError(RemoteTrouble.REFUSED, "x: 403")
+        error = RemoteError(RemoteErrorKind.REFUSED, "x: 403")
         assert guard.of_reading(error) is error
 
     def test_where_the_journal_knows_no_copy_nothing_can_be_said(
@@ -489,16 +489,16 @@ class TestGuard:
 
     def test_a_remote_that_is_gone_is_told_as_that(self, remote: Any, mocker: MockerFixture) -> None:
         guard = self.guard(remote, mocker, ("archived", MADE), ("copied", COPY))
-        remote.read.side_effect = RemoteError(RemoteTrouble.GONE, "x")
+        remote.read.side_effect = RemoteError(RemoteErrorKind.GONE, "x")
         with pytest.raises(RemoteError) as gone:
             guard.require_known()
-        assert gone.value.trouble is RemoteTrouble.GONE
+        assert gone.value.kind is RemoteErrorKind.GONE
 
 
 class TestRetries:
     """What is tried again."""
 
-    def tries(self, kinds: list[RemoteTrouble], retries: Retries) -> int:
+    def tries(self, kinds: list[RemoteErrorKind], retries: Retries) -> int:
         """How often it is tried if these errors come, one after the other."""
         errors = iter(kinds)
         count = 0
@@ -517,17 +517,17 @@ class TestRetries:
         ("kinds", "count"),
         [
             ([], 1),
-            ([RemoteTrouble.GONE], 2),
-            ([RemoteTrouble.CUT, RemoteTrouble.SLOW], 3),
-            ([RemoteTrouble.CUT] * 5, 3),
-            ([RemoteTrouble.UNREADABLE], 2),
-            ([RemoteTrouble.BUSY] * 2, 3),
-            ([RemoteTrouble.REFUSED], 1),
-            ([RemoteTrouble.FULL], 1),
+            ([RemoteErrorKind.GONE], 2),
+            ([RemoteErrorKind.CUT, RemoteErrorKind.SLOW], 3),
+            ([RemoteErrorKind.CUT] * 5, 3),
+            ([RemoteErrorKind.UNREADABLE], 2),
+            ([RemoteErrorKind.BUSY] * 2, 3),
+            ([RemoteErrorKind.REFUSED], 1),
+            ([RemoteErrorKind.FULL], 1),
         ],
     )
     def test_only_what_may_pass_is_tried_again(
-        self, monkeypatch: pytest.MonkeyPatch, kinds: list[RemoteTrouble], count: int
+        self, monkeypatch: pytest.MonkeyPatch, kinds: list[RemoteErrorKind], count: int
     ) -> None:
         monkeypatch.setattr(transfers, "PAUSES", (0.0, 0.0))
         assert self.tries(kinds, Retries(Event())) == count
@@ -539,10 +539,10 @@ class TestRetries:
         now = iter([0.0, 15.0, 30.0, 50.0])
         mocker.patch.object(transfers, "time").monotonic = lambda: next(now)
         retries = Retries(Event())
-        assert self.tries([RemoteTrouble.GONE] * 3, retries) == 3
-        assert self.tries([RemoteTrouble.GONE] * 3, retries) == 1
+        assert self.tries([RemoteErrorKind.GONE] * 3, retries) == 3
+        assert self.tries([RemoteErrorKind.GONE] * 3, retries) == 1
         assert self.tries([], retries) == 1
-        assert self.tries([RemoteTrouble.GONE], retries) == 2, "it came back meanwhile"
+        assert self.tries([RemoteErrorKind.GONE], retries) == 2, "it came back meanwhile"
 
 
 class TestTransfers:
@@ -582,7 +582,7 @@ class TestManifestWriter:
         state = mocker.patch.object(manifest_writer, "offsite_state")
         state.due_manifests.return_value = [date(2026, 3, 1)]
         remote, uploads = mocker.Mock(label=REMOTE), mocker.Mock()
-        uploads.upload.side_effect = [RemoteError(RemoteTrouble.BUSY, "x"), None, None]
+        uploads.upload.side_effect = [RemoteError(RemoteErrorKind.BUSY, "x"), None, None]
         arrive = iter([b"lin\0s\n", b"lines\n"])
         remote.read.side_effect = lambda _, take: take(next(arrive))
         ManifestWriter(mocker.MagicMock(), remote, uploads, Retries(Event())).write()

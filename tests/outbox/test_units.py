@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from camarchiver.domain.clip import Clip, Fingerprint, Tree
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Discard, Keep, Salvage, Tidy
+from camarchiver.domain.steps import Keep, RemoveCopy, RemoveLeftover, Salvage
 from camarchiver.record.outbox import rules as outbox_rules
 from camarchiver.record.outbox.rules import Notice, OutboxClip, OutboxLimits, SpoolFile
 
@@ -37,7 +37,7 @@ def ex_clip(age: float, *, size: int = 100, transferred: bool = False, off: floa
 
 def ex_gone(steps: Any) -> list[float]:
     """How old what goes is, in days, in its order."""
-    return [(EX_NOW - step.start) / timedelta(days=1) for step in steps if isinstance(step, Discard)]
+    return [(EX_NOW - step.start) / timedelta(days=1) for step in steps if isinstance(step, RemoveCopy)]
 
 
 class TestExpiry:
@@ -128,7 +128,7 @@ class TestExpiry:
         later = outbox_rules.announced(clips, limits, first.notices, (), EX_NOW + timedelta(hours=hours))
         if hours < 24:
             assert ex_gone(later.steps) == []
-        gone = {step.relative for step in later.steps if isinstance(step, Discard)}
+        gone = {step.relative for step in later.steps if isinstance(step, RemoveCopy)}
         assert gone <= set(first.notices)
         assert len(later.steps) == len(clips)
 
@@ -154,7 +154,7 @@ class TestSpool:
 
     def test_an_empty_file_goes_after_an_hour(self) -> None:
         step = outbox_rules.in_spool(self.file(1.1, is_empty=True), EX_NOW)
-        assert isinstance(step, Tidy)
+        assert isinstance(step, RemoveLeftover)
         assert (step.tree, step.reason, step.relative) == (
             Tree.SPOOL,
             Reason.LEFTOVER,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Tree, Trees
 from camarchiver.domain.memory import RESTORE_GRACE, Memory, Restored
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Discard
+from camarchiver.domain.steps import RemoveCopy
 from camarchiver.errors import UsageError
 from camarchiver.output.page.day_data import ClipLinks, removal_words, script
 from camarchiver.output.page.timeline import gap_paths, layers, path_of
@@ -80,13 +80,13 @@ class TestForecast:
         found = RemovalForecast(policy, Memory(), {}, NOW).of(copy)
         moments = [NOW + timedelta(days=days) for days in (0, 1, 10, 100, 1000, 3100)]
         if found is None:
-            assert not any(isinstance(decide(copy, policy, Memory(), {}, at), Discard) for at in moments)
+            assert not any(isinstance(decide(copy, policy, Memory(), {}, at), RemoveCopy) for at in moments)
             return
         step = decide(copy, policy, Memory(), {}, found.at)
-        assert isinstance(step, Discard)
+        assert isinstance(step, RemoveCopy)
         assert (step.reason, step.disposal) == (found.reason, found.disposal)
         earlier = found.at - timedelta(seconds=1)
-        assert found.at == NOW or not isinstance(decide(copy, policy, Memory(), {}, earlier), Discard)
+        assert found.at == NOW or not isinstance(decide(copy, policy, Memory(), {}, earlier), RemoveCopy)
 
     def test_what_was_restored_stays_for_its_grace(self) -> None:
         policy = CleanupPolicy(Limits(30 * DAY, 30 * DAY, 21 * DAY))

@@ -19,7 +19,7 @@ from camarchiver.domain.memory import Failure, FolderFacts, Memory, Restored
 from camarchiver.domain.motion import ClipMotion, MotionSpan
 from camarchiver.domain.plan import Forecast
 from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
-from camarchiver.domain.steps import Archive, ArchiveStep, Discard, Keep, Remove, Tidy
+from camarchiver.domain.steps import Archive, ArchiveStep, Keep, RemoveCopy, RemoveLeftover, RemoveSource
 from camarchiver.policy import (
     archive_rules,
     cleanup_rules,
@@ -39,7 +39,7 @@ from tests.values import DAYS30, KEEPING, MONTH, NOW, ROOT, a_clip, an_entry
 
 def decided(
     clip: Clip, policy: ArchivePolicy = MONTH, memory: Memory | None = None, **facts: object
-) -> Archive | Remove | Keep:
+) -> Archive | RemoveSource | Keep:
     known = FolderFacts(ROOT, clip.folder, (clip,), **facts)  # type: ignore[arg-type]  # by name
     (step,) = archive_rules.decide_archive(known, policy, memory or Memory(), NOW)
     return step
@@ -121,7 +121,7 @@ class TestPlan:
         clip = a_clip()
         known = {"archived": {clip.relative: (an_entry(clip),)}, "existing": frozenset({clip.relative})}
         step = decided(clip, **known)
-        assert isinstance(step, Remove)
+        assert isinstance(step, RemoveSource)
         assert (step.disposal, step.reason) == (Disposal.TRASH, Reason.ALREADY_ARCHIVED)
         assert decided(clip, replace(MONTH, disposal=Disposal.KEEP), **known).reason is Reason.KEPT_SOURCE
         assert decided(clip, removable=False, **known).reason is Reason.KEPT_SOURCE
@@ -215,17 +215,17 @@ class TestPlan:
         assert step.reason is (Reason.FAILED_BEFORE if waits else Reason.ALREADY_ARCHIVED)
         assert not isinstance(step, Keep) or step.detail.startswith("archived; sticky; next try ")
         again = decided(clip, replace(MONTH, retry_failed=True), memory, **known)
-        assert isinstance(again, Remove)
+        assert isinstance(again, RemoveSource)
         assert decided(clip, memory=memory).reason is Reason.NOT_ARCHIVED, "its archive is gone"
         copy = Copy(clip, Tree.SOURCE, clip.relative, an_entry(clip), identity=clip.fingerprint.identity)
         policy = KEEPING
         answer = cleanup_rules.decide(copy, policy, memory, {}, clip.start + timedelta(days=400))
-        assert isinstance(answer, Discard)
+        assert isinstance(answer, RemoveCopy)
         answer = cleanup_rules.decide(copy, policy, memory, {}, NOW)
-        assert isinstance(answer, cleanup_rules.Stay if waits else Discard)
+        assert isinstance(answer, cleanup_rules.Stay if waits else RemoveCopy)
         assert (cleanup_rules.rank(copy, policy, memory, {}, NOW) is None) is waits
         answer = cleanup_rules.decide_sidecar(copy, policy, memory, NOW, orphan=True)
-        assert isinstance(answer, cleanup_rules.Stay if waits else Discard)
+        assert isinstance(answer, cleanup_rules.Stay if waits else RemoveCopy)
 
     def test_a_doubtful_clip_is_archived_and_keeps_its_source(self) -> None:
         uploaded = Fingerprint(1, 2, 1000, int((NOW - timedelta(days=40)).timestamp() * 1e9))
@@ -236,7 +236,7 @@ class TestPlan:
         known = {"archived": {clip.relative: (an_entry(clip),)}, "existing": frozenset({clip.relative})}
         assert decided(clip, **known).reason is Reason.CLOCK_DOUBTFUL
         right = Clocks({"front": parse_clock("mtime")}).applied(clip)
-        assert isinstance(decided(right, **known), Remove)
+        assert isinstance(decided(right, **known), RemoveSource)
         lately = structs.replace(uploaded, mtime_ns=int((NOW.timestamp() - 7200) * 1e9))
         young = Clocks({"front": parse_clock("mtime")}).applied(structs.replace(clip, fingerprint=lately))
         assert decided(young).reason is Reason.TOO_RECENT
@@ -274,7 +274,7 @@ class TestPlan:
 
     def test_a_limit_counts_encodes_only(self) -> None:
         clip = a_clip()
-        removal = Remove(clip, Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clip))
+        removal = RemoveSource(clip, Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clip))
         encode = Archive(clip, "a", Reason.NOT_ARCHIVED)
         assert list(ordering.within_limit([removal, encode, encode], 1)) == [removal, encode]
 
@@ -344,7 +344,7 @@ def told(copy: Copy, policy: CleanupPolicy = KEEPING, **known: Any) -> str:
     return in_short(step)
 
 
-def in_short(step: Discard | cleanup_rules.Stay) -> str:
+def in_short(step: RemoveCopy | cleanup_rules.Stay) -> str:
     """Action and reason."""
     return f"keep {step.reason}" if isinstance(step, cleanup_rules.Stay) else f"{step.disposal} {step.reason}"
 
@@ -407,7 +407,7 @@ class TestLeftovers:
     @pytest.mark.parametrize("kind", [LeftoverKind.STAGED, LeftoverKind.LOCK, LeftoverKind.SPOOLED])
     def test_a_file_goes_once_it_is_old_enough_and_nobody_uses_it(self, kind: LeftoverKind) -> None:
         found = may_be_left(kind, 25)
-        step = Tidy(found.root, found.relative, Tree.ARCHIVE, Reason.LEFTOVER, found.fingerprint)
+        step = RemoveLeftover(found.root, found.relative, Tree.ARCHIVE, Reason.LEFTOVER, found.fingerprint)
         assert leftover_rules.decide(found, NOW) == step
         assert leftover_rules.decide(may_be_left(kind, 25, in_use=True), NOW) is None
         assert leftover_rules.decide(may_be_left(kind, 0.5), NOW) is None
@@ -425,7 +425,7 @@ class TestLeftovers:
         self, days: int, hours: float, goes: bool
     ) -> None:
         found = may_be_left(LeftoverKind.FOLDER, hours, day=(NOW - timedelta(days)).date())
-        step = Tidy(found.root, found.relative, Tree.ARCHIVE, Reason.EMPTY_FOLDER)
+        step = RemoveLeftover(found.root, found.relative, Tree.ARCHIVE, Reason.EMPTY_FOLDER)
         assert leftover_rules.decide(found, NOW) == (step if goes else None)
 
     def test_an_empty_folder_without_a_day_stays(self) -> None:
@@ -623,12 +623,12 @@ class TestRetention:
     def test_a_last_local_copy_goes_only_with_the_copy_that_must_be_verified_again(self, tree: Tree) -> None:
         copy = a_copy(tree, archived=False, offsite=an_offsite_copy())
         step = cleanup_rules.decide(copy, OFFSITE, Memory(), {}, NOW)
-        assert isinstance(step, Discard)
+        assert isinstance(step, RemoveCopy)
         assert (step.archived, step.offsite) == (None, copy.offsite)
 
     def test_a_copy_in_the_trash_whose_archive_is_here_needs_no_remote(self) -> None:
         step = cleanup_rules.decide(a_copy(Tree.TRASH, offsite=an_offsite_copy()), OFFSITE, Memory(), {}, NOW)
-        assert isinstance(step, Discard)
+        assert isinstance(step, RemoveCopy)
         assert step.archived is not None
         assert step.offsite is None
 
@@ -828,7 +828,7 @@ class TestRetention:
         for copy in copies:
             step = cleanup_rules.decide(copy, policy, memory, newest, NOW)
             assert step == cleanup_rules.decide(copy, policy, memory, newest, NOW)
-            goes = isinstance(step, Discard) or (
+            goes = isinstance(step, RemoveCopy) or (
                 cleanup_rules.rank(copy, policy, memory, newest, NOW) is not None
             )
             live = copy.tree is not Tree.TRASH
@@ -842,7 +842,7 @@ class TestRetention:
                     assert latest_time(copy.clip) <= NOW - timedelta(days=1)
                 if not live:
                     assert copy.archived is not None or copy.given_up
-            if isinstance(step, Discard) and live:
+            if isinstance(step, RemoveCopy) and live:
                 assert latest_time(copy.clip) <= NOW - DAYS30
 
     @given(
@@ -882,7 +882,7 @@ class TestOrder:
     @staticmethod
     def steps(count: int) -> list[ArchiveStep]:
         clips = [a_clip(name=f"{number:03}.mp4") for number in range(count)]
-        removed = Remove(clips[0], Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clips[0]))
+        removed = RemoveSource(clips[0], Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clips[0]))
         second = Archive(clips[0], "again", Reason.SAME_FILE)
         return [removed, *(Archive(clip, clip.name, Reason.NOT_ARCHIVED) for clip in clips), second]
 
@@ -971,7 +971,7 @@ class TestRoom:
         tally = room_rules.RoomTally(disposal, room_rules.TreeDisks(*disks), 0.25)
         clip = a_clip()
         tally.add(Archive(clip, "x.mp4", Reason.NOT_ARCHIVED))
-        tally.add(Remove(clip, disposal, Reason.ALREADY_ARCHIVED, an_entry(clip)))
+        tally.add(RemoveSource(clip, disposal, Reason.ALREADY_ARCHIVED, an_entry(clip)))
         assert (tally.freed, tally.trashed, tally.largest) == (freed, trashed, 1000)
 
     @pytest.mark.parametrize(

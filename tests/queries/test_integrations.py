@@ -14,16 +14,16 @@ from typing import Any, ClassVar
 import pytest
 
 from camarchiver.archive import recovery
-from camarchiver.archive.again import repair
 from camarchiver.archive.clip_archiver import ClipArchiver
 from camarchiver.archive.publishing import ArchiveContext
+from camarchiver.archive.rearchive import repair
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.cleanup import restore
 from camarchiver.cleanup.restore import Selection
 from camarchiver.domain.clip import Archived, Clip, Disposal
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
-from camarchiver.domain.steps import Discard, Restore
+from camarchiver.domain.steps import RemoveCopy, Restore
 from camarchiver.pipeline import Pipeline
 from camarchiver.queries import cameras, find
 from camarchiver.queries.find import ClipFinder, FindQuestion, FindState
@@ -299,7 +299,7 @@ class TestFindings:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(self.Copier, "encode", encode_beside_others)
             assert [each.result for each in self.repair(yard)] == [Result.DONE]
-        assert {type(each.step) for each in seen} == {Discard, Restore}
+        assert {type(each.step) for each in seen} == {RemoveCopy, Restore}
         assert {each.result for each in seen} == {Result.BUSY}
         assert trashed.exists() and archive.exists()
         assert not list((yard.trees.state / "locks").glob("*.lock"))

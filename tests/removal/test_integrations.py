@@ -24,7 +24,7 @@ from camarchiver.cleanup.restore import Selection
 from camarchiver.domain.clip import Disposal, Tree
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Result
-from camarchiver.domain.steps import Discard
+from camarchiver.domain.steps import RemoveCopy
 from camarchiver.errors import ExitCode, NotRemovable, sentence, user_name
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
@@ -289,7 +289,7 @@ class TestFilesThatCannotLeave:
         )
         obstacles.freeze(clip)
         (found,) = outbox_store.waiting(obstacles.root, "day", UTC)
-        step = Discard(
+        step = RemoveCopy(
             found.clip, Tree.OUTBOX, Disposal.DELETE, Reason.KEEP_DAYS, found.clip.relative, (0, 0), None
         )
         outcome = outbox_store.remove(step, found.clip.start + timedelta(1))

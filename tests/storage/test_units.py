@@ -17,7 +17,7 @@ from camarchiver.domain.clip import Disposal, Fingerprint, Tree
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome
-from camarchiver.domain.steps import Archive, ArchiveStep, Remove
+from camarchiver.domain.steps import Archive, ArchiveStep, RemoveSource
 from camarchiver.errors import (
     AlreadyRunning,
     CamarchiverError,
@@ -229,7 +229,7 @@ class TestSealed:
         steps: list[ArchiveStep] = [
             Archive(clip, clip.name, Reason.NOT_ARCHIVED)
             if number % 7
-            else Remove(clip, Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clip))
+            else RemoveSource(clip, Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clip))
             for number, clip in enumerate(clips)
         ]
         found = list(SealedSequence(steps, key=lambda step: step.relative))

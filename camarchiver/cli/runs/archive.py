@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from camarchiver.archive import executor, planner
 from camarchiver.archive.executor import Execution, Prepared
-from camarchiver.cli.runs.template import IncludedRun, Ready, RunOptions, RunTask, conduct, ready_plan
-from camarchiver.cli.session import TreeOptions, log_of, pointless, run_locked
+from camarchiver.cli.runs.template import IncludedRun, Ready, RunOptions, RunTask, ready_plan, run_task
+from camarchiver.cli.session import TreeOptions, log_of, nothing_to_work_on, run_locked
 from camarchiver.cli.types import GivenTime
 from camarchiver.domain.clip import Disposal, Trees
 from camarchiver.domain.conventions import Conventions
@@ -186,7 +186,7 @@ class ArchiveOptions:
 def run_archive(options: ArchiveOptions, conventions: Conventions) -> int:
     """Run `archive` and return its exit code."""
     source = str(options.trees().source)
-    return conduct("archive", options.run(), lambda: _task(options, conventions), source=source)
+    return run_task("archive", options.run(), lambda: _task(options, conventions), source=source)
 
 
 def _task(options: ArchiveOptions, conventions: Conventions) -> RunTask:
@@ -217,7 +217,7 @@ def _task(options: ArchiveOptions, conventions: Conventions) -> RunTask:
                     pipeline, prepared, options.execution(), stop=stop, display=shown, on_outcome=report
                 ),
                 lines=lambda: chain(_plan_lines(options, pipeline, prepared.plan), _as_lines(notes)),
-                odd=lambda: (*_odd_lines(pipeline, plan), *_as_lines(notes)),
+                likely_mistakes=lambda: (*_likely_mistakes(pipeline, plan), *_as_lines(notes)),
                 notes=notes,
             )
 
@@ -232,7 +232,7 @@ def _task(options: ArchiveOptions, conventions: Conventions) -> RunTask:
         check=partial(
             volume_marker.check_writable, pipeline.trees, removes=policy.disposal is not Disposal.KEEP
         ),
-        pointless=lambda: pointless(pipeline),
+        nothing_to_work_on=lambda: nothing_to_work_on(pipeline),
         sweep=lambda: _sweep(options, pipeline),
         following=following,
         preceding=preceding,
@@ -253,9 +253,9 @@ def _following(
         make = partial(_cleanup_task, options, options.cleanup, pipeline, conventions)
         yield IncludedRun("cleanup", make)
     if options.page is not None:
-        from camarchiver.cli.runs.page import run_task
+        from camarchiver.cli.runs.page import page_run_task
 
-        yield IncludedRun("page", partial(run_task, options.page), has_preview=False)
+        yield IncludedRun("page", partial(page_run_task, options.page), has_preview=False)
 
 
 def _sweep(options: ArchiveOptions, pipeline: Pipeline) -> None:
@@ -337,10 +337,10 @@ def _plan_lines(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) 
     )
     yield from text_output.plan_lines(plan, estimate, verbose=options.verbose)
     if not plan.steps:
-        yield from _odd_lines(pipeline, plan)
+        yield from _likely_mistakes(pipeline, plan)
 
 
-def _odd_lines(pipeline: Pipeline, plan: ArchivePlan) -> Iterator[str]:
+def _likely_mistakes(pipeline: Pipeline, plan: ArchivePlan) -> Iterator[str]:
     """What is most likely a mistake if there is nothing to do."""
     from camarchiver.queries import cameras
 

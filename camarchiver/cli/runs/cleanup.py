@@ -11,8 +11,8 @@ from camarchiver.archive import recovery
 from camarchiver.archive.source_removal import SidecarPolicy
 from camarchiver.cleanup import executor, planner
 from camarchiver.cleanup.offsite_copies import OffsiteAccess, offsite_copies
-from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
-from camarchiver.cli.session import TreeOptions, log_of, pointless, run_locked
+from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, ready_plan, run_task
+from camarchiver.cli.session import TreeOptions, log_of, nothing_to_work_on, run_locked
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.output import cleanup_text
@@ -37,7 +37,7 @@ class CleanupOptions:
 def run_cleanup(options: CleanupOptions, conventions: Conventions) -> int:
     """Run `cleanup` and return its exit code."""
     source = str(options.place.trees().source)
-    return conduct("cleanup", options.run, lambda: cleanup_task(options, conventions), source=source)
+    return run_task("cleanup", options.run, lambda: cleanup_task(options, conventions), source=source)
 
 
 def cleanup_task(options: CleanupOptions, conventions: Conventions) -> RunTask:
@@ -64,7 +64,7 @@ def cleanup_task(options: CleanupOptions, conventions: Conventions) -> RunTask:
             execute,
             lines=lambda: cleanup_text.plan_lines(plan, verbose=options.run.verbose),
             report_lines=cleanup_text.report_lines,
-            odd=lambda: tuple(f"note: {note}" for note in plan.notes),
+            likely_mistakes=lambda: tuple(f"note: {note}" for note in plan.notes),
             notes=plan.notes,
         )
 
@@ -77,6 +77,6 @@ def cleanup_task(options: CleanupOptions, conventions: Conventions) -> RunTask:
         trees=pipeline.trees,
         consent="cleanup",
         check=lambda: volume_marker.check_writable(pipeline.trees, removes=True),
-        pointless=lambda: pointless(pipeline),
+        nothing_to_work_on=lambda: nothing_to_work_on(pipeline),
         sweep=lambda: recovery.sweep(pipeline, sidecars),
     )

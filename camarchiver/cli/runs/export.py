@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from camarchiver.cli.runs.template import OutcomeReporter, Ready, RunOptions, RunResult, RunTask, conduct
+from camarchiver.cli.runs.template import OutcomeReporter, Ready, RunOptions, RunResult, RunTask, run_task
 from camarchiver.cli.session import TreeOptions
 from camarchiver.domain.conventions import Conventions
 from camarchiver.errors import UsageError
@@ -38,7 +38,7 @@ class ExportOptions:
 def run_export(options: ExportOptions, conventions: Conventions) -> int:
     """Run `hold export` and return its exit code. It only adds files, so it needs no consent."""
     run = RunOptions(dry_run=False, no_confirm=True, as_json=options.as_json)
-    return conduct("hold", run, lambda: _task(options, conventions))
+    return run_task("hold", run, lambda: _task(options, conventions))
 
 
 def _task(options: ExportOptions, conventions: Conventions) -> RunTask:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic
 
-from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
+from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, ready_plan, run_task
 from camarchiver.cli.session import TreeOptions, log_of, run_locked
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Report
@@ -40,7 +40,7 @@ class OffsiteOptions:
 def run_sync(options: OffsiteOptions, policy: OffsitePolicy, conventions: Conventions) -> int:
     """Run `offsite sync` and return its exit code. It removes nothing, so without a terminal it runs."""
     source = str(options.place.trees().source)
-    return conduct("offsite", options.run, lambda: sync_task(options, policy, conventions), source=source)
+    return run_task("offsite", options.run, lambda: sync_task(options, policy, conventions), source=source)
 
 
 def sync_task(options: OffsiteOptions, policy: OffsitePolicy, conventions: Conventions) -> RunTask:
@@ -59,7 +59,7 @@ def run_verify_copies(options: OffsiteOptions, policy: CheckPolicy, conventions:
     kind = _PlanKind(
         lambda pipeline: planner.plan_verify(pipeline, policy), executor.verify, offsite_text.check_lines
     )
-    return conduct("offsite", options.run, lambda: _task(options, conventions, kind), source=source)
+    return run_task("offsite", options.run, lambda: _task(options, conventions, kind), source=source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _task(options: OffsiteOptions, conventions: Conventions, kind: _PlanKind[Pla
     def planned(_: Stop) -> Iterator[Ready]:
         plan = kind.plan(pipeline)
         if options.run.dry_run:
-            plan = executor.looked_at(pipeline, plan, settings.rclone)
+            plan = executor.with_remote_note(pipeline, plan, settings.rclone)
         yield ready_plan(
             plan,
             pipeline.run.id,
@@ -115,7 +115,7 @@ class RestoreAllOptions:
 def run_restore_all(options: RestoreAllOptions, conventions: Conventions) -> int:
     """Run `offsite restore-all` and return its exit code."""
     with ExitStack() as open_:
-        return conduct("restore-all", options.run, lambda: _restore_all_task(options, conventions, open_))
+        return run_task("restore-all", options.run, lambda: _restore_all_task(options, conventions, open_))
 
 
 def _restore_all_task(options: RestoreAllOptions, conventions: Conventions, open_: ExitStack) -> RunTask:

@@ -101,7 +101,7 @@ def run_page(task: PageTask, serving: ServeOptions | None, *, as_json: bool, qui
     return ExitCode.DONE
 
 
-def run_task(task: PageTask) -> RunTask:
+def page_run_task(task: PageTask) -> RunTask:
     """The refresh as a run that follows another one."""
     from camarchiver.cli.runs.template import Ready, RunTask
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from camarchiver.cleanup import offsite_restore, restore, restore_misses
 from camarchiver.cleanup.offsite_copies import OffsiteAccess
 from camarchiver.cleanup.restore import RestorePlan, Selection
-from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
+from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, ready_plan, run_task
 from camarchiver.cli.session import TreeOptions, in_trees, log_of, run_locked
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Outcome, Report
@@ -31,7 +31,7 @@ def run_restore(
     selection: Selection, place: TreeOptions, options: RunOptions, conventions: Conventions
 ) -> int:
     """Run `restore` and return its exit code."""
-    return conduct("restore", options, lambda: _trash_task(selection, place, options, conventions))
+    return run_task("restore", options, lambda: _trash_task(selection, place, options, conventions))
 
 
 def _trash_task(
@@ -70,7 +70,7 @@ def run_offsite_restore(
     access: OffsiteAccess,
 ) -> int:
     """Run `restore --from-offsite` and return its exit code."""
-    return conduct("restore", options, lambda: _offsite_task(selection, place, options, conventions, access))
+    return run_task("restore", options, lambda: _offsite_task(selection, place, options, conventions, access))
 
 
 def _offsite_task(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
+from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, ready_plan, run_task
 from camarchiver.errors import UsageError
 from camarchiver.output import cleanup_text
 from camarchiver.pipeline import run_id
@@ -47,7 +47,7 @@ class SpoolOptions:
 
 def run_spool_cleanup(options: SpoolOptions) -> int:
     """Run `cleanup --spool` and return its exit code."""
-    return conduct("cleanup", options.run, lambda: _task(options), spool=str(options.spool))
+    return run_task("cleanup", options.run, lambda: _task(options), spool=str(options.spool))
 
 
 def _task(options: SpoolOptions) -> RunTask:

@@ -1,4 +1,4 @@
-"""The course that every run with a plan takes: plan, show, ask, do, report, notify."""
+"""The sequence that every run with a plan goes through: plan, show, ask, do, report, notify."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class RunTask:
-    """One command's part in the course of its run."""
+    """One command's part in the sequence of its run."""
 
     command: str
     run: str
@@ -140,7 +140,7 @@ class RunTask:
     """Refuses a request that fits nothing: that is said before consent is refused."""
     check: Callable[[], None] = lambda: None
     """Refuses a run that can't be carried out, before anything is written."""
-    pointless: Callable[[], str] = lambda: ""
+    nothing_to_work_on: Callable[[], str] = lambda: ""
     """A sentence if there is nothing to work on and never was: then no log, lock or state is made."""
     sweep: Callable[[], None] = lambda: None
     """Finishes or removes what dead runs left, before anything is planned."""
@@ -170,12 +170,12 @@ def ready_plan(
     report_lines: Callable[..., Iterable[str]] = text_output.report_lines,
     question: str = "Go on?",
     always_reports: bool = False,
-    odd: Callable[[], Sequence[str]] = tuple,
+    likely_mistakes: Callable[[], Sequence[str]] = tuple,
     notes: Sequence[str] = (),
 ) -> Ready:
     """A plan whose execution ends with a report.
 
-    `odd` gives what is most likely a mistake if there is nothing to do; it is printed where no user is, too.
+    `likely_mistakes` gives lines for a run with nothing to do; they are printed where no user is, too.
     `notes` are what the plan says of the owner's policy; they are logged and printed in every run.
     """
 
@@ -185,7 +185,7 @@ def ready_plan(
         from camarchiver.output.json import document
 
         is_nothing = report.status is Status.NOTHING and not plan.steps
-        mistakes = tuple(odd()) if is_nothing else ()
+        mistakes = tuple(likely_mistakes()) if is_nothing else ()
         nothing = (*nothing_text.nothing_lines(plan), *mistakes) if is_nothing else ()
 
         promises = plan.promised(report)
@@ -220,8 +220,8 @@ def ready_plan(
     )
 
 
-def conduct(command: str, options: RunOptions, make: Callable[[], RunTask], **labels: str) -> int:
-    """Take a run through its course and return its exit code.
+def run_task(command: str, options: RunOptions, make: Callable[[], RunTask], **labels: str) -> int:
+    """Take a run through its sequence and return its exit code.
 
     `make` may raise what any command may; monitoring gets the failure under these labels.
     """
@@ -240,8 +240,8 @@ def _preview(task: RunTask, options: RunOptions) -> int:
     with stopping as stop, task.planned(stop) as ready:
         assert ready.preview is not None, f"{task.command} has no dry run"
         result = ready.preview()
-        if not options.as_json and (pointless := task.pointless()):
-            show((pointless,))
+        if not options.as_json and (no_work := task.nothing_to_work_on()):
+            show((no_work,))
             return result.exit_code
         if (first := task.preceding()) is not None:
             with first.make().planned(Stop()) as earlier:
@@ -274,8 +274,8 @@ def _run_with_events(task: RunTask, options: RunOptions, events: RunEvents) -> i
         if not (options.no_confirm or may_ask()):
             task.check_request()
         require_consent(task.consent, no_confirm=options.no_confirm)
-    if pointless := task.pointless():
-        return _report_pointless(task, options, events, pointless)
+    if no_work := task.nothing_to_work_on():
+        return _report_no_work(task, options, events, no_work)
     task.check()
     with (
         log_setup.logging_to(
@@ -305,17 +305,17 @@ def _run_with_events(task: RunTask, options: RunOptions, events: RunEvents) -> i
         return finished.exit_code
 
 
-def _report_pointless(task: RunTask, options: RunOptions, events: RunEvents, pointless: str) -> int:
+def _report_no_work(task: RunTask, options: RunOptions, events: RunEvents, no_work: str) -> int:
     """The report of a run that has nothing to work on; it writes nothing."""
     with task.planned(Stop()) as ready:
         assert ready.preview is not None, f"{task.command} has no preview"
         result = ready.preview()
-    more = {"dry_run": False, "nothing": [pointless]}
+    more = {"dry_run": False, "nothing": [no_work]}
     events.reported(result.exit_code, result.parts, result.document(more))
     if options.as_json:
         write(result.document(more))
     elif not options.quiet:
-        show((pointless,))
+        show((no_work,))
     return result.exit_code
 
 

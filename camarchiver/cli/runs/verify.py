@@ -13,7 +13,7 @@ from camarchiver.archive import recovery
 from camarchiver.cleanup import archive_repair
 from camarchiver.cleanup.offsite_copies import OffsiteAccess
 from camarchiver.cli.runs.archive import ArchiveOptions
-from camarchiver.cli.runs.template import OutcomeReporter, Ready, RunOptions, RunResult, RunTask, conduct
+from camarchiver.cli.runs.template import OutcomeReporter, Ready, RunOptions, RunResult, RunTask, run_task
 from camarchiver.cli.session import TreeOptions, log_of, run_locked, show
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.plan import Plan
@@ -54,7 +54,7 @@ class VerifyOptions:
 def run_verify(options: VerifyOptions, conventions: Conventions) -> int:
     """Run `verify` and return its exit code."""
     source = str(options.place.trees().source)
-    return conduct("verify", options.run, lambda: _task(options, conventions), source=source)
+    return run_task("verify", options.run, lambda: _task(options, conventions), source=source)
 
 
 def _task(options: VerifyOptions, conventions: Conventions) -> RunTask:

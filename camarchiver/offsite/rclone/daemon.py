@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver.errors import ConfigError, cause
-from camarchiver.offsite.rclone.trouble import RemoteError, RemoteTrouble
+from camarchiver.offsite.rclone.errors import RemoteError, RemoteErrorKind
 from camarchiver.runtime import processes
 from camarchiver.runtime.extras import install_extra
 
@@ -77,7 +77,7 @@ def find(named: Path | None) -> Path:
         _require_startable(Path(closed))
     if found is None:
         raise RemoteError(
-            RemoteTrouble.NO_PROGRAM,
+            RemoteErrorKind.NO_PROGRAM,
             "off-site copies need rclone, which is not installed",
             hint=f"{install_extra(EXTRA)}, or install rclone {_text(OLDEST)} or newer, such as Debian's",
         )
@@ -96,7 +96,7 @@ def _require_startable(program: Path) -> None:
         words, remedy = "can't be reached by this user", "let this user enter the folders above it"
     except OSError:
         pass
-    raise RemoteError(RemoteTrouble.NO_PROGRAM, f"{program} {words}", hint=remedy)
+    raise RemoteError(RemoteErrorKind.NO_PROGRAM, f"{program} {words}", hint=remedy)
 
 
 def _of_extra() -> str | None:
@@ -241,7 +241,7 @@ class Daemon:
             if isinstance(self._address, Path) and any(_NO_UNIX in line for line in lines):
                 raise _NoUnixSockets
             said = lines[-1] if lines else f"exit code {self._process.returncode}"
-            raise RemoteError(RemoteTrouble.OTHER, f"rclone could not be started: {said}")
+            raise RemoteError(RemoteErrorKind.OTHER, f"rclone could not be started: {said}")
         if isinstance(self._address, Path):
             return _listens(self._address)
         found = next(filter(None, map(_SERVING.search, self._errors.lines())), None)
@@ -258,7 +258,7 @@ class Daemon:
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
             if time.monotonic() > deadline:
-                raise RemoteError(RemoteTrouble.OTHER, f"rclone did not start in {_START_SECONDS:.0f} s")
+                raise RemoteError(RemoteErrorKind.OTHER, f"rclone did not start in {_START_SECONDS:.0f} s")
             time.sleep(0.01)
 
 
@@ -314,7 +314,7 @@ def _start(program: Path, environment: Mapping[str, str], *, is_unix: bool) -> D
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise RemoteError(
-            RemoteTrouble.NO_PROGRAM,
+            RemoteErrorKind.NO_PROGRAM,
             f"{program} can't be started: {cause(error)}",
             hint="correct [offsite] rclone, or leave it out",
         ) from error

@@ -20,10 +20,10 @@ from camarchiver.errors import ConfigError, cause
 from camarchiver.offsite.rclone import backends as backends_of
 from camarchiver.offsite.rclone import daemon as rclone_daemon
 from camarchiver.offsite.rclone.daemon import Daemon
-from camarchiver.offsite.rclone.trouble import (
+from camarchiver.offsite.rclone.errors import (
     CONFIG_FILE,
     RemoteError,
-    RemoteTrouble,
+    RemoteErrorKind,
     error_of,
     kind_of,
     remote_error,
@@ -150,10 +150,10 @@ class Remote:
         try:
             self._call("operations/list", fs=_FS, remote="", opt={"dirsOnly": True, "noModTime": True})
         except RemoteError as error:
-            if error.trouble is not RemoteTrouble.MISSING:
+            if error.kind is not RemoteErrorKind.MISSING:
                 raise
             raise RemoteError(
-                RemoteTrouble.NO_BUCKET,
+                RemoteErrorKind.NO_BUCKET,
                 f"{self.label}: this bucket or folder does not exist",
                 hint=f"if the name is right, make it: rclone mkdir {self.label}",
             ) from error
@@ -188,7 +188,7 @@ class Remote:
         try:
             item = self._call("operations/stat", fs=_FS, remote=name, opt=wanted).get("item")
         except RemoteError as error:
-            if error.trouble is RemoteTrouble.MISSING:
+            if error.kind is RemoteErrorKind.MISSING:
                 return None
             raise
         return _object(item) if isinstance(item, dict) else None
@@ -215,26 +215,26 @@ class Remote:
             raise _stalled(self.label, name) from error
         except OSError as error:
             raise RemoteError(
-                RemoteTrouble.GONE, f"{self.label}: {name} could not be read: {cause(error)}"
+                RemoteErrorKind.GONE, f"{self.label}: {name} could not be read: {cause(error)}"
             ) from error
         if length is not None and count != length:
             raise RemoteError(
-                RemoteTrouble.CUT, f"{self.label}: only {count} of {length} bytes of {name} arrived"
+                RemoteErrorKind.CUT, f"{self.label}: only {count} of {length} bytes of {name} arrived"
             )
         return count
 
     def _not_read(self, name: str, error: RemoteError) -> RemoteError:
         """The error of an object that can't be read: rclone also says "not found" if the line broke."""
-        if error.trouble is not RemoteTrouble.MISSING or self.stat(name) is None:
+        if error.kind is not RemoteErrorKind.MISSING or self.stat(name) is None:
             return error
-        return RemoteError(RemoteTrouble.UNREADABLE, f"{self.label}: {name} is there and could not be read")
+        return RemoteError(RemoteErrorKind.UNREADABLE, f"{self.label}: {name} is there and could not be read")
 
     def delete(self, name: str) -> None:
         """Delete an object; it is no error if there is none."""
         try:
             self._call("operations/deletefile", fs=_FS, remote=name)
         except RemoteError as error:
-            if error.trouble is not RemoteTrouble.MISSING:
+            if error.kind is not RemoteErrorKind.MISSING:
                 raise
 
     def listing(self, folder: str, *, recursive: bool = False) -> tuple[RemoteObject, ...]:
@@ -243,7 +243,7 @@ class Remote:
         try:
             found = self._call("operations/list", fs=_FS, remote=folder, opt=wanted).get("list")
         except RemoteError as error:
-            if error.trouble is RemoteTrouble.MISSING:
+            if error.kind is RemoteErrorKind.MISSING:
                 return ()
             raise
         return tuple(_object(each) for each in found or () if isinstance(each, dict))
@@ -328,7 +328,7 @@ def _config_of(daemon: Daemon, remote: str) -> backends_of.Settings:
         if (name := backends_of.unknown_name(remote, config, os.environ)) is not None:
             file = daemon.config_file()
             raise RemoteError(
-                RemoteTrouble.NOT_CONFIGURED,
+                RemoteErrorKind.NOT_CONFIGURED,
                 f"{label}: rclone has no such remote: {name} is not in {file or 'its config file'}",
             )
     except OSError as error:
@@ -340,21 +340,21 @@ def _config_error(label: str, message: str) -> RemoteError:
     """The error for a config file that rclone can't read; it is encrypted, or another fault."""
     kind = kind_of(message)
     why = re.sub(r".*[Ff]ailed to load config file ", "", message, flags=re.DOTALL)
-    return error_of(kind if kind in CONFIG_FILE else RemoteTrouble.BROKEN_CONFIG, label, why)
+    return error_of(kind if kind in CONFIG_FILE else RemoteErrorKind.BROKEN_CONFIG, label, why)
 
 
 def _stalled(label: str, what: str) -> RemoteError:
     """The error for a server that answers nothing, although rclone waits for it."""
     minutes = rclone_daemon.STALL_SECONDS / 60
     words = f"{what}: nothing came and no byte was transferred for {minutes:.0f} minutes"
-    return error_of(RemoteTrouble.SLOW, label, words)
+    return error_of(RemoteErrorKind.SLOW, label, words)
 
 
 def _daemon_ended(label: str, error: OSError) -> RemoteError:
     """The error for an rclone that ended; one before 1.70 does so if it can't read its config file."""
     if kind_of(str(error)) in CONFIG_FILE:
         return _config_error(label, str(error))
-    return RemoteError(RemoteTrouble.GONE, f"{label}: {cause(error)}")
+    return RemoteError(RemoteErrorKind.GONE, f"{label}: {cause(error)}")
 
 
 def _known_hosts(unchecked: Sequence[backends_of.RemoteBackend]) -> dict[str, str]:

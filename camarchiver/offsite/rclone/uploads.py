@@ -12,8 +12,8 @@ from typing import BinaryIO
 from camarchiver.journal.writer import RunId
 from camarchiver.offsite import names
 from camarchiver.offsite.names import HASH_DIGITS
+from camarchiver.offsite.rclone.errors import ENDS_RUN, RemoteError, RemoteErrorKind, error_of
 from camarchiver.offsite.rclone.remote import Remote
-from camarchiver.offsite.rclone.trouble import ENDS_RUN, RemoteError, RemoteTrouble, error_of
 
 _PROBE = b"camarchiver looks whether it can write and read here\n"
 
@@ -57,19 +57,19 @@ class StagedUploads:
         with contextlib.suppress(RemoteError):
             self._remote.delete(name)
         if arrived != _PROBE:
-            raise RemoteError(RemoteTrouble.CUT, f"{self._remote.label}: {name} differs from what was sent")
+            raise RemoteError(RemoteErrorKind.CUT, f"{self._remote.label}: {name} differs from what was sent")
 
     def of_writing(self, error: RemoteError) -> RemoteError:
         """The error to report for one of making a copy: that of the remote, if it takes nothing at all."""
-        if error.trouble in ENDS_RUN or error.trouble is RemoteTrouble.NAME:
+        if error.kind in ENDS_RUN or error.kind is RemoteErrorKind.NAME:
             return error
         try:
             self.probe()
         except RemoteError as found:
-            if found.trouble in ENDS_RUN:
+            if found.kind in ENDS_RUN:
                 return found
             why = found.message.removeprefix(f"{self._remote.label}: ")
-            return error_of(RemoteTrouble.NO_ACCESS, self._remote.label, why)
+            return error_of(RemoteErrorKind.NO_ACCESS, self._remote.label, why)
         return error
 
     def _staged_name(self) -> str:

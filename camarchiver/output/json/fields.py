@@ -11,7 +11,16 @@ from camarchiver.domain.clip import Disposal, Trees
 from camarchiver.domain.clocks import ClockCorrection
 from camarchiver.domain.plan import FurtherStep, Total, action_of
 from camarchiver.domain.report import Outcome
-from camarchiver.domain.steps import Archive, Discard, Keep, Remove, Restore, Salvage, Step, Tidy
+from camarchiver.domain.steps import (
+    Archive,
+    Keep,
+    RemoveCopy,
+    RemoveLeftover,
+    RemoveSource,
+    Restore,
+    Salvage,
+    Step,
+)
 from camarchiver.errors import Problem
 from camarchiver.runtime.formatting import is_text, shown
 
@@ -35,7 +44,7 @@ def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
             target = os.fspath(step.path)
         case Salvage():
             target = os.fspath(step.target)
-        case Remove() | Discard() if step.disposal is Disposal.TRASH:
+        case RemoveSource() | RemoveCopy() if step.disposal is Disposal.TRASH:
             target = os.fspath(trees.trash)
     return {
         "action": action_of(step),
@@ -45,7 +54,7 @@ def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
         "bytes": step.size,
         "camera": shown(step.camera),
         "start": step.start.isoformat() if step.start else None,
-        **({"tree": step.tree} if isinstance(step, Discard | Tidy | Salvage) else {}),
+        **({"tree": step.tree} if isinstance(step, RemoveCopy | RemoveLeftover | Salvage) else {}),
         **({"detail": shown(step.detail)} if isinstance(step, Keep) and step.detail else {}),
     }
 

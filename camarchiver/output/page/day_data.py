@@ -163,9 +163,12 @@ def _copy_notes(clip: PageClip, page: DayPage) -> Iterator[str]:
 
 def gone_words(clip: PageClip, now: datetime) -> str:
     """Since when a clip is gone, and by which rules."""
-    if not clip.ends:
+    if not clip.removal_lines:
         return "gone: no copy is left, and no line of the journal says why"
-    ends = [(f"{end.at.astimezone(now.tzinfo):%Y-%m-%d}", Reason(end.reason or "")) for end in clip.ends]
+    ends = [
+        (f"{line.at.astimezone(now.tzinfo):%Y-%m-%d}", Reason(line.reason or ""))
+        for line in clip.removal_lines
+    ]
     rules = "; ".join(f"{REASON_WORDS[reason]} ({day})" for day, reason in dict.fromkeys(ends))
     return f"gone since {ends[-1][0]}: {rules}"
 

@@ -15,7 +15,7 @@ from camarchiver.domain.clip import Fingerprint, Tree, Trees
 from camarchiver.domain.plan import Forecast, Plan, Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
-from camarchiver.domain.steps import Discard, Keep, Salvage, Tidy
+from camarchiver.domain.steps import Keep, RemoveCopy, RemoveLeftover, Salvage
 from camarchiver.errors import StorageError, cause
 from camarchiver.naming import patterns as name_patterns
 from camarchiver.naming import recorder_names
@@ -53,8 +53,8 @@ class SpoolPolicy:
         return Folders(self.spool / camera, self.outbox / camera)
 
 
-SpoolPlan = Plan[Salvage | Tidy | Discard, SpoolPolicy]
-_SpoolStep = Salvage | Tidy | Discard
+SpoolPlan = Plan[Salvage | RemoveLeftover | RemoveCopy, SpoolPolicy]
+_SpoolStep = Salvage | RemoveLeftover | RemoveCopy
 
 
 def plan(policy: SpoolPolicy, now: datetime) -> SpoolPlan:
@@ -77,7 +77,7 @@ def plan(policy: SpoolPolicy, now: datetime) -> SpoolPlan:
     # nothing here goes to a trash
     trees = Trees(policy.spool, policy.outbox, policy.outbox)
     counted = Freed()
-    freed = sum(counted.by(step.clip) for step in steps if isinstance(step, Discard))
+    freed = sum(counted.by(step.clip) for step in steps if isinstance(step, RemoveCopy))
     forecast = (Forecast(policy.outbox, filesystems.free_bytes(policy.outbox), freed),) if freed else ()
     return Plan("cleanup", trees, now, policy, tally.totals(), steps, left, forecast=forecast)
 
@@ -196,19 +196,19 @@ def perform(planned: SpoolPlan, now: datetime, stop: Stopper) -> Iterator[Outcom
 
 
 def _performed(step: _SpoolStep, policy: SpoolPolicy, now: datetime) -> Outcome:
-    if isinstance(step, Discard):
+    if isinstance(step, RemoveCopy):
         return outbox_store.remove(step, now)
     return _settled(step, policy)
 
 
-def _settled(step: Salvage | Tidy, policy: SpoolPolicy) -> Outcome:
+def _settled(step: Salvage | RemoveLeftover, policy: SpoolPolicy) -> Outcome:
     """Salvage or delete a dead recorder's file, while no other recorder can start."""
     folders = policy.folders(step.relative.partition("/")[0])
     folders.make()
     with ExitStack() as locks:
         for lock in folders.locks:
             locks.enter_context(run_lock.exclusive(lock, what="cleanup"))
-        if isinstance(step, Tidy):
+        if isinstance(step, RemoveLeftover):
             assert step.fingerprint is not None, "a spool's folders stay"
             removal.remove(step.root, step.relative, step.fingerprint, None)
             return Outcome(step, Result.DONE, step.reason, freed=step.size)

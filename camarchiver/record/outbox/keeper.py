@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver.domain.report import Outcome, Result
-from camarchiver.domain.steps import Discard
+from camarchiver.domain.steps import RemoveCopy
 from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.monitoring.metrics import RemovalTotals
 from camarchiver.record.outbox import rules as outbox_rules
@@ -119,7 +119,7 @@ class OutboxKeeper:
             for relative in found.fresh:
                 self._announce(waiting[relative], found.notices[relative])
             for step in found.steps:
-                if isinstance(step, Discard) and not self._stop.is_set():
+                if isinstance(step, RemoveCopy) and not self._stop.is_set():
                     self._remove(step, waiting)
 
     def _waiting(self, now: datetime) -> dict[str, OutboxClip]:
@@ -141,7 +141,7 @@ class OutboxKeeper:
             _transfer_state(each),
         )
 
-    def _remove(self, step: Discard, waiting: dict[str, OutboxClip]) -> int:
+    def _remove(self, step: RemoveCopy, waiting: dict[str, OutboxClip]) -> int:
         """Remove one clip; returns the bytes freed."""
         outcome = outbox_store.remove(step, self._now())
         path = shown(step.path)

@@ -16,7 +16,7 @@ from camarchiver.domain.clip import Clip, Disposal, Fingerprint, Tree
 from camarchiver.domain.clocks import is_doubtful, latest_time
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Discard, Keep, Salvage, Tidy
+from camarchiver.domain.steps import Keep, RemoveCopy, RemoveLeftover, Salvage
 from camarchiver.domain.untrusted import AwareDatetime, Count, Nanoseconds, check_time
 from camarchiver.policy import leftover_rules
 from camarchiver.policy.archive_rules import keep
@@ -98,7 +98,7 @@ class Notice(msgspec.Struct, frozen=True):
 class Expiry:
     """What happens to one camera's clips."""
 
-    steps: tuple[Discard | Keep, ...]
+    steps: tuple[RemoveCopy | Keep, ...]
     """One for each clip, in the order of removal."""
     notices: Mapping[str, Notice]
     """By relative path: all valid notices, including earlier ones that still apply."""
@@ -119,7 +119,7 @@ def announced(
         return Expiry(tuple(keep(each.clip, Reason.CLOCK_DOUBTFUL) for each in order), notices, ())
     due = _due(order, limits, holds, now)
     soon = due | _due(order, limits, holds, now + NOTICE, coming=_of_the_last_day(order, now))
-    steps: list[Discard | Keep] = []
+    steps: list[RemoveCopy | Keep] = []
     current: dict[str, Notice] = {}
     fresh = []
     for each in order:
@@ -142,7 +142,7 @@ def announced(
 
 def at_once(
     waiting: Iterable[OutboxClip], limits: OutboxLimits, holds: Sequence[Hold], now: datetime
-) -> tuple[Discard | Keep, ...]:
+) -> tuple[RemoveCopy | Keep, ...]:
     """What exceeds the limits now, for an owner who agrees to the plan; the plan is the announcement."""
     order = in_order(waiting)
     due = _due(order, limits, holds, now) if now >= CLOCK_WAS_SET else {}
@@ -156,9 +156,9 @@ def at_once(
 
 def make_room(
     waiting: Iterable[OutboxClip], needed: int, holds: Sequence[Hold], now: datetime
-) -> tuple[Discard, ...]:
+) -> tuple[RemoveCopy, ...]:
     """The first clips that together free the needed bytes; fewer if holds protect the rest."""
-    steps: list[Discard] = []
+    steps: list[RemoveCopy] = []
     for each in in_order(waiting):
         if needed <= 0:
             break
@@ -169,7 +169,7 @@ def make_room(
     return tuple(steps)
 
 
-def in_spool(file: SpoolFile, now: datetime) -> Salvage | Tidy | Keep:
+def in_spool(file: SpoolFile, now: datetime) -> Salvage | RemoveLeftover | Keep:
     """What happens to a file in the spool: its whole frames are published; one without any goes in time."""
     if file.in_use:
         return _kept(file, Reason.BUSY, "its recorder runs")
@@ -200,10 +200,10 @@ def protection(each: OutboxClip, holds: Sequence[Hold], now: datetime) -> Reason
     return Reason.CLOCK_DOUBTFUL if doubtful and not each.transferred else None
 
 
-def discard(clip: Clip, reason: Reason) -> Discard:
+def discard(clip: Clip, reason: Reason) -> RemoveCopy:
     """The step that removes a clip from the outbox."""
     identity = clip.fingerprint.identity
-    return Discard(clip, Tree.OUTBOX, Disposal.DELETE, reason, clip.relative, identity)
+    return RemoveCopy(clip, Tree.OUTBOX, Disposal.DELETE, reason, clip.relative, identity)
 
 
 def _due(

@@ -16,7 +16,7 @@ from camarchiver.domain.clip import STATE_FOLDER, Clip
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
-from camarchiver.domain.steps import Discard
+from camarchiver.domain.steps import RemoveCopy
 from camarchiver.domain.untrusted import Count, Nanoseconds, RelativePath, convert
 from camarchiver.errors import StorageError, cause
 from camarchiver.naming import patterns as name_patterns
@@ -123,7 +123,7 @@ def _clip(
     )
 
 
-def remove(step: Discard, now: datetime) -> Outcome:
+def remove(step: RemoveCopy, now: datetime) -> Outcome:
     """Delete a clip and its pictures durably, if it is still the planned file and no hold covers it.
 
     The holds are read again, because one may be newer than the plan. Never raises OSError.
@@ -131,7 +131,7 @@ def remove(step: Discard, now: datetime) -> Outcome:
     return removal.attempted(step, lambda: _removed(step, now))
 
 
-def _removed(step: Discard, now: datetime) -> Outcome:
+def _removed(step: RemoveCopy, now: datetime) -> Outcome:
     clip = step.clip
     if hold := held_by(clip, holds.read(state(clip.root)), now):
         raise removal.Held(hold)

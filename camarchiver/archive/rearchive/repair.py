@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from camarchiver.archive.again.originals import Originals
+from camarchiver.archive.rearchive.originals import Originals
 from camarchiver.discovery.clip_ends import current_hold
 from camarchiver.domain.clip import Archived, Disposal, Trees
 from camarchiver.domain.clocks import Clocks

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from camarchiver.archive.again.originals import Originals
+from camarchiver.archive.rearchive.originals import Originals
 from camarchiver.domain.clip import Archived, Clip
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.steps import Archive, Keep
