@@ -25,7 +25,7 @@ from camarchiver.media import ffmpeg_find
 from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.record import recorder
 from camarchiver.record.capture.sound.formats import Uncompressed
-from camarchiver.record.clip_rules import Lengths
+from camarchiver.record.clip_rules import RecordingLengths
 from camarchiver.record.detection_stream import DetectionStream, OwnStream
 from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
 from camarchiver.record.outbox.folders import Folders
@@ -430,7 +430,7 @@ def rec_recorder(rec_folders: Folders, tmp_path: Path) -> Callable[..., RecRecor
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         manager: Service | None = None,
-        lengths: Lengths | None = None,
+        lengths: RecordingLengths | None = None,
         timelapse: float | None = None,
         duration: float | None = None,
         detection: DetectionStream | None = None,
@@ -439,7 +439,7 @@ def rec_recorder(rec_folders: Folders, tmp_path: Path) -> Callable[..., RecRecor
         publisher = ClipPublisher("yard", rec_folders, pictures=False, on_clip=lambda clip: None)
         keeper = OutboxKeeper("yard", rec_folders.outbox.parent, OutboxLimits(None, None), now)
         settings = recorder.RecorderSettings(
-            lengths or Lengths(), (), 0, duration, None, timelapse, uncompressed
+            lengths or RecordingLengths(), (), 0, duration, None, timelapse, uncompressed
         )
         watchdog = Watchdog(manager or Service({}), ("yard",))
         made = recorder.Recorder(

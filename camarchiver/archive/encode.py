@@ -205,7 +205,7 @@ class ArchiveEncoder:
     def keyframe_findings(
         self, archive: Path, camera: str, trust: PacketTrust = PacketTrust.NOTHING
     ) -> KeyframeFindings:
-        """Pictures of an archive, and the motion in it."""
+        """Thumbnails of an archive, and the motion in it."""
         with _stopping():
             return self.examiner.examined(archive, KeyframeRequest(self._views.of(camera), trust)).findings
 

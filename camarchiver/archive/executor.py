@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from camarchiver.archive.encode import ArchiveSettings
     from camarchiver.archive.publishing import ArchiveContext
     from camarchiver.archive.source_removal import SidecarPolicy
-    from camarchiver.archive.workers import ArchiveWorkers, Tools
+    from camarchiver.archive.workers import ArchiveWorkers, EncodingTools
     from camarchiver.media.encoder_probe import EncoderRequest
     from camarchiver.runtime.progress import Display
     from camarchiver.runtime.signals import Stop
@@ -65,19 +65,21 @@ def prepare(plan: ArchivePlan, request: EncoderRequest, how: Execution) -> Prepa
     return Prepared(replace(plan, notes=(*plan.notes, *notes)), local_workers(tools, how))
 
 
-def choose_encoder(request: EncoderRequest, settings: ArchiveSettings) -> tuple[Tools, tuple[str, ...]]:
+def choose_encoder(
+    request: EncoderRequest, settings: ArchiveSettings
+) -> tuple[EncodingTools, tuple[str, ...]]:
     """The encoder of this machine, and sentences that say which was chosen and why. Raises EncoderError."""
-    from camarchiver.archive.workers import Tools
+    from camarchiver.archive.workers import EncodingTools
     from camarchiver.media import encoder_probe
 
     machine, choice = encoder_probe.chosen(request, settings.encode)
     quality = settings.encode.quality or choice.encoder.quality
     preset = settings.encode.preset or choice.encoder.preset
     scale = f"{choice.encoder.quality_option} {quality}" + (f", preset {preset}" if preset else "")
-    return Tools(choice, machine, settings), (*choice.explanation, scale)
+    return EncodingTools(choice, machine, settings), (*choice.explanation, scale)
 
 
-def local_workers(tools: Tools | None, how: Execution) -> OpenWorkers:
+def local_workers(tools: EncodingTools | None, how: Execution) -> OpenWorkers:
     """The jobs of this machine; without tools they only remove archived sources."""
 
     def opened(
@@ -143,8 +145,8 @@ def _performed(
     with working(
         pipeline, prepared.open_workers, disposal, how.sidecars, floor=plan.floor, stop=stop, display=display
     ) as ready:
-        own, all_of_them = run_lock.workers(pipeline.trees, pipeline.run.command)
-        steps = rotated_start(plan.steps, place_among(own, all_of_them))
+        own, active = run_lock.active_runs(pipeline.trees, pipeline.run.command)
+        steps = rotated_start(plan.steps, place_among(own, active))
         yield from workers.perform_all(steps, ready.perform, jobs=ready.jobs, stop=stop, max_seconds=limit)
 
 

@@ -127,7 +127,7 @@ class ArchiveWorkers:
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class EncodingTools:
     """The encoder to work with and how to use it."""
 
     choice: Choice
@@ -137,7 +137,13 @@ class Tools:
 
 @contextmanager
 def opened(
-    context: ArchiveContext, tools: Tools | None, jobs: int | None, nice: int, *, stop: Stop, display: Display
+    context: ArchiveContext,
+    tools: EncodingTools | None,
+    jobs: int | None,
+    nice: int,
+    *,
+    stop: Stop,
+    display: Display,
 ) -> Iterator[ArchiveWorkers]:
     """The workers of this machine; without tools they only remove archived sources.
 

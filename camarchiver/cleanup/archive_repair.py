@@ -19,7 +19,7 @@ from camarchiver.domain.steps import Restore
 from camarchiver.errors import CamarchiverError, Problem
 from camarchiver.journal.ledger import ExpectedArchive
 from camarchiver.offsite.rclone import remote as remotes
-from camarchiver.offsite.transfers import TransferProgress, Watch
+from camarchiver.offsite.transfers import RunObserver, TransferProgress
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.runtime.signals import Stop
@@ -71,7 +71,7 @@ def execute(
     prepared: PreparedRepair,
     access: OffsiteAccess,
     how: Execution,
-    watch: Watch,
+    observer: RunObserver,
     problems_of: Callable[[Collection[str]], tuple[Problem, ...]],
 ) -> Report:
     """Carry out a repair.
@@ -90,18 +90,18 @@ def execute(
         pipeline,
         prepared.local,
         replace(how, jobs=1) if is_shared else how,
-        stop=watch.stop,
-        display=watch.display,
-        on_outcome=watch.on_outcome,
+        stop=observer.stop,
+        display=observer.display,
+        on_outcome=observer.on_outcome,
         further=FurtherRestores(
-            prepared.back, partial(_brought_back, pipeline, access, prepared.back, watch)
+            prepared.back, partial(_brought_back, pipeline, access, prepared.back, observer)
         ),
         remaining=remaining,
     )
 
 
 def _brought_back(
-    pipeline: Pipeline, access: OffsiteAccess, steps: Sequence[Restore], watch: Watch
+    pipeline: Pipeline, access: OffsiteAccess, steps: Sequence[Restore], observer: RunObserver
 ) -> Iterator[Outcome]:
     """The outcomes of the steps from off-site copies; a remote that can't be used fails each of them."""
     if not steps:
@@ -109,8 +109,8 @@ def _brought_back(
     done = set[str]()
     try:
         with remotes.opened(access.rclone) as remote:
-            restorer = OffsiteRestorer(pipeline, remote, watch.stop)
-            progress = TransferProgress(remote, restorer.transfers, watch.display)
+            restorer = OffsiteRestorer(pipeline, remote, observer.stop)
+            progress = TransferProgress(remote, restorer.transfers, observer.display)
             for outcome in restorer.run(steps):
                 if outcome is None:
                     progress.look()

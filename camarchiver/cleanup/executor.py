@@ -78,7 +78,7 @@ def execute(
     outcomes: list[Outcome] = []
     steps = plan.steps if plan.refused is None else ()
     if steps:
-        thumbnails.give_way(pipeline.trees.state)
+        thumbnails.evict_until_writable(pipeline.trees.state)
     begun = pipeline.begin(steps)
     if plan.refused is None:
         executor = CleanupExecutor(
@@ -133,7 +133,7 @@ class CleanupExecutor:
         self._memory = memory
         self._failures = failures
         self._offsite = offsite
-        self._gauge = _Gauge(min_free)
+        self._free_space = _FreeSpaceMeter(min_free)
         self._note = RemovalNote(trees.state, writer.run.id)
 
     def run(
@@ -198,7 +198,7 @@ class CleanupExecutor:
         return outcome
 
     def _try(self, step: RemoveCopy) -> tuple[Outcome, _RemovedFile | None]:
-        if (refusal := self._gauge.refusal(step)) is not None:
+        if (refusal := self._free_space.refusal(step)) is not None:
             return refusal, None
         with removal.locked(self._trees, step.source):
             outcome, gone = self._locked(step)
@@ -224,7 +224,7 @@ class CleanupExecutor:
         gone = self._remove(step)
         if step.archived is None and step.offsite is None and not gone.place:
             self._forget_thumbnails(step)
-        self._gauge.freed(step, gone.freed)
+        self._free_space.freed(step, gone.freed)
         result = Result.FAILED if gone.problem else Result.DONE
         reason = Reason.FAILED if gone.problem else step.reason
         return Outcome(step, result, reason, gone.problem, gone.target, freed=gone.freed), gone
@@ -275,7 +275,7 @@ class CleanupExecutor:
         return Outcome(step, Result.DONE, step.reason, freed=step.size)
 
 
-class _Gauge:
+class _FreeSpaceMeter:
     """Measures the free space of each filesystem for `--min-free` while files are removed."""
 
     def __init__(self, goal: int | None) -> None:

@@ -33,7 +33,7 @@ class OffsiteAccess:
         return backends.label(self.rclone.remote) if self.rclone.remote else ""
 
 
-class NotGood(CamarchiverError):
+class CopyNotVerified(CamarchiverError):
     """An off-site copy is not what the journal says of it, so the local copy stays."""
 
     code = "offsite"
@@ -68,7 +68,7 @@ class OffsiteCopies:
     def prove(self, step: RemoveCopy) -> None:
         """Compare the copy that will be the clip's last one with the archive's BLAKE2b, and journal that.
 
-        The caller holds the clip's lock. Raises NotGood if the copy is missing or differs.
+        The caller holds the clip's lock. Raises CopyNotVerified if the copy is missing or differs.
         """
         copy = _copy_of(step)
         # The remote's own hash can only be compared with the bytes of the very archive.
@@ -79,7 +79,7 @@ class OffsiteCopies:
         journal, writer = self._pipeline.journal, self._pipeline.writer
         if verdict.flaw is not None:
             journal.append(writer.copy_lost(checked, copy.remote, verdict.flaw, verdict.detail))
-            raise NotGood(
+            raise CopyNotVerified(
                 f"it stays, because its off-site copy {copy.path} is lost: {verdict.detail}",
                 hint="camarchiver offsite sync copies it again",
             )

@@ -23,7 +23,14 @@ from camarchiver.offsite.fetch import CopyDiffers, bring_back
 from camarchiver.offsite.rclone.errors import RemoteError, RemoteErrorKind
 from camarchiver.offsite.rclone.remote import Remote
 from camarchiver.offsite.remote_guard import RemoteGuard
-from camarchiver.offsite.transfers import Retries, TransferProgress, Transfers, Watch, followed, reported
+from camarchiver.offsite.transfers import (
+    Retries,
+    RunObserver,
+    TransferProgress,
+    Transfers,
+    followed,
+    reported,
+)
 from camarchiver.offsite.verification import CopyFlaw
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.formatting import shown
@@ -151,13 +158,13 @@ def _step(pipeline: Pipeline, ledger: Ledger, found: OffsiteCopy, reason: Reason
     return Restore(clip, "", {}, reason, line.source, identity, Tree.ARCHIVE, copy)
 
 
-def execute(pipeline: Pipeline, planned: RestorePlan, remote: Remote, watch: Watch) -> Report:
+def execute(pipeline: Pipeline, planned: RestorePlan, remote: Remote, observer: RunObserver) -> Report:
     """Carry out a plan; no archive is begun after a stop."""
     begun = pipeline.begin(planned.steps)
-    restorer = OffsiteRestorer(pipeline, remote, watch.stop)
-    progress = TransferProgress(remote, restorer.transfers, watch.display)
-    outcomes = followed(restorer.run(planned.steps), progress, watch)
-    return reported(begun, planned, outcomes, restorer.transfers.ended_by, watch.stop)
+    restorer = OffsiteRestorer(pipeline, remote, observer.stop)
+    progress = TransferProgress(remote, restorer.transfers, observer.display)
+    outcomes = followed(restorer.run(planned.steps), progress, observer)
+    return reported(begun, planned, outcomes, restorer.transfers.ended_by, observer.stop)
 
 
 class OffsiteRestorer:

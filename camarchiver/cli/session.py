@@ -112,9 +112,9 @@ def log_of(trees: Trees) -> Path:
 def nothing_to_work_on(pipeline: Pipeline) -> str:
     """A sentence if the source has no clip and never had one; otherwise empty."""
     from camarchiver.discovery import walks
-    from camarchiver.output import nothing_text
+    from camarchiver.output import no_work_text
 
-    return "" if walks.has_footage(pipeline) else nothing_text.wrong_folder(pipeline.trees.source)
+    return "" if walks.has_footage(pipeline) else no_work_text.wrong_folder(pipeline.trees.source)
 
 
 def may_ask() -> bool:

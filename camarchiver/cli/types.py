@@ -115,7 +115,7 @@ class GivenTime:
         return start.replace(tzinfo=now.tzinfo, fold=0), end.replace(tzinfo=now.tzinfo, fold=1)
 
 
-class When(click.ParamType[GivenTime]):
+class TimeType(click.ParamType[GivenTime]):
     """A day or a time: `2026-05-03`, `2026-05-03 14:20`, `2026-05-03T14:20:05`; with `clock` also `14:20`."""
 
     name = "when"

@@ -71,7 +71,7 @@ class ClipEnds:
             self._prober = Prober()
             weakref.finalize(self, self._prober.close)
         try:
-            seconds = self._prober.glance(clip.path).duration
+            seconds = self._prober.read_header(clip.path).duration
             return seconds if seconds else self._prober.measure(clip.path).span
         except ProbeError:
             return None

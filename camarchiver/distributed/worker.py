@@ -24,7 +24,7 @@ from camarchiver.archive.encode import ArchiveSettings
 from camarchiver.archive.executor import Execution
 from camarchiver.archive.publishing import ArchiveContext
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
-from camarchiver.archive.workers import ArchiveWorkers, Tools
+from camarchiver.archive.workers import ArchiveWorkers, EncodingTools
 from camarchiver.domain.clip import Disposal, Fingerprint, Trees
 from camarchiver.domain.motion import CameraViews
 from camarchiver.domain.reason import Reason
@@ -178,7 +178,7 @@ class DaskWorker:
     def _opened_workers(self) -> ArchiveWorkers:
         with self._opening:
             if self._workers is None:
-                tools = Tools(self.choice, self._machine, self._spec.settings)
+                tools = EncodingTools(self.choice, self._machine, self._spec.settings)
                 opening = workers.opened(
                     self._context(), tools, None, self._spec.nice, stop=self.stop, display=self._display
                 )

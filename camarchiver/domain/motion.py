@@ -1,4 +1,4 @@
-"""When something moves in a clip, what its pictures show, and which parts of a picture count. Pure."""
+"""When something moves in a clip, what its thumbnails show, and which parts of a picture count. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from camarchiver.domain.untrusted import Seconds
 MOST_SPANS = 100
 """Spans that a clip may have: those closest together are joined until no more are left."""
 
-MOST_PICTURES = 9
-"""Pictures in a strip."""
+MOST_THUMBNAILS = 9
+"""Thumbnails in a strip."""
 MOST_SCORES = 512
 """Scores of one strip: of more keyframes, those in one part of the clip share the highest."""
 
@@ -70,13 +70,13 @@ class KeyframeScore(NamedTuple):
 
 
 class ThumbnailStrip(msgspec.Struct, frozen=True):
-    """What a strip shows: its pictures stand side by side, in the order of their times."""
+    """What a strip shows: its thumbnails stand side by side, in the order of their times."""
 
     width: _Pixels
-    """Of one picture."""
+    """Of one thumbnail."""
     height: _Pixels
-    times: Annotated[tuple[Seconds, ...], Meta(min_length=1, max_length=MOST_PICTURES)]
-    """Of each picture, in seconds from the clip's first frame."""
+    times: Annotated[tuple[Seconds, ...], Meta(min_length=1, max_length=MOST_THUMBNAILS)]
+    """Of each thumbnail, in seconds from the clip's first frame."""
     scores: Annotated[tuple[KeyframeScore, ...], Meta(max_length=MOST_SCORES)] = ()
     """Empty if no detector looked at the clip."""
 
@@ -86,7 +86,7 @@ class KeyframeFindings:
     """What the keyframes of a file show."""
 
     strip: ThumbnailStrip | None = None
-    """None if no picture could be made."""
+    """None if no thumbnail could be made."""
     jpeg: bytes = b""
     motion: ClipMotion | None = None
     """None if nothing looked for motion: OpenCV is not installed, or a mask can't be read."""

@@ -59,7 +59,7 @@ class EncodeResult:
     """How it was verified, in words."""
     notes: tuple[str, ...] = ()
     findings: KeyframeFindings = NO_FINDINGS
-    """Small pictures of it, and what moves in it."""
+    """Thumbnails of it, and what moves in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class Examiner:
         if found.flaw:
             _log.debug("%s %s", path, found.flaw)
         if found.findings.note:
-            _log.info("%s: no pictures of it, and no motion: %s", path, found.findings.note)
+            _log.info("%s: no thumbnails of it, and no motion: %s", path, found.findings.note)
         return ExaminedArchive(found.media, not found.flaw, found.findings)
 
     def verified(self, facts: Facts, source: Path, archive: Path, *, thorough: bool) -> Verdict:

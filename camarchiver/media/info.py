@@ -184,7 +184,7 @@ class Pictures:
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class HeaderInfo:
     """The claims of a file's header; good for estimates, never for a decision to remove."""
 
     codec: str

@@ -28,7 +28,7 @@ class DecodeChoice(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Attention:
+class KeyframeState:
     """The state between two packets; times are in seconds of the source's own clock."""
 
     looked: float = float("-inf")
@@ -42,8 +42,8 @@ class Attention:
 
 
 def step(
-    state: Attention, at: float, *, key: bool, moving: bool, doubtful: bool
-) -> tuple[Attention, DecodeChoice]:
+    state: KeyframeState, at: float, *, key: bool, moving: bool, doubtful: bool
+) -> tuple[KeyframeState, DecodeChoice]:
     """Process the next packet, after everything before it was scored.
 
     `at` is when a keyframe is shown, and when another packet is decoded.
@@ -63,11 +63,11 @@ def step(
     return state, DecodeChoice.NOTHING
 
 
-def suspect(state: Attention, at: float) -> Attention:
+def suspect(state: KeyframeState, at: float) -> KeyframeState:
     """The state with a burst that begins now."""
     return replace(state, until=at + BURST)
 
 
-def settled(state: Attention, *, moving: bool) -> bool:
+def settled(state: KeyframeState, *, moving: bool) -> bool:
     """Whether a burst is no longer needed: there is motion, and keyframes show whether it continues."""
     return moving and state.spacing <= LONG

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 
 from camarchiver.motion import keyframe_rules
 from camarchiver.motion.events import MotionState
-from camarchiver.motion.keyframe_rules import Attention, DecodeChoice
+from camarchiver.motion.keyframe_rules import DecodeChoice, KeyframeState
 from camarchiver.motion.planes import Luma, luma_of, shrink
 
 _log = logging.getLogger("camarchiver.motion.sampler")
@@ -95,7 +95,7 @@ class KeyframeSampler:
         self._codec, self._rate = codec, rate
         self._keys = _Decoder(codec, strict=True)
         self._suspicious, self._motion_state = suspicious, motion_state
-        self._attention = Attention()
+        self._attention = KeyframeState()
         self._group: list[VideoPacket] = []
         """The packets since the last decoded keyframe."""
         self._burst: Sampler | None = None

@@ -20,7 +20,14 @@ from camarchiver.offsite.rclone.errors import RemoteError
 from camarchiver.offsite.rclone.remote import RcloneSettings
 from camarchiver.offsite.rclone.uploads import StagedUploads
 from camarchiver.offsite.remote_guard import RemoteGuard, opened_apart
-from camarchiver.offsite.transfers import Retries, TransferProgress, Transfers, Watch, followed, reported
+from camarchiver.offsite.transfers import (
+    Retries,
+    RunObserver,
+    TransferProgress,
+    Transfers,
+    followed,
+    reported,
+)
 from camarchiver.offsite.verification import CopyVerifier, VerifyMethod
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.offsite_rules import CheckPlan, OffsitePlan
@@ -47,14 +54,14 @@ class TransferSettings:
     """After this nothing further is begun."""
 
 
-def sync(pipeline: Pipeline, plan: OffsitePlan, settings: TransferSettings, watch: Watch) -> Report:
+def sync(pipeline: Pipeline, plan: OffsitePlan, settings: TransferSettings, observer: RunObserver) -> Report:
     """Make the copies of a plan; rclone is started only if there is something to do.
 
     Raises RemoteError, ConfigError or UsageError if the remote can't be used at all.
     """
     state, remote = pipeline.trees.state, plan.policy.remote
     try:
-        report = _synced(pipeline, plan, settings, watch)
+        report = _synced(pipeline, plan, settings, observer)
     except CamarchiverError as error:
         offsite_state.note_sync(state, remote, SyncFailure(pipeline.now(), sentence(error)))
         raise
@@ -73,16 +80,18 @@ def _why_failed(report: Report) -> str:
     return f"{count_of(report.count(Result.FAILED), 'archive')} could not be copied"
 
 
-def _synced(pipeline: Pipeline, plan: OffsitePlan, settings: TransferSettings, watch: Watch) -> Report:
+def _synced(
+    pipeline: Pipeline, plan: OffsitePlan, settings: TransferSettings, observer: RunObserver
+) -> Report:
     due = offsite_state.due_manifests(pipeline.trees.state, plan.policy.remote)
     if not plan.steps and not due:
-        return pipeline.begin(()).report(plan, (), watch.stop)
+        return pipeline.begin(()).report(plan, (), observer.stop)
     with opened_apart(pipeline, settings.rclone) as guard:
         begun = pipeline.begin(plan.steps)
-        run = _SyncRun(pipeline, plan, settings, guard, watch.stop)
-        progress = TransferProgress(guard.remote, run.transfers, watch.display)
-        outcomes = followed(run.outcomes(), progress, watch)
-    return reported(begun, plan, outcomes, run.transfers.ended_by, watch.stop, run.problems)
+        run = _SyncRun(pipeline, plan, settings, guard, observer.stop)
+        progress = TransferProgress(guard.remote, run.transfers, observer.display)
+        outcomes = followed(run.outcomes(), progress, observer)
+    return reported(begun, plan, outcomes, run.transfers.ended_by, observer.stop, run.problems)
 
 
 def with_remote_note(pipeline: Pipeline, plan: PlanT, rclone: RcloneSettings) -> PlanT:
@@ -113,22 +122,22 @@ _WITHOUT = frozenset({Reason.FAILED_BEFORE, Reason.DAMAGED})
 """Why archives that should have a copy get none."""
 
 
-def verify(pipeline: Pipeline, plan: CheckPlan, settings: TransferSettings, watch: Watch) -> Report:
+def verify(pipeline: Pipeline, plan: CheckPlan, settings: TransferSettings, observer: RunObserver) -> Report:
     """Compare the copies of a plan with their archives' BLAKE2b. Raises as `sync`."""
     if not plan.steps:
-        return pipeline.begin(()).report(plan, (), watch.stop)
+        return pipeline.begin(()).report(plan, (), observer.stop)
     with opened_apart(pipeline, settings.rclone) as guard:
         begun, remote = pipeline.begin(plan.steps), guard.remote
         checker = CopyChecker(pipeline, remote, CopyVerifier(remote, settings.verify, guard))
-        transfers = Transfers(remote, watch.stop, guard.of_reading, max_runtime=settings.max_runtime)
+        transfers = Transfers(remote, observer.stop, guard.of_reading, max_runtime=settings.max_runtime)
         steps = islice(plan.steps, plan.policy.limit)
         found = transfers.run(steps, checker.check)
-        outcomes = followed(found, TransferProgress(remote, transfers, watch.display), watch)
+        outcomes = followed(found, TransferProgress(remote, transfers, observer.display), observer)
     lost = {
         each.step.start.date() for each in outcomes if each.reason is Reason.COPY_LOST and each.step.start
     }
     offsite_state.change_due(pipeline.trees.state, plan.policy.remote, add=lost)
-    return reported(begun, plan, outcomes, transfers.ended_by, watch.stop)
+    return reported(begun, plan, outcomes, transfers.ended_by, observer.stop)
 
 
 class _SyncRun:

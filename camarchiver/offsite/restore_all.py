@@ -23,7 +23,14 @@ from camarchiver.offsite.manifest import ManifestCopy
 from camarchiver.offsite.rclone.errors import ENDS_RUN, RemoteError, RemoteErrorKind
 from camarchiver.offsite.rclone.remote import Remote
 from camarchiver.offsite.remote_guard import RemoteGuard
-from camarchiver.offsite.transfers import Retries, TransferProgress, Transfers, Watch, followed, reported
+from camarchiver.offsite.transfers import (
+    Retries,
+    RunObserver,
+    TransferProgress,
+    Transfers,
+    followed,
+    reported,
+)
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.external_sort import SealedSequence
 from camarchiver.runtime.formatting import count_of, shown
@@ -163,17 +170,17 @@ def _step(pipeline: Pipeline, archive: str, copy: ManifestCopy, remote: str) -> 
 
 
 def execute(
-    pipeline: Pipeline, planned: RestoreAllPlan, manifests: Manifests, remote: Remote, watch: Watch
+    pipeline: Pipeline, planned: RestoreAllPlan, manifests: Manifests, remote: Remote, observer: RunObserver
 ) -> Report:
     """Carry out a plan."""
     volume_marker.mark(pipeline.trees)
     atomic.write_text(pipeline.trees.state / MARK, f"{remote.label}\n")
     begun = pipeline.begin(planned.steps)
-    restorer = _JournalRestorer(pipeline, manifests, remote, watch.stop)
-    transfers = Transfers(remote, watch.stop, RemoteGuard(remote, pipeline.journal).of_reading, at_once=1)
-    progress = TransferProgress(remote, transfers, watch.display)
-    outcomes = followed(transfers.run(planned.steps, restorer.perform), progress, watch)
-    return reported(begun, planned, outcomes, transfers.ended_by, watch.stop)
+    restorer = _JournalRestorer(pipeline, manifests, remote, observer.stop)
+    transfers = Transfers(remote, observer.stop, RemoteGuard(remote, pipeline.journal).of_reading, at_once=1)
+    progress = TransferProgress(remote, transfers, observer.display)
+    outcomes = followed(transfers.run(planned.steps, restorer.perform), progress, observer)
+    return reported(begun, planned, outcomes, transfers.ended_by, observer.stop)
 
 
 class _JournalRestorer:

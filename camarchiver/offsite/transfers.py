@@ -114,8 +114,8 @@ class RemoteAttempts:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """Who follows a run."""
+class RunObserver:
+    """The stop signal, the progress display and the outcome callback of a run."""
 
     stop: Stop
     display: Display
@@ -227,7 +227,7 @@ class TransferProgress:
 
 
 def followed(
-    found: Iterable[Outcome | None], progress: TransferProgress, watch: Watch
+    found: Iterable[Outcome | None], progress: TransferProgress, observer: RunObserver
 ) -> tuple[Outcome, ...]:
     """The outcomes of transfers as `Transfers.run` gives them, each one shown at once."""
     outcomes = []
@@ -237,7 +237,7 @@ def followed(
             continue
         outcomes.append(outcome)
         progress.done(outcome.step.size)
-        watch.on_outcome(outcome)
+        observer.on_outcome(outcome)
     return tuple(outcomes)
 
 

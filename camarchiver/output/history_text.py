@@ -18,7 +18,7 @@ from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.ledger import REPLACED
 from camarchiver.journal.replay import fold
 from camarchiver.output.reasons import REASON_WORDS
-from camarchiver.queries.history import Story
+from camarchiver.queries.history import ClipRecord
 from camarchiver.runtime.formatting import shown, size
 
 _COPIES = {Tree.SOURCE: "the source", Tree.ARCHIVE: "the archive", Tree.TRASH: "the copy in the trash"}
@@ -37,7 +37,7 @@ class CleanupPreview:
     """Why that cleanup would do nothing at all."""
 
 
-def story_lines(story: Story, preview: CleanupPreview, zone: tzinfo) -> Iterator[str]:
+def story_lines(story: ClipRecord, preview: CleanupPreview, zone: tzinfo) -> Iterator[str]:
     """What was done to the clip and when, and what the next runs would do."""
     yield f"{shown(story.source)}:"
     for when, words in event_lines(story.events, story.damaged, zone):

@@ -51,16 +51,16 @@ class OffsiteState(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class PictureStrip:
-    """Small pictures of a clip, side by side in one file."""
+class ClipThumbnails:
+    """Thumbnails of a clip, side by side in one file."""
 
     file: Path
     """In the cache."""
     width: int
-    """Of one picture, in pixels."""
+    """Of one thumbnail, in pixels."""
     height: int
     times: tuple[float, ...]
-    """Of each picture, in seconds from the clip's first frame."""
+    """Of each thumbnail, in seconds from the clip's first frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,8 @@ class PageClip:
     """The clip as its source is or was, with the time of its name."""
     motion: ClipMotion | None = None
     """None if nothing looked for motion in it."""
-    strip: PictureStrip | None = None
-    """Its pictures, if there are any."""
+    strip: ClipThumbnails | None = None
+    """Its thumbnails, if there are any."""
     copies: tuple[OffsiteState, ...] = ()
     """Its off-site copies, lost ones too; not those that a rule removed."""
     removal_lines: tuple[JournalEvent, ...] = ()
@@ -195,7 +195,7 @@ class DayGatherer:
             tuple(events),
             clip,
             ledger.motion.get(key),
-            # What a rule removed is not to be seen in small pictures either.
+            # What a rule removed is not to be seen in thumbnails either.
             None if is_gone else self._strip(StripKey(found.start.date(), *key)),
             copies,
             tuple(self._ends(key, events)) if is_gone else (),
@@ -207,12 +207,12 @@ class DayGatherer:
                 if event.event in _REMOVALS and event.reason in REASONS - BY_ARCHIVE:
                     yield event
 
-    def _strip(self, key: StripKey) -> PictureStrip | None:
+    def _strip(self, key: StripKey) -> ClipThumbnails | None:
         state = self._pipeline.trees.state
         found = thumbnails.read(state, key) if self._has_strip(key) else None
         if found is None:
             return None
-        return PictureStrip(thumbnails.path(state, key), found.width, found.height, found.times)
+        return ClipThumbnails(thumbnails.path(state, key), found.width, found.height, found.times)
 
     def _as_clip(self, found: FoundClip) -> Clip:
         folder, _, name = found.source.rpartition("/")

@@ -73,7 +73,7 @@ class HeldCopies:
         if self._prober is None:
             self._prober = self._opened.enter_context(Prober())
         try:
-            return self._prober.glance(path).codec in PLAYED
+            return self._prober.read_header(path).codec in PLAYED
         except ProbeError:
             return True
 

@@ -34,8 +34,8 @@ class SiteQuestion:
     """Where off-site copies are, by the config; empty if it names no remote."""
     playable: bool = False
     """Whether held clips that browsers can't play get copies that they can."""
-    picture_seconds: float = 0.0
-    """How long pictures may be made of clips that have none."""
+    thumbnail_seconds: float = 0.0
+    """How long thumbnails may be made of clips that have none."""
 
 
 Files = Mapping[str, str]
@@ -125,15 +125,15 @@ class IndexPage:
 
 
 def strip_files(page: DayPage) -> dict[str, Path]:
-    """The pictures of a day's clips: the names of the files in the site, and the files in the cache."""
+    """The thumbnails of a day's clips: the names of the files in the site, and the files in the cache."""
     names = strip_names(page.clips)
-    folder = pictures_folder(page.folder, page.day)
+    folder = thumbnails_folder(page.folder, page.day)
     found = zip(names, page.clips, strict=True)
     return {f"{folder}/{name}": clip.strip.file for name, clip in found if clip.strip is not None}
 
 
 def strip_names(clips: Sequence[PageClip]) -> list[str]:
-    """The name of each clip's pictures, with a number if several clips begin in one second."""
+    """The name of each clip's thumbnails, with a number if several clips begin in one second."""
     seen: dict[str, int] = {}
     names = []
     for clip in clips:
@@ -143,8 +143,8 @@ def strip_names(clips: Sequence[PageClip]) -> list[str]:
     return names
 
 
-def pictures_folder(folder: str, day: date) -> str:
-    """Where the pictures of a day are, below the site."""
+def thumbnails_folder(folder: str, day: date) -> str:
+    """Where the thumbnails of a day are, below the site."""
     return f"cameras/{folder}/pictures/{day}"
 
 

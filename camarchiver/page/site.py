@@ -26,14 +26,14 @@ from camarchiver.page.pages import (
     SiteQuestion,
     day_files,
     month_file,
-    pictures_folder,
     strip_files,
+    thumbnails_folder,
 )
-from camarchiver.page.pictures import PictureMaker
 from camarchiver.page.site_folder import SiteFolder, folder_of
 from camarchiver.page.site_marks import SiteMarks, settings_digest
 from camarchiver.page.site_state import SiteState, summary_of
 from camarchiver.page.source_marks import SourceMarks
+from camarchiver.page.thumbnails import ThumbnailMaker
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import Copy
 from camarchiver.policy.removal_forecast import RemovalForecast
@@ -50,7 +50,7 @@ SAVED_EACH = 200
 """Days after which the state is saved, so that a build that was interrupted can go on."""
 
 DAYS_AT_ONCE = 16
-"""Days whose clips are held in memory while pictures are made."""
+"""Days whose clips are held in memory while thumbnails are made."""
 
 _DAY = timedelta(days=1)
 
@@ -155,7 +155,7 @@ class SiteBuilder:
             self._remove_former()
         report = counter.report(recent_days(self._state, self._now))
         self._finish(report)
-        if self._add_pictures(gatherer, sources):
+        if self._add_thumbnails(gatherer, sources):
             self._finish(report)
         if self._held_copies is not None:
             self._held_copies.close()
@@ -194,11 +194,11 @@ class SiteBuilder:
         forecast = RemovalForecast(self._question.cleanup, self._memory, self._newest, self._now)
         return DayGatherer(self._pipeline, self._memory, self._copies, forecast, self._by_size)
 
-    # --- pictures ----------------------------------------------------------------------------------
+    # --- thumbnails --------------------------------------------------------------------------------
 
-    def _add_pictures(self, gatherer: DayGatherer, sources: Iterable[_SourceCopy]) -> bool:
-        """Make pictures of clips that have none, and write their days again; whether any was looked at."""
-        maker = PictureMaker(self._pipeline, self._question.picture_seconds, self._stop)
+    def _add_thumbnails(self, gatherer: DayGatherer, sources: Iterable[_SourceCopy]) -> bool:
+        """Make thumbnails of clips that have none, and write their days again; whether any was looked at."""
+        maker = ThumbnailMaker(self._pipeline, self._question.thumbnail_seconds, self._stop)
         waiting = [day for day, mark in sorted(self._state.journals.items(), reverse=True) if mark.unseen]
         was_any = bool(waiting) and not maker.is_over
         for first in range(0, len(waiting), DAYS_AT_ONCE):
@@ -282,7 +282,7 @@ class SiteBuilder:
                 self._question.cleanup.has_size_rules,
                 self._question.remote,
             )
-            self._folder.link(pictures_folder(page.folder, day), strip_files(page))
+            self._folder.link(thumbnails_folder(page.folder, day), strip_files(page))
             self._folder.write(self._renderer.day(page))
             self._months.add((camera, day.replace(day=1)))
             self._written += 1
@@ -307,7 +307,7 @@ class SiteBuilder:
             return
         self._gone.add((camera, day))
         folder = folder_of(camera)
-        self._folder.link(pictures_folder(folder, day), {})
+        self._folder.link(thumbnails_folder(folder, day), {})
         self._folder.remove(day_files(folder, day))
         self._months.add((camera, day.replace(day=1)))
         self._removed += 1

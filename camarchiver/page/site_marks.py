@@ -55,7 +55,7 @@ class SiteMarks:
         """The mark of a day that was just gathered."""
         known = self._journal.day(day)
         grown = growth_by_day(known.events, self._zone)
-        folders, has_distant_file_time = {self._pictures(day), *self._folders(known.ledger)}, False
+        folders, has_distant_file_time = {self._thumbnails(day), *self._folders(known.ledger)}, False
         for clip in clips:
             written = datetime.fromtimestamp(clip.identity[1] / 1e9, UTC)
             has_distant_file_time |= abs(written - clip.start) > DOUBTFUL
@@ -77,8 +77,8 @@ class SiteMarks:
         archives = {f"{self._archive}/{place}".rpartition("/")[0] for place in ledger.archives}
         return archives | {f"{self._trash}/{place}".rpartition("/")[0] for place in ledger.trashed}
 
-    def _pictures(self, day: date) -> str:
-        """The folder of the cache with the pictures of a day's clips."""
+    def _thumbnails(self, day: date) -> str:
+        """The folder of the cache with the thumbnails of a day's clips."""
         key = StripKey(day, "clip.mp4", 0, 0)
         return str(thumbnails.path(self._state, key).parent)
 

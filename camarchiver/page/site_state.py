@@ -43,7 +43,7 @@ class JournalMark(msgspec.Struct, frozen=True, gc=False):
     grown: dict[date, dict[Tree, int]] = {}
     """Bytes that each tree gained by what was done to these clips, by the day on which it was done."""
     unseen: int = 0
-    """Clips without pictures that were not tried yet."""
+    """Clips without thumbnails that were not tried yet."""
     archives: dict[str, int] = {}
     """By camera: archives that the journal knows."""
     copies: dict[str, dict[str, CopyCounts]] = {}

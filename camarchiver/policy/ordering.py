@@ -43,12 +43,12 @@ def within_limit(steps: Iterable[ArchiveStep], limit: int) -> Iterator[ArchiveSt
 # --- beside others ---------------------------------------------------------------------------------
 
 
-def place_among(own: str, workers: Collection[str]) -> Fraction:
+def place_among(own: str, active: Collection[str]) -> Fraction:
     """Where in a plan this worker begins, as a fraction, among all that work on the same tree.
 
     The places differ and are equally far apart, so that workers meet only when little is left.
     """
-    names = sorted({own, *workers})
+    names = sorted({own, *active})
     return Fraction(names.index(own), len(names))
 
 

@@ -46,6 +46,6 @@ def seconds_in(plan: ArchivePlan) -> dict[str, float]:
 def seconds_of(prober: Prober, path: Path) -> float | None:
     """Seconds by the clip's header; None if it can't be read or holds no duration."""
     try:
-        return prober.glance(path).duration
+        return prober.read_header(path).duration
     except ProbeError:
         return None

@@ -26,7 +26,7 @@ from camarchiver.queries.find import FindQuestion, find_clips
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class ClipRecord:
     """Everything that is known of one clip."""
 
     source: str
@@ -61,7 +61,7 @@ class ClipHistory:
     def _discovery(self, holds: tuple[Hold, ...]) -> Discovery:
         return walks.of_source(self._pipeline, replace(self._memory, holds=holds))
 
-    def of_path(self, path: Path, policy: ArchivePolicy, now: datetime) -> Story:
+    def of_path(self, path: Path, policy: ArchivePolicy, now: datetime) -> ClipRecord:
         """The story of a clip, named by where it is or was: in the source, the archive or the trash.
 
         Raises UsageError for a path in none of them.
@@ -71,12 +71,12 @@ class ClipHistory:
         if source is None:
             # The file is foreign or was never there: only its existence can be reported.
             place = self._root(tree) / relative
-            return Story(relative, (), {place: tree} if os.path.lexists(place) else {}, {}, None)
+            return ClipRecord(relative, (), {place: tree} if os.path.lexists(place) else {}, {}, None)
         events = tuple(event for event in self._events(source) if event.source == source)
         step = self._next_step(source, policy, now)
         archives = dict.fromkeys(event.archive for event in events if event.archive is not None)
         damaged = {each: found for each in archives if (found := self._memory.damaged.get(each))}
-        return Story(
+        return ClipRecord(
             source, events, self._places(source, events), damaged, step, tuple(self._only_offsite(source))
         )
 
@@ -88,7 +88,7 @@ class ClipHistory:
                 if is_its and found.lost is None and not os.path.lexists(self._trees.archive / archive):
                     yield found.copy
 
-    def of_time(self, question: FindQuestion, policy: ArchivePolicy, now: datetime) -> Iterator[Story]:
+    def of_time(self, question: FindQuestion, policy: ArchivePolicy, now: datetime) -> Iterator[ClipRecord]:
         """The stories of the clips that a search finds."""
         sources = dict.fromkeys(clip.source for clip in find_clips(self._pipeline, question))
         for source in sources:

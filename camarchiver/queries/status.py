@@ -379,8 +379,8 @@ class StatusCounter:
     def _working(self) -> Iterator[str]:
         for note in work_in_progress.existing(self._trees):
             work = note.work
-            if isinstance(work, ClipWork) and (worker := work_in_progress.worker_on(self._trees, work)):
-                yield worker
+            if isinstance(work, ClipWork) and (process := work_in_progress.process_on(self._trees, work)):
+                yield process
 
 
 def _status(path: str) -> os.stat_result | None:

@@ -15,7 +15,7 @@ _TICK = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
+class RecordingLengths:
     """How much is recorded around motion, in seconds."""
 
     pre: float = 2.0
@@ -54,7 +54,7 @@ class ClipAction(Enum):
     """End the clip before this packet."""
 
 
-def decide(state: ClipState, entry: TimedPacket, lengths: Lengths) -> tuple[ClipState, ClipAction]:
+def decide(state: ClipState, entry: TimedPacket, lengths: RecordingLengths) -> tuple[ClipState, ClipAction]:
     """Take the next packet of a running clip; sound never ends one."""
     if not entry.video:
         return state, ClipAction.WRITE
@@ -70,7 +70,7 @@ def decide(state: ClipState, entry: TimedPacket, lengths: Lengths) -> tuple[Clip
     return state, ClipAction.SPLIT if too_long else ClipAction.WRITE
 
 
-def prolonged(state: ClipState, end: float, lengths: Lengths) -> ClipState:
+def prolonged(state: ClipState, end: float, lengths: RecordingLengths) -> ClipState:
     """The clip, extended by motion that continues until `end` or later."""
     return replace(state, until=max(state.until, end + lengths.post))
 

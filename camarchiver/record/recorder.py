@@ -20,7 +20,7 @@ from camarchiver.record.capture.reader import Lost, Opened, Reader, StreamEnded,
 from camarchiver.record.capture.sound import formats
 from camarchiver.record.capture.sound.formats import Uncompressed
 from camarchiver.record.capture.source import Camera
-from camarchiver.record.clip_rules import Lengths
+from camarchiver.record.clip_rules import RecordingLengths
 from camarchiver.record.clips.motion_clips import MotionClips
 from camarchiver.record.clips.timelapse import Timelapse
 from camarchiver.record.detection_stream import DetectionStream
@@ -51,7 +51,7 @@ RETRY_SECONDS = 60.0
 class RecorderSettings:
     """The settings of one recorder."""
 
-    lengths: Lengths
+    lengths: RecordingLengths
     times: tuple[schedule.Range, ...]
     min_free: int
     """Bytes; with less on the spool's or the outbox's filesystem nothing is recorded."""

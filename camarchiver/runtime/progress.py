@@ -39,7 +39,7 @@ class Silent:
         return
 
 
-class Bars:
+class ProgressBars:
     """tqdm's bars on standard error; jobs take the lowest free line."""
 
     def __init__(self, total: int) -> None:
@@ -88,7 +88,7 @@ def display(total: int, *, wanted: bool) -> Iterator[Display]:
     if not (wanted and sys.stderr.isatty()):
         yield Silent()
         return
-    bars = Bars(total)
+    bars = ProgressBars(total)
     try:
         yield bars
     finally:

@@ -89,7 +89,7 @@ class Stop:
             self._interrupts = False
 
 
-class Wake:
+class WakePipe:
     """Ends a wait in `select.poll`: a pipe that any thread or signal handler can write to."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 FILE = "findings.json"
 
 
-class Pass(msgspec.Struct, frozen=True):
+class CompletedVerify(msgspec.Struct, frozen=True):
     """One `verify` that checked every archive to the end."""
 
     at: AwareDatetime
@@ -38,8 +38,8 @@ class Findings(msgspec.Struct, frozen=True):
 
     damaged: dict[RelativePath, Damage] = {}
     """By path below the archive root."""
-    last_whole: Pass | None = None
-    last_full: Pass | None = None
+    last_whole: CompletedVerify | None = None
+    last_full: CompletedVerify | None = None
     """The last one that also decoded every archive."""
 
 
@@ -50,8 +50,8 @@ class FindingsUpdate:
     damaged: Mapping[str, Damage] = field(default_factory=dict)
     sound: Collection[str] = ()
     """Archives that are valid again, or are no longer expected."""
-    whole: Pass | None = None
-    full: Pass | None = None
+    whole: CompletedVerify | None = None
+    full: CompletedVerify | None = None
 
 
 def read(state: Path) -> Findings:

@@ -13,7 +13,7 @@ from camarchiver.journal.ledger import ExpectedArchive
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.state import findings
-from camarchiver.state.findings import FindingsUpdate, Pass
+from camarchiver.state.findings import CompletedVerify, FindingsUpdate
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class FindingsLog:
 
     def completed(self, archives: int, *, full: bool) -> None:
         """Record that every archive was checked; with `full` each was decoded."""
-        found = Pass(self._writer.now(), self._writer.run.id, archives)
+        found = CompletedVerify(self._writer.now(), self._writer.run.id, archives)
         self._pass = FindingsUpdate(whole=found, full=found if full else None)
 
     def flush(self) -> None:

@@ -1,4 +1,4 @@
-"""A cache of small pictures, a strip for each clip; it may be deleted at any time."""
+"""A cache of thumbnails, a strip for each clip; it may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def remove_before(state: Path, day: date) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def give_way(state: Path) -> None:
+def evict_until_writable(state: Path) -> None:
     """Remove the oldest strips while the disk of the state is full: a cleanup must write what it removes."""
     folder = state / FOLDER
     if folder.is_symlink() or folder.parent.is_symlink():

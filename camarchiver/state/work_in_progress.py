@@ -142,7 +142,7 @@ def is_live(trees: Trees, note: WorkNote) -> bool:
     """Whether a process must be taken to be at work on what a note names; a run of this process has ended."""
     match note.work:
         case ClipWork() as work:
-            return worker_on(trees, work) is not None
+            return process_on(trees, work) is not None
         case RemovalWork(owner=found):
             is_own = found is not None and found.is_this_process
             return not is_own and owner.is_alive(found, lambda: time.time() - note.touched)
@@ -150,7 +150,7 @@ def is_live(trees: Trees, note: WorkNote) -> bool:
             return False
 
 
-def worker_on(trees: Trees, work: ClipWork) -> str | None:
+def process_on(trees: Trees, work: ClipWork) -> str | None:
     """A sentence on the process that works on a clip; None if none does."""
     return locking.held_by(work.as_clip(trees.source).path, place=trees.state / "locks")
 

@@ -20,12 +20,10 @@ from typing import TypeVar
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.domain.untrusted import convert, value_of
 from camarchiver.errors import StorageError, cause, remedy
+from camarchiver.naming.paths import NAME_MAX
 from camarchiver.storage import linux, permissions
 
 _log = logging.getLogger("camarchiver.storage.atomic")
-
-NAME_BYTES = 255
-"""What Linux' filesystems allow for one name (NAME_MAX)."""
 
 NO_RENAME_FLAGS = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 """Errors of a filesystem that can't rename without replacing."""
@@ -275,7 +273,7 @@ def retry_transient(call: Callable[[], T]) -> T:
 
 def truncate_name(stem: str, ending: str) -> str:
     """`stem` and `ending` as one name, the stem cut so that the name is not too long."""
-    available = NAME_BYTES - len(os.fsencode(ending))
+    available = NAME_MAX - len(os.fsencode(ending))
     while len(os.fsencode(stem)) > available:
         stem = stem[:-1]
     return stem + ending

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from camarchiver.errors import ClipBusy, cause
+from camarchiver.naming.paths import NAME_MAX
 from camarchiver.storage import atomic, lockfile
 from camarchiver.storage.run_lock import NOT_WRITABLE
 
@@ -106,7 +107,7 @@ def held_by(path: Path, *, place: Path | None = None) -> str | None:
 def name_beside(name: str) -> str:
     """The name of the lock file of a clip of this name; a hash if its own name would be too long."""
     lock = f"{name}.lock"
-    return lock if len(os.fsencode(lock)) <= atomic.NAME_BYTES else f".{_hashed(name)}.lock"
+    return lock if len(os.fsencode(lock)) <= NAME_MAX else f".{_hashed(name)}.lock"
 
 
 def _file_beside(clip: Path) -> Path:

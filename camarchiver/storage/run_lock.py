@@ -73,8 +73,8 @@ def file_of(trees: Trees, command: str) -> Path:
     return folder / f"{command}@{owner.host_id()}.run"
 
 
-def workers(trees: Trees, command: str) -> tuple[str, frozenset[str]]:
-    """This run's name among those that archive this tree, and the names of all that are active.
+def active_runs(trees: Trees, command: str) -> tuple[str, frozenset[str]]:
+    """The name of this run's lock file, and those of all runs that archive this tree now.
 
     A run shows that it is active by touching its lock file, at the start and now and then.
     """

@@ -29,7 +29,7 @@ from camarchiver.naming.folders import date_of_folder
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.ordering import place_among, turn
-from camarchiver.runtime.signals import Stop, Wake
+from camarchiver.runtime.signals import Stop, WakePipe
 from camarchiver.runtime.systemd import Service
 from camarchiver.state import volume_marker
 from camarchiver.storage import run_lock
@@ -67,7 +67,7 @@ class Signals:
 
     stop: Stop
     reload: threading.Event
-    wake: Wake
+    wake: WakePipe
 
 
 class Watcher:
@@ -230,8 +230,8 @@ class Watcher:
 
     def _scan(self, arrivals: Arrivals) -> None:
         began = time.monotonic()
-        own, workers = run_lock.workers(self._trees, self._pipeline.run.command)
-        self._place = place_among(own, workers) if workers - {own} else None
+        own, active = run_lock.active_runs(self._trees, self._pipeline.run.command)
+        self._place = place_among(own, active) if active - {own} else None
         self._emptied = {
             folder for folder in self._emptied if not self._remover.remove_folder_if_unused(folder)
         }

@@ -82,7 +82,7 @@ def watch(settings: WatchSettings, reread: Callable[[], WatchSettings], document
     service, totals, queue = Service(), WatchTotals(), DueQueue()
     reload = threading.Event()
     with ExitStack() as stack:
-        wake = signals.Wake()
+        wake = signals.WakePipe()
         stack.callback(wake.close)
         stop = stack.enter_context(signals.on_signals(reload=reload if systemd.is_managed() else None))
         stack.enter_context(wake.by_signals())

@@ -41,8 +41,8 @@ if command == "archive":  # other commands do not even import these
     executor.prepare = lambda plan, *_: executor.Prepared(plan, None)
     footage.seconds_in = lambda plan: {}
 if command == "page":
-    from camarchiver.page.pictures import PictureMaker
-    PictureMaker.is_over = True
+    from camarchiver.page.thumbnails import ThumbnailMaker
+    ThumbnailMaker.is_over = True
 del sys.argv[1:3]
 try:
     main()

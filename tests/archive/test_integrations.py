@@ -674,7 +674,7 @@ class TestLadder:
 
 class TestFootage:
     def test_a_camera_of_damaged_clips_is_not_read_whole(self, tmp_path: Path, mocker: MockerFixture) -> None:
-        asked = mocker.spy(Prober, "glance")
+        asked = mocker.spy(Prober, "read_header")
         steps = []
         for number in range(footage_estimate.CLIPS_TRIED + 10):
             (tmp_path / f"{number}.mp4").write_bytes(b"no video")

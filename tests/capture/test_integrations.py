@@ -32,7 +32,7 @@ from camarchiver.record.capture.reader import Lost, Opened, Reader
 from camarchiver.record.capture.sound.aac_encoder import AacEncoder
 from camarchiver.record.capture.sound.formats import Uncompressed
 from camarchiver.record.capture.source import Camera, FileCamera, camera
-from camarchiver.record.clip_rules import Lengths
+from camarchiver.record.clip_rules import RecordingLengths
 from camarchiver.record.detection_stream import BesideOrOwnStream, BesideStream
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
@@ -350,7 +350,7 @@ class TestReorderedPictures:
         self, rec_make: Callable[..., Path], rec_of: Record, options: str, seconds: float
     ) -> None:
         scene = rec_make((3, 4.5), d=8, options=options)
-        clips = rec_of(Faults(), seconds, scene, lengths=Lengths(longest=3.0))
+        clips = rec_of(Faults(), seconds, scene, lengths=RecordingLengths(longest=3.0))
         assert len(clips) >= 2
         for clip in clips:
             assert_plays(clip)
@@ -390,7 +390,7 @@ class TestKindsOfStreams:
     ) -> None:
         """Split in the middle; nothing is shown twice or missing between the parts."""
         scene = rec_make((3, 7), d=16, options=options)
-        clips = rec_of(Faults(), 14, scene, lengths=Lengths(longest=4.0))
+        clips = rec_of(Faults(), 14, scene, lengths=RecordingLengths(longest=4.0))
         assert len(clips) >= 2
         for clip in clips:
             assert_plays(clip)
@@ -410,7 +410,7 @@ class TestKindsOfStreams:
         command += ["-preset", "ultrafast", "-x265-params"]
         refreshed = "log-level=none:bframes=0:keyint=15:intra-refresh=1"
         subprocess.run([*command, refreshed, str(scene)], check=True)
-        clips = rec_of(Faults(refreshes=15), 12, scene, lengths=Lengths(longest=5.0))
+        clips = rec_of(Faults(refreshes=15), 12, scene, lengths=RecordingLengths(longest=5.0))
         assert len(clips) == 2
         assert clips[0].preroll == pytest.approx(2.5, abs=0.3)
         assert sum(clip.seconds for clip in clips) == pytest.approx(8.5, abs=0.6)

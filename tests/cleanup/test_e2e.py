@@ -438,7 +438,7 @@ class TestCleanup:
     def test_a_full_disk_is_cleaned_although_the_cleanup_has_to_write(
         self, archived_camera: Path, told: Command, small_disk: Path
     ) -> None:
-        """The small pictures give way: they can be made again."""
+        """The thumbnails go: they can be made again."""
         tree = small_disk / "camera"
         shutil.copytree(archived_camera, tree)
         with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:

@@ -48,7 +48,7 @@ from tests.values import NOW
 
 class TestParams:
     SIZE, DAYS, DURATION = option_types.Size(), option_types.DaysType(), option_types.Duration()
-    WHEN, PERCENT = option_types.When(), option_types.Percent()
+    WHEN, PERCENT = option_types.TimeType(), option_types.Percent()
 
     @pytest.mark.parametrize(
         ("kind", "value", "result"),
@@ -112,14 +112,14 @@ class TestParams:
     )
     def test_the_time_that_is_meant(self, value: str, first: str, last: str) -> None:
         """A clock time is the last time that it was that late."""
-        found = option_types.When(clock=True).convert(value, None, None).range(NOW)
+        found = option_types.TimeType(clock=True).convert(value, None, None).range(NOW)
         assert [each.replace(tzinfo=None).isoformat() for each in found] == [first, last]
         assert {each.tzinfo for each in found} == {NOW.tzinfo}
 
     @pytest.mark.parametrize("value", ["24:00", "1:2", "13.42", "3 pm"])
     def test_no_clock_time(self, value: str) -> None:
         with pytest.raises(click.BadParameter):
-            option_types.When(clock=True).convert(value, None, None)
+            option_types.TimeType(clock=True).convert(value, None, None)
 
     @pytest.mark.parametrize(
         ("kind", "value", "example"),
@@ -138,14 +138,14 @@ class TestParams:
             ),
             *((option_types.Duration(), value, "6h") for value in ("9999999999999999d", "1h 1e999s")),
             *(
-                (option_types.When(), value, "2026-05-03")
+                (option_types.TimeType(), value, "2026-05-03")
                 for value in ("", "today", "2026-13-01", "1969-12-31", "20260503")
             ),
             *(
-                (option_types.When(), value, "2026-05-03")
+                (option_types.TimeType(), value, "2026-05-03")
                 for value in ("2101-01-01", "2026-05-03 14", time(3), 3, True)
             ),
-            (option_types.When(), datetime(2026, 5, 3, tzinfo=UTC), "2026-05-03"),
+            (option_types.TimeType(), datetime(2026, 5, 3, tzinfo=UTC), "2026-05-03"),
             *(
                 (option_types.Percent(), value, "10")
                 for value in ("101", "-1", "nan", "", "ten", "1e1", True)
@@ -253,7 +253,7 @@ class TestValuesOfAConfigFile:
     def test_right_types_are_left_as_they_are(self) -> None:
         for option, value in ((self.FLAG, True), (self.PATH, "/x"), (self.COUNT, 3), (self.MANY, ["a", "b"])):
             assert option_types.from_toml(value, option) == value
-        since = click.Option(["--since"], type=option_types.When())
+        since = click.Option(["--since"], type=option_types.TimeType())
         assert option_types.from_toml(date(2026, 3, 1), since) == "2026-03-01"
 
     def test_no_key_of_any_command_takes_a_wrong_type_for_another(self) -> None:

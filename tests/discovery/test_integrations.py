@@ -208,7 +208,7 @@ class TestEnds:
         journal.parent.mkdir(parents=True)
         journal.write_text(json.dumps({**line, **numbers}) + "\n")
         tree("180000")
-        opened = mocker.spy(Prober, "glance")
+        opened = mocker.spy(Prober, "read_header")
         assert self.held(tmp_path, "08:29:00") == ["081500"]
         assert self.held(tmp_path, "08:31:00") == []
         assert self.held(tmp_path, "17:55:00") == ["180000"]

@@ -473,10 +473,10 @@ class TestProbe:
 
     @pytest.mark.parametrize("name", GOOD)
     def test_glance_agrees_with_measure(self, prober: Prober, clips: Path, name: str) -> None:
-        media, glance = prober.measure(clips / name), prober.glance(clips / name)
-        assert (glance.codec, glance.width, glance.height) == (media.video.codec, 320, 240)
+        media, header = prober.measure(clips / name), prober.read_header(clips / name)
+        assert (header.codec, header.width, header.height) == (media.video.codec, 320, 240)
         if "one-frame" not in name:
-            assert glance.duration == pytest.approx(media.span, abs=0.2)
+            assert header.duration == pytest.approx(media.span, abs=0.2)
 
     @pytest.mark.parametrize("name", GOOD)
     def test_keyframes_of_good_clips_decode(self, prober: Prober, clips: Path, name: str) -> None:
@@ -502,7 +502,7 @@ class TestProbe:
         path.write_bytes(content)
         assert reason_of(prober.measure, path) == "damaged"
         assert reason_of(prober.examine, path) == "damaged"
-        assert reason_of(prober.glance, path) == "damaged"
+        assert reason_of(prober.read_header, path) == "damaged"
 
     def test_complaints_name_the_file_that_they_are_about(
         self, prober: Prober, clips: Path, tmp_path: Path
@@ -597,7 +597,7 @@ class TestProbe:
             assert sorted(str(result_of(call)) for call in calls) == ["50", "50", "crashed"]
 
     def test_worker_killed_while_idle_costs_nothing(self, prober: Prober, clips: Path) -> None:
-        prober.glance(clips / "plain.mp4")
+        prober.read_header(clips / "plain.mp4")
         os.kill(worker_pid(), signal.SIGKILL)
         time.sleep(0.2)
         assert prober.measure(clips / "plain.mp4").packets == 50
@@ -610,7 +610,8 @@ class TestProbe:
 
     def test_long_work_is_no_hang(self, clips: Path) -> None:
         with Prober(timeout=60) as prober:
-            prober.glance(clips / "plain.mp4")  # starts the worker, which takes seconds on a busy machine
+            # This starts the worker, which takes seconds on a busy machine.
+            prober.read_header(clips / "plain.mp4")
             prober._timeout = 1.2
             started = time.monotonic()
             prober.examine(clips / "many-keyframes.mkv")
@@ -618,7 +619,7 @@ class TestProbe:
 
     def test_close_ends_a_call_under_way(self, clips: Path) -> None:
         prober = Prober()
-        prober.glance(clips / "plain.mp4")
+        prober.read_header(clips / "plain.mp4")
         pid = worker_pid()
         with ThreadPoolExecutor(1) as pool:
             call = pool.submit(prober.examine, clips / "many-keyframes.mkv")
@@ -705,7 +706,7 @@ class halted_worker:
     """The worker stopped as if its parser hung; `with` gives its process id."""
 
     def __init__(self, prober: Prober, clips: Path) -> None:
-        prober.glance(clips / "plain.mp4")
+        prober.read_header(clips / "plain.mp4")
         self._pid = worker_pid()
 
     def __enter__(self) -> int:

@@ -18,7 +18,7 @@ from camarchiver.motion.clip_motion import KeyframeChange
 from camarchiver.motion.detector import Detector
 from camarchiver.motion.events import MotionEvent as Motion
 from camarchiver.motion.events import MotionState, Rules, Score
-from camarchiver.motion.keyframe_rules import Attention
+from camarchiver.motion.keyframe_rules import KeyframeState
 from camarchiver.motion.keyframes import KeyframeDetector
 from camarchiver.motion.paths import Paths
 from camarchiver.motion.planes import Blob, Luma, shrink
@@ -28,9 +28,9 @@ class TestAttention:
     @staticmethod
     def looks(
         packets: str, *, moving: str = "", doubtful: str = "", suspects: tuple[int, ...] = ()
-    ) -> tuple[str, Attention]:
+    ) -> tuple[str, KeyframeState]:
         """Decoded of five packets a second, `k` a keyframe: `a` alone, `o` on, `s` since, `.` nothing."""
-        state, told = Attention(), ""
+        state, told = KeyframeState(), ""
         for number, packet in enumerate(packets):
             state, look = keyframe_rules.step(
                 state,

@@ -24,11 +24,11 @@ from camarchiver.domain.steps import Archive, Keep
 from camarchiver.errors import Problem
 from camarchiver.journal.event import JournalEvent
 from camarchiver.motion.events import MotionEvent
-from camarchiver.output import cleanup_text, color, history_text, lists, nothing_text, offsite_text
+from camarchiver.output import cleanup_text, color, history_text, lists, no_work_text, offsite_text
 from camarchiver.output import text as text_output
 from camarchiver.output.json import document, fields
 from camarchiver.output.reasons import REASON_WORDS, REMEDIES
-from camarchiver.queries.history import Story
+from camarchiver.queries.history import ClipRecord
 from camarchiver.runtime import formatting
 from tests.values import MONTH, NOW, ROOT, a_clip
 
@@ -242,7 +242,7 @@ class TestNothing:
         for each in kept:
             tally.add(each)
         made = domain_plan.Plan("archive", TREES, NOW, MONTH, tally.totals(), (), (), unread)
-        return [line.strip() for line in nothing_text.nothing_lines(made)]
+        return [line.strip() for line in no_work_text.nothing_lines(made)]
 
     @staticmethod
     def kept(reason: Reason, camera: str = "front") -> Keep:
@@ -257,9 +257,9 @@ class TestNothing:
 
     def test_an_unknown_camera_is_answered_with_the_nearest(self) -> None:
         said = "no clip of a camera frnt was found; cameras here: front, yard; did you mean front?"
-        assert nothing_text.unknown_camera("frnt", {"yard", "front"}) == said
-        assert "did you mean" not in nothing_text.unknown_camera("zoo", {"yard", "front"})
-        many = nothing_text.unknown_camera("zoo", [f"cam{number:02}" for number in range(12)])
+        assert no_work_text.unknown_camera("frnt", {"yard", "front"}) == said
+        assert "did you mean" not in no_work_text.unknown_camera("zoo", {"yard", "front"})
+        many = no_work_text.unknown_camera("zoo", [f"cam{number:02}" for number in range(12)])
         assert many.endswith("cam08, cam09 and 2 more")
 
     def test_a_tree_from_which_all_is_archived_has_no_clip_left(self) -> None:
@@ -294,7 +294,7 @@ class TestStory:
         event = msgspec.convert(
             {"at": NOW, "run": "r1", "host": "attic", "source": "a.mp4", "start": NOW, **fields}, JournalEvent
         )
-        story = Story("a.mp4", (event,), {}, {}, None)
+        story = ClipRecord("a.mp4", (event,), {}, {}, None)
         lines = [*history_text.story_lines(story, history_text.CleanupPreview({}), UTC)]
         assert any(line.endswith(f"  {words}, by run r1 on attic") for line in lines), lines
 

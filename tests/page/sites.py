@@ -47,7 +47,7 @@ def write_site(
     cameras: frozenset[str] = frozenset(),
     since: date = date.min,
     rebuild: bool = False,
-    picture_seconds: float = 0.0,
+    thumbnail_seconds: float = 0.0,
     remote: str = "",
     **policy: Any,
 ) -> SiteRefresh:
@@ -60,7 +60,7 @@ def write_site(
         since,
         rebuild,
         remote,
-        picture_seconds=picture_seconds,
+        thumbnail_seconds=thumbnail_seconds,
     )
     folder = SiteFolder(site, pipeline.trees)
     renderer = SiteRenderer(site, pipeline.trees, pipeline.zone)

@@ -476,7 +476,7 @@ def test_a_thousand_clips_a_day_fit_into_a_small_page(yard: Yard, site: Path) ->
 
 
 class TestPictures:
-    """Small pictures of clips, from the cache."""
+    """Thumbnails of clips, from the cache."""
 
     JPEG = b"\xff\xd8\xff\xdb\x00\x04ab\xff\xd9"
 

@@ -24,7 +24,7 @@ from camarchiver.record.capture.arrival_clock import ArrivalClock
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.picture_clock import PictureClock
 from camarchiver.record.capture.sound.clock import SoundClock
-from camarchiver.record.clip_rules import ClipAction, ClipState, Lengths
+from camarchiver.record.clip_rules import ClipAction, ClipState, RecordingLengths
 from camarchiver.record.clips.preroll import PreRoll
 from camarchiver.runtime import systemd
 
@@ -246,7 +246,7 @@ class TestRing:
 
 
 class TestReel:
-    LENGTHS = Lengths(pre=2.0, post=3.0, longest=10.0)
+    LENGTHS = RecordingLengths(pre=2.0, post=3.0, longest=10.0)
 
     def ran(self, reel_: ClipState, entries: list[TimedPacket]) -> list[tuple[ClipAction, float]]:
         done = []

@@ -26,7 +26,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from camarchiver.runtime import log_setup, periodic, processes, systemd
-from camarchiver.runtime.signals import Wake
+from camarchiver.runtime.signals import WakePipe
 from camarchiver.storage import locking
 from tests.processes import wait_until
 
@@ -119,7 +119,7 @@ def _runs(pid: int) -> bool:
 
 class TestWake:
     def test_it_ends_a_wait_from_another_thread_and_never_blocks_its_caller(self) -> None:
-        wake = Wake()
+        wake = WakePipe()
         poller = select.poll()
         poller.register(wake, select.POLLIN)
         assert poller.poll(0) == []
@@ -133,9 +133,9 @@ class TestWake:
 
     def test_a_signal_rings(self, start_python: Callable[..., subprocess.Popen[str]]) -> None:
         code = (
-            "import select\nfrom camarchiver.runtime.signals import Wake, on_signals\n"
+            "import select\nfrom camarchiver.runtime.signals import WakePipe, on_signals\n"
             "with on_signals() as stop:\n"
-            "    wake = Wake()\n"
+            "    wake = WakePipe()\n"
             "    with wake.by_signals():\n"
             "        print('ready', flush=True)\n"
             "        poller = select.poll()\n"

@@ -201,7 +201,7 @@ class TestFindings:
         assert set(damaged()) == {"a.mp4", "b\udcff.mp4"}, "a name of bytes, too"
         yard.find_sound("a.mp4")
         assert set(damaged()) == {"b\udcff.mp4"}
-        whole = findings.Pass(yard.now, "r", 7)
+        whole = findings.CompletedVerify(yard.now, "r", 7)
         findings.change(state, findings.FindingsUpdate(whole=whole))
         assert findings.read(state).last_whole == whole
         assert findings.read(state).last_full is None

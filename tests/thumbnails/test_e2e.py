@@ -15,7 +15,7 @@ from typing import Any
 import av
 import pytest
 
-from camarchiver.archive.motion.thumbnails import Unseen, make_missing
+from camarchiver.archive.motion.thumbnails import ClipWithoutThumbnails, make_missing
 from camarchiver.cleanup import planner
 from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.domain.clip import Clip, Trees
@@ -301,7 +301,7 @@ class TestLater:
             (tree / f"{NAME}.mp4", False, False),
             (trees.archive / f"{NAME}.mp4", True, True),
         ):
-            one = Unseen(clip, file, is_encoded)
+            one = ClipWithoutThumbnails(clip, file, is_encoded)
             assert make_missing(trees, writer, [one], seconds=60, stop=threading.Event()).made == 1
             motion = (
                 Journal(trees.state)
@@ -486,7 +486,7 @@ class TestQuietAge:
 
 
 class TestPicturesOfRemovedClips:
-    """The cache keeps no pictures of clips that were removed for good."""
+    """The cache keeps no thumbnails of clips that were removed for good."""
 
     @pytest.fixture
     def old(self, yard: Yard) -> Clip:

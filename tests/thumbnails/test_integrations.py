@@ -17,7 +17,7 @@ import av
 import numpy as np
 import pytest
 
-from camarchiver.archive.motion.thumbnails import Made, Unseen, make_missing
+from camarchiver.archive.motion.thumbnails import ClipWithoutThumbnails, ThumbnailCounts, make_missing
 from camarchiver.domain.clip import Clip, Trees
 from camarchiver.domain.motion import (
     MOST_SCORES,
@@ -269,11 +269,11 @@ class TestSecondFile:
 class TestMissing:
     """Pictures and motion of clips that have none."""
 
-    def unseen(self, trees: Trees, path: Path, day: int = 1) -> Unseen:
+    def unseen(self, trees: Trees, path: Path, day: int = 1) -> ClipWithoutThumbnails:
         start = datetime(2026, 3, day, 8, 15, tzinfo=UTC)
         status = path.stat()
         clip = Clip(trees.source, "d", f"c{day}.mp4", "front", start, fingerprint_of(status))
-        return Unseen(clip, path, is_encoded=False)
+        return ClipWithoutThumbnails(clip, path, is_encoded=False)
 
     @pytest.fixture
     def trees(self, tmp_path: Path) -> Trees:
@@ -282,15 +282,15 @@ class TestMissing:
         return trees
 
     @pytest.fixture
-    def made(self, trees: Trees) -> Callable[..., Made]:
+    def made(self, trees: Trees) -> Callable[..., ThumbnailCounts]:
         writer = JournalWriter(Journal(trees.state), RunId("r", "page", "h"), lambda: datetime.now(UTC))
         return partial(make_missing, trees, writer, stop=threading.Event())
 
     def test_they_are_made_and_what_moves_is_journalled_once(
-        self, make_clip: MakeClip, trees: Trees, made: Callable[..., Made]
+        self, make_clip: MakeClip, trees: Trees, made: Callable[..., ThumbnailCounts]
     ) -> None:
         one = self.unseen(trees, make_clip(f"-f lavfi -i {WALK} {H264}"))
-        assert made([one], seconds=60) == Made(1, (), 0)
+        assert made([one], seconds=60) == ThumbnailCounts(1, (), 0)
         assert thumbnails.read(trees.state, StripKey.of_clip(one.clip)) is not None
         day = Journal(trees.state).day(date(2026, 3, 1))
         motion = day.ledger.motion["d/c1.mp4", one.clip.fingerprint.size, one.clip.fingerprint.mtime_ns]
@@ -301,17 +301,19 @@ class TestMissing:
         assert Journal(trees.state).day(date(2026, 3, 1)).events == day.events
 
     def test_the_time_limits_how_many(
-        self, make_clip: MakeClip, trees: Trees, made: Callable[..., Made]
+        self, make_clip: MakeClip, trees: Trees, made: Callable[..., ThumbnailCounts]
     ) -> None:
         clips = [self.unseen(trees, make_clip(f"-f lavfi -i {BACKGROUND} {H264}"), day) for day in (1, 2)]
-        assert made(clips, seconds=0) == Made(0, (), 2)
-        assert made(clips, seconds=60) == Made(2, (), 0)
+        assert made(clips, seconds=0) == ThumbnailCounts(0, (), 2)
+        assert made(clips, seconds=60) == ThumbnailCounts(2, (), 0)
 
     def test_what_shows_nothing_is_named_and_stops_nothing(
-        self, make_clip: MakeClip, trees: Trees, made: Callable[..., Made], tmp_path: Path
+        self, make_clip: MakeClip, trees: Trees, made: Callable[..., ThumbnailCounts], tmp_path: Path
     ) -> None:
         text = tmp_path / "text.mp4"
         text.write_text("no video")
         gone = replace(self.unseen(trees, text), file=tmp_path / "gone.mp4")
         good = self.unseen(trees, make_clip(f"-f lavfi -i {BACKGROUND} {H264}"), 2)
-        assert made([self.unseen(trees, text), gone, good], seconds=60) == Made(1, (text, gone.file), 0)
+        assert made([self.unseen(trees, text), gone, good], seconds=60) == ThumbnailCounts(
+            1, (text, gone.file), 0
+        )

@@ -27,7 +27,7 @@ from camarchiver.domain.steps import ArchiveStep
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.runtime import systemd
-from camarchiver.runtime.signals import Stop, Wake
+from camarchiver.runtime.signals import Stop, WakePipe
 from camarchiver.state import volume_marker
 from camarchiver.storage import filesystems as storage_filesystems
 from camarchiver.storage import locking
@@ -322,7 +322,7 @@ class TestWatcher:
         root = tmp_path / "camera"
         (root / "front").mkdir(parents=True)
         pipeline = Pipeline(Trees(root, tmp_path / "archive", tmp_path / "trash"), UTC, "watch")
-        signals = Signals(Stop(), threading.Event(), Wake())
+        signals = Signals(Stop(), threading.Event(), WakePipe())
         made = Watched(root, pipeline, signals, lambda step: None)
         yield made
         made.end()

@@ -1,1 +1,1 @@
-"""What moves in the clips that are archived: pictures in the cache, motion in the journal, chapters."""
+"""What moves in the clips that are archived: thumbnails in the cache, motion in the journal, chapters."""

@@ -1,4 +1,4 @@
-"""Pictures and motion of clips: kept when they are archived, and made later for those that have none."""
+"""Thumbnails and motion of clips: kept when they are archived, and made later for those that have none."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _log = logging.getLogger(__name__)
 
 
 def keep(trees: Trees, clip: Clip, findings: KeyframeFindings) -> bool:
-    """Put a clip's pictures into the cache; whether that was possible. A failure is logged, no more."""
+    """Put a clip's thumbnails into the cache; whether that was possible. A failure is logged, no more."""
     if findings.strip is None:
         return False
     try:
         thumbnails.write(trees.state, StripKey.of_clip(clip), findings.strip, findings.jpeg)
     except (OSError, CamarchiverError) as error:
-        _log.warning("%s: no pictures of it are kept: %s", clip.relative, sentence(error))
+        _log.warning("%s: no thumbnails of it are kept: %s", clip.relative, sentence(error))
         return False
     return True
 
 
 @dataclass(frozen=True, slots=True)
-class Unseen:
-    """A clip without pictures in the cache."""
+class ClipWithoutThumbnails:
+    """A clip without thumbnails in the cache."""
 
     clip: Clip
     """As its source is or was: its path below the source root, its bytes and its mtime_ns name it."""
@@ -51,12 +51,12 @@ class Unseen:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What came of the clips that had no pictures."""
+class ThumbnailCounts:
+    """What came of the clips that had no thumbnails."""
 
     made: int
     failed: tuple[Path, ...]
-    """Files of which no picture can be made."""
+    """Files of which no thumbnail can be made."""
     left: int
     """Clips that were not begun because the time was over."""
 
@@ -64,13 +64,13 @@ class Made:
 def make_missing(
     trees: Trees,
     writer: JournalWriter,
-    clips: Iterable[Unseen],
+    clips: Iterable[ClipWithoutThumbnails],
     *,
     views: CameraViews = WHOLE_VIEWS,
     seconds: float,
     stop: Stopper,
-) -> Made:
-    """Make pictures for the cache, and journal what moves in clips of which that is not known.
+) -> ThumbnailCounts:
+    """Make thumbnails for the cache, and journal what moves in clips of which that is not known.
 
     No clip is begun once `seconds` are over or `stop` is set. The files are only read. Raises OSError if the
     journal can't be written.
@@ -91,10 +91,10 @@ def make_missing(
             made += 1
             if findings.motion is not None and findings.motion != each.motion:
                 writer.scored(each.clip, findings.motion)
-    return Made(made, tuple(failed), left)
+    return ThumbnailCounts(made, tuple(failed), left)
 
 
-def _trust(trees: Trees, journal: Journal, each: Unseen) -> PacketTrust:
+def _trust(trees: Trees, journal: Journal, each: ClipWithoutThumbnails) -> PacketTrust:
     """What the packets say, by the encoder that made the file; of an adopted archive that is not known."""
     if not each.is_encoded or not each.file.is_relative_to(trees.archive):
         return PacketTrust.NOTHING
@@ -105,12 +105,14 @@ def _trust(trees: Trees, journal: Journal, each: Unseen) -> PacketTrust:
     return packet_trust(made[-1].encoder, (made[-1].settings or {}).get("quality"))
 
 
-def _findings_of(prober: Prober, each: Unseen, request: KeyframeRequest) -> KeyframeFindings | None:
+def _findings_of(
+    prober: Prober, each: ClipWithoutThumbnails, request: KeyframeRequest
+) -> KeyframeFindings | None:
     try:
         found = prober.examine(each.file, request)
     except ProbeError as error:
-        _log.info("no pictures: %s", error.message)
+        _log.info("no thumbnails: %s", error.message)
         return None
     if found.findings.note or found.flaw:
-        _log.info("%s: no pictures of it: %s", each.file, found.findings.note or found.flaw)
+        _log.info("%s: no thumbnails of it: %s", each.file, found.findings.note or found.flaw)
     return found.findings

@@ -30,7 +30,7 @@ from camarchiver.cli.options import (
     trust_names_option,
 )
 from camarchiver.cli.selection_options import cameras_option, exclude_option
-from camarchiver.cli.types import DaysType, Duration, Jobs, Percent, Rate, ReadableText, Size, When
+from camarchiver.cli.types import DaysType, Duration, Jobs, Percent, Rate, ReadableText, Size, TimeType
 from camarchiver.media.encoders import CODECS, HARDWARE, Backend
 from camarchiver.policy.archive_rules import ANY_CAMERA, KEEP, ONE_CAMERA, REENCODE, RawRates, SignedRule
 
@@ -80,10 +80,10 @@ what_options = options(
     ),
     cameras_option,
     exclude_option,
-    option("--since", type=When(), help="Only clips that start then or later."),
+    option("--since", type=TimeType(), help="Only clips that start then or later."),
     option(
         "--until",
-        type=When(),
+        type=TimeType(),
         help="Only clips that start before this; a bare date includes that day.",
     ),
     option("--min-size", type=Size(), default="0", help="Only clips of at least this size."),

@@ -12,7 +12,7 @@ from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpGroup
 from camarchiver.cli.options import json_option, option, with_place
 from camarchiver.cli.session import TreeOptions, require_consent
-from camarchiver.cli.types import CameraNameType, ClockType, GivenTime, When
+from camarchiver.cli.types import CameraNameType, ClockType, GivenTime, TimeType
 from camarchiver.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,8 +63,10 @@ def clock() -> None:
 @click.option(
     "--camera", type=CameraNameType(), shell_complete=completions.cameras, required=True, help="The camera."
 )
-@click.option("--from", "start", type=When(), required=True, help="First moment, as the names have it.")
-@click.option("--to", "end", type=When(), required=True, help="Last moment; a bare date includes that day.")
+@click.option("--from", "start", type=TimeType(), required=True, help="First moment, as the names have it.")
+@click.option(
+    "--to", "end", type=TimeType(), required=True, help="Last moment; a bare date includes that day."
+)
 @click.option(
     "--clock",
     "word",

@@ -194,7 +194,7 @@ def check(context: click.Context, directory: Path | None, output: Path | None, n
 
 def _check_cameras(context: click.Context, place: TreeOptions) -> None:
     """Refuse cameras of the config that never had a clip. Raises ConfigError, StorageError."""
-    from camarchiver.output.nothing_text import unknown_camera
+    from camarchiver.output.no_work_text import unknown_camera
     from camarchiver.pipeline import Pipeline
     from camarchiver.queries import cameras
 

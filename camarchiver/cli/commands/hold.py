@@ -13,7 +13,7 @@ from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpGroup
 from camarchiver.cli.options import json_option, option, with_place
 from camarchiver.cli.session import TreeOptions, require_consent
-from camarchiver.cli.types import CameraNameType, GivenTime, When
+from camarchiver.cli.types import CameraNameType, GivenTime, TimeType
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.errors import ExitCode, StorageError, UsageError
 
@@ -74,9 +74,13 @@ def hold() -> None:
     default="",
     help="This camera only.  [default: all]",
 )
-@click.option("--from", "start", type=When(), required=True, help="First moment, such as '2026-05-03 14:00'.")
-@click.option("--to", "end", type=When(), required=True, help="Last moment; a bare date includes that day.")
-@click.option("--until", type=When(), help="When the hold expires.  [default: never]")
+@click.option(
+    "--from", "start", type=TimeType(), required=True, help="First moment, such as '2026-05-03 14:00'."
+)
+@click.option(
+    "--to", "end", type=TimeType(), required=True, help="Last moment; a bare date includes that day."
+)
+@click.option("--until", type=TimeType(), help="When the hold expires.  [default: never]")
 @click.option("--reason", required=True, help="The reason, for later readers.")
 def add(
     *,

@@ -23,7 +23,7 @@ from camarchiver.cli.options import (
 )
 from camarchiver.cli.selection_options import cameras_option, exclude_option
 from camarchiver.cli.session import TreeOptions, show, write
-from camarchiver.cli.types import Duration, Percent, When
+from camarchiver.cli.types import Duration, Percent, TimeType
 from camarchiver.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ selection_options = options(
     exclude_option,
     option(
         "--since",
-        type=When(),
+        type=TimeType(),
         envvar="CAMARCHIVER_OFFSITE_SINCE",
         only_own_section=True,
         help="Only clips that start then or later.",

@@ -12,7 +12,7 @@ from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.offsite_options import offsite_access
 from camarchiver.cli.options import json_option, option, options, with_place
 from camarchiver.cli.session import TreeOptions
-from camarchiver.cli.types import CameraNameType, GivenTime, When
+from camarchiver.cli.types import CameraNameType, GivenTime, TimeType
 from camarchiver.errors import UsageError
 from camarchiver.runtime.clock import now
 
@@ -32,13 +32,13 @@ selection_options = options(
         default="",
         help="Only this camera.",
     ),
-    click.option("--since", type=When(), help="Only clips that start then or later."),
+    click.option("--since", type=TimeType(), help="Only clips that start then or later."),
     click.option(
-        "--until", type=When(), help="Only clips that start before this; a bare date includes that day."
+        "--until", type=TimeType(), help="Only clips that start before this; a bare date includes that day."
     ),
     click.option(
         "--at",
-        type=When(),
+        type=TimeType(),
         help="Only clips that show this day, minute or second.",
     ),
     click.option(

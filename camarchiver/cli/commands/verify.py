@@ -20,11 +20,11 @@ from camarchiver.cli.options import (
     tree_options,
 )
 from camarchiver.cli.session import TreeOptions
-from camarchiver.cli.types import Percent, When
+from camarchiver.cli.types import Percent, TimeType
 from camarchiver.errors import UsageError
 
 verify_options = options(
-    option("--since", type=When(), help="Only footage of this day or later."),
+    option("--since", type=TimeType(), help="Only footage of this day or later."),
     option("--sample", type=Percent(), default="100", help="Check only a random sample of this share."),
     option("--full", is_flag=True, help="Also decode every archive completely."),
     option("--known", is_flag=True, envvar=None, help="Only archives that were found damaged before."),

@@ -20,7 +20,7 @@ from camarchiver.domain.clip import Disposal, Trees
 from camarchiver.domain.conventions import Conventions
 from camarchiver.errors import UsageError
 from camarchiver.monitoring.channels import Channels
-from camarchiver.output import nothing_text
+from camarchiver.output import no_work_text
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ANY_CAMERA, ArchivePlan, ArchivePolicy, RawRates, SignedRule
@@ -289,7 +289,7 @@ def _unknown_cameras(pipeline: Pipeline, plan: ArchivePlan) -> tuple[str, ...]:
 
     seen = {total.group.camera for total in plan.totals}
     missing, known = cameras.unknown(pipeline, pipeline.conventions.cameras - seen, SEARCH_SECONDS)
-    return tuple(nothing_text.unknown_camera(camera, known) for camera in sorted(missing if known else ()))
+    return tuple(no_work_text.unknown_camera(camera, known) for camera in sorted(missing if known else ()))
 
 
 def _as_lines(notes: Iterable[str]) -> list[str]:
@@ -346,9 +346,9 @@ def _likely_mistakes(pipeline: Pipeline, plan: ArchivePlan) -> Iterator[str]:
 
     seen = {total.group.camera for total in plan.totals}
     missing, known = cameras.unknown(pipeline, plan.policy.cameras - seen)
-    yield from (nothing_text.unknown_camera(camera, known) for camera in sorted(missing))
-    if nothing_text.has_no_clips(plan) and not pipeline.journal.days():
-        yield nothing_text.wrong_folder(plan.trees.source)
+    yield from (no_work_text.unknown_camera(camera, known) for camera in sorted(missing))
+    if no_work_text.has_no_clips(plan) and not pipeline.journal.days():
+        yield no_work_text.wrong_folder(plan.trees.source)
 
 
 def _aware(moment: datetime | None, zone: tzinfo) -> datetime | None:

@@ -18,7 +18,7 @@ from camarchiver.offsite.rclone import remote as remotes
 from camarchiver.offsite.rclone.remote import RcloneSettings
 from camarchiver.offsite.remote_guard import check_apart
 from camarchiver.offsite.restore_all import Manifests
-from camarchiver.offsite.transfers import Watch
+from camarchiver.offsite.transfers import RunObserver
 from camarchiver.output import offsite_text
 from camarchiver.output.text import problem_line
 from camarchiver.pipeline import Pipeline
@@ -67,7 +67,7 @@ class _PlanKind(Generic[PlanT]):
     """What differs between a run that makes copies and one that verifies them."""
 
     plan: Callable[[Pipeline], PlanT]
-    execute: Callable[[Pipeline, PlanT, TransferSettings, Watch], Report]
+    execute: Callable[[Pipeline, PlanT, TransferSettings, RunObserver], Report]
     lines: Callable[..., Iterable[str]]
 
 
@@ -86,7 +86,7 @@ def _task(options: OffsiteOptions, conventions: Conventions, kind: _PlanKind[Pla
             plan,
             pipeline.run.id,
             lambda stop, display, report: kind.execute(
-                pipeline, plan, settings, Watch(stop, display, report)
+                pipeline, plan, settings, RunObserver(stop, display, report)
             ),
             lines=lambda: kind.lines(plan, verbose=options.run.verbose),
             report_lines=offsite_text.report_lines,
@@ -134,7 +134,7 @@ def _restore_all_task(options: RestoreAllOptions, conventions: Conventions, open
             plan,
             pipeline.run.id,
             lambda stop, display, report: restore_all.execute(
-                pipeline, plan, manifests, remote, Watch(stop, display, report)
+                pipeline, plan, manifests, remote, RunObserver(stop, display, report)
             ),
             lines=lambda: (
                 f"restore {count}, {size(total)}: {shown(remote.label)} -> {shown(plan.trees.archive)}",

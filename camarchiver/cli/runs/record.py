@@ -259,7 +259,7 @@ def serve_camera(descriptor: int) -> None:
 def _member(options: RecordOptions, monitor: CameraMonitor, locks: ExitStack) -> Member:
     """One camera's recorder; `locks` holds its locks until the end."""
     from camarchiver.record.capture.sound.formats import Uncompressed
-    from camarchiver.record.clip_rules import Lengths
+    from camarchiver.record.clip_rules import RecordingLengths
     from camarchiver.record.outbox.publisher import ClipPublisher
     from camarchiver.record.recorder import Recorder, RecorderSettings
     from camarchiver.record.supervision.member import Member
@@ -269,7 +269,7 @@ def _member(options: RecordOptions, monitor: CameraMonitor, locks: ExitStack) ->
     zone = clock.zone(options.timezone)
     pre, post, longest = (one.total_seconds() for one in (options.pre, options.post, options.max_clip))
     settings = RecorderSettings(
-        lengths=Lengths(pre, post, longest, options.shortest),
+        lengths=RecordingLengths(pre, post, longest, options.shortest),
         times=options.ranges(),
         min_free=options.min_free,
         duration=options.duration.total_seconds() if options.duration else None,

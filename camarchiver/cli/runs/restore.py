@@ -19,7 +19,7 @@ from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.offsite.rclone import backends
 from camarchiver.offsite.rclone import remote as remotes
-from camarchiver.offsite.transfers import Watch
+from camarchiver.offsite.transfers import RunObserver
 from camarchiver.output import cleanup_text
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime import formatting
@@ -96,7 +96,7 @@ def _offsite_task(
 
         def execute(stop: Stop, shown: Display, report: Callable[[Outcome], None]) -> Report:
             with remotes.opened(access.rclone) as remote:
-                return offsite_restore.execute(pipeline, plan, remote, Watch(stop, shown, report))
+                return offsite_restore.execute(pipeline, plan, remote, RunObserver(stop, shown, report))
 
         yield ready_plan(
             plan,

@@ -181,12 +181,12 @@ def ready_plan(
 
     def finished(report: Report) -> RunResult:
         from camarchiver.monitoring.run_events import RunPart
-        from camarchiver.output import nothing_text
+        from camarchiver.output import no_work_text
         from camarchiver.output.json import document
 
         is_nothing = report.status is Status.NOTHING and not plan.steps
         mistakes = tuple(likely_mistakes()) if is_nothing else ()
-        nothing = (*nothing_text.nothing_lines(plan), *mistakes) if is_nothing else ()
+        nothing = (*no_work_text.nothing_lines(plan), *mistakes) if is_nothing else ()
 
         promises = plan.promised(report)
 

@@ -20,7 +20,7 @@ from camarchiver.domain.plan import Plan
 from camarchiver.domain.report import Report
 from camarchiver.errors import Problem
 from camarchiver.monitoring.run_events import RunPart
-from camarchiver.offsite.transfers import Watch
+from camarchiver.offsite.transfers import RunObserver
 from camarchiver.output import checks_text
 from camarchiver.output import text as text_output
 from camarchiver.output.json import answers
@@ -129,8 +129,8 @@ def _ready_repair(options: VerifyOptions, pipeline: Pipeline, found: Verified, s
         return found.remaining(damaged).problems(pipeline.trees.source)
 
     def perform(stop: Stop, bar: Display, report: OutcomeReporter) -> RunResult:
-        watch = Watch(stop, bar, report)
-        done = archive_repair.execute(pipeline, prepared, access, how, watch, problems_of)
+        observer = RunObserver(stop, bar, report)
+        done = archive_repair.execute(pipeline, prepared, access, how, observer, problems_of)
         return _result(found, done, plan)
 
     def preview() -> RunResult:

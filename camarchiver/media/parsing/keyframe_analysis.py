@@ -1,4 +1,4 @@
-"""What the keyframes of a clip show: small pictures, and what moves; runs in the probe's worker process."""
+"""What the keyframes of a clip show: thumbnails, and what moves; runs in the probe's worker process."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from camarchiver.domain.motion import (
-    MOST_PICTURES,
     MOST_SCORES,
+    MOST_THUMBNAILS,
     ClipMotion,
     KeyframeFindings,
     KeyframeScore,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 WIDTH = 320
 """Pixels of a picture before it is rotated; the detector needs exactly these."""
-_MOST_KEPT = 2 * MOST_PICTURES
+_MOST_KEPT = 2 * MOST_THUMBNAILS
 _QUALITY = "4"
 """Of the JPEGs, on ffmpeg's scale from 1 to 31, the best first: about 9 kB for a picture of 320x180."""
 
@@ -68,7 +68,7 @@ class KeyframeAnalysis:
     def add_keyframe(self, frame: VideoFrame, packet: Packet[Stream], aspect: Fraction) -> None:
         """Look at the frame of a keyframe; `aspect` is the width of its pixels relative to their height.
 
-        A failure costs the pictures and the score, never the verdict on the file.
+        A failure costs the thumbnails and the score, never the verdict on the file.
         """
         # A frame that the decoder yields only at its end has no time of its own.
         moment = packet.dts if packet.pts is None else packet.pts
@@ -170,9 +170,9 @@ def _scores(changes: Sequence[KeyframeChange], start: float) -> tuple[KeyframeSc
 def _spread(kept: Sequence[tuple[float, VideoFrame]], start: float) -> list[tuple[float, VideoFrame]]:
     """At most MOST_PICTURES of one size, spread over the clip, with their times from its first frame."""
     same = [(max(at - start, 0.0), small) for at, small in kept if small.height == kept[0][1].height]
-    if len(same) <= MOST_PICTURES:
+    if len(same) <= MOST_THUMBNAILS:
         return same
-    return [same[round(at * (len(same) - 1) / (MOST_PICTURES - 1))] for at in range(MOST_PICTURES)]
+    return [same[round(at * (len(same) - 1) / (MOST_THUMBNAILS - 1))] for at in range(MOST_THUMBNAILS)]
 
 
 def _strip(pictures: Sequence[VideoFrame], rotation: int) -> tuple[bytes, int, int]:

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver.media.info import AudioStream
 from camarchiver.media.parsing import pictures
-from camarchiver.media.parsing.packet_times import FrameTimes, Shown, SoundTimes
+from camarchiver.media.parsing.packet_times import FrameTimes, ShownTimes, SoundTimes
 from camarchiver.media.parsing.parameter_sets import is_gradual, signature_in
 from camarchiver.media.parsing.streams import NotParsed, codec_of, fraction
 from camarchiver.naming.time_groups import LONGEST_SECONDS
@@ -32,7 +32,7 @@ _JUMP_SECONDS = 10
 _LONGEST_JUMP_SECONDS = 30 * 3600
 
 
-class Joints:
+class JoinDetector:
     """Distinguishes a hole in a file from the place where a recorder joined two transport streams.
 
     Both break the count of transport packets, so the demuxer marks a frame near it as corrupt. If streams
@@ -149,7 +149,7 @@ def _sound_times(stream: AvAudioStream) -> SoundTimes:
     return SoundTimes(fraction(stream.time_base) or Fraction(0), stream.sample_rate or 0, size)
 
 
-def span_of(shown: Shown, tick: Fraction) -> Fraction:
+def span_of(shown: ShownTimes, tick: Fraction) -> Fraction:
     """Seconds from the first frame to the end of the last, which is assumed to be as long as the others.
 
     Its own duration can't be used: avi says one tick, and mp4 gives the time to the next packet, which
@@ -179,7 +179,7 @@ def audio_stream_of(stream: AvAudioStream, times: SoundTimes, picture: float) ->
     )
 
 
-def unkeepable(container: InputContainer, video: AvVideoStream, tally: PacketTally, shown: Shown) -> str:
+def unkeepable(container: InputContainer, video: AvVideoStream, tally: PacketTally, shown: ShownTimes) -> str:
     """Why ffmpeg can't give these times, in a matching order, to an archive; empty if it can."""
     times = tally.frame_times
     if len(shown.times) < tally.shown or 0 < times.untimed < tally.shown:

@@ -15,7 +15,7 @@ _LONGEST_TO_USUAL = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownTimes:
     """When the frames of a stream are shown."""
 
     first: int
@@ -31,9 +31,9 @@ def ticks_per_frame(tick: Fraction, rate: Fraction) -> Fraction:
     return 1 / (rate * tick)
 
 
-def shown_at_rate(frames: int, ticks: Fraction) -> Shown:
+def shown_at_rate(frames: int, ticks: Fraction) -> ShownTimes:
     """The times of a number of frames at a constant rate, this many ticks apart."""
-    return Shown(0, array("q", (round(number * ticks) for number in range(frames))), round(ticks))
+    return ShownTimes(0, array("q", (round(number * ticks) for number in range(frames))), round(ticks))
 
 
 class FrameTimes:
@@ -89,7 +89,7 @@ class FrameTimes:
         anchor, overtaking = self._anchor_offset, self._overtaking_offset
         return anchor is not None and overtaking is not None and anchor <= overtaking
 
-    def shown(self, *, delay: int = 0) -> Shown | None:
+    def shown(self, *, delay: int = 0) -> ShownTimes | None:
         """All frame times; None if no frame has a time. To be called once, at the end.
 
         If the times are decoding times, a decoder that reorders returns each frame when it gets the one
@@ -108,7 +108,7 @@ class FrameTimes:
         if first:
             for index, moment in enumerate(times):
                 times[index] = moment - first
-        return Shown(first, times, self._last_duration)
+        return ShownTimes(first, times, self._last_duration)
 
     def _note_offset(self, offset: int, *, is_anchor: bool) -> None:
         if is_anchor:

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from camarchiver.errors import CamarchiverError, described
-from camarchiver.media.info import Examined, Glance, KeyframeRequest, Media, Pictures
+from camarchiver.media.info import Examined, HeaderInfo, KeyframeRequest, Media, Pictures
 from camarchiver.runtime import processes
 
 # PyAV costs 100 ms and 30 MB to import: only the worker imports it.
@@ -72,9 +72,9 @@ class Prober:
         """
         return cast(Media, self._ask("measure", path, raw_rate))
 
-    def glance(self, path: Path) -> Glance:
+    def read_header(self, path: Path) -> HeaderInfo:
         """Read the file's header only; raises `ProbeError`."""
-        return cast(Glance, self._ask("glance", path))
+        return cast(HeaderInfo, self._ask("read_header", path))
 
     def examine(self, path: Path, request: KeyframeRequest | None = None) -> Examined:
         """Read every packet and decode every keyframe of the first video stream; raises `ProbeError`.
@@ -127,7 +127,7 @@ class Prober:
                 if not connection.poll(self._timeout):
                     raise ProbeError("timeout", f"{path} made the parser hang for {self._timeout:.0f} s")
                 answer = connection.recv()
-                if answer is not _Sign.PROGRESS:
+                if answer is not _WorkerMessage.PROGRESS:
                     return answer
         except (EOFError, ConnectionError):
             raise ProbeError("crashed", f"{path} crashed the process that examined it") from None
@@ -170,7 +170,7 @@ class _Worker:
             return
 
 
-class _Sign(Enum):
+class _WorkerMessage(Enum):
     PROGRESS = auto()
 
 
@@ -225,6 +225,6 @@ def _pulse(connection: Connection) -> Callable[[], None]:
         now = time.monotonic()
         if now - last >= _BEAT_SECONDS:
             last = now
-            connection.send(_Sign.PROGRESS)
+            connection.send(_WorkerMessage.PROGRESS)
 
     return beat

@@ -16,13 +16,19 @@ from av.container import InputContainer
 from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver.errors import cause
-from camarchiver.media.info import Examined, Glance, KeyframeRequest, Media, PicturePosition, Pictures
+from camarchiver.media.info import Examined, HeaderInfo, KeyframeRequest, Media, PicturePosition, Pictures
 from camarchiver.media.parsing import dhav, pictures
 from camarchiver.media.parsing.keyframe_analysis import KeyframeAnalysis
 from camarchiver.media.parsing.keyframes import Complaints, Keyframes
 from camarchiver.media.parsing.packet_digest import stream_digests
-from camarchiver.media.parsing.packet_tally import Joints, PacketTally, audio_stream_of, span_of, unkeepable
-from camarchiver.media.parsing.packet_times import Shown, shown_at_rate, ticks_per_frame
+from camarchiver.media.parsing.packet_tally import (
+    JoinDetector,
+    PacketTally,
+    audio_stream_of,
+    span_of,
+    unkeepable,
+)
+from camarchiver.media.parsing.packet_times import ShownTimes, shown_at_rate, ticks_per_frame
 from camarchiver.media.parsing.streams import (
     NotParsed,
     codec_of,
@@ -37,7 +43,7 @@ from camarchiver.naming.time_groups import LONGEST_SECONDS
 
 Beat = Callable[[], None]
 """To be called with every packet, so that a long clip does not count as hanging."""
-Answer = Media | Examined | Glance | Pictures | str
+Answer = Media | Examined | HeaderInfo | Pictures | str
 
 # Enough for the codec, the size and the duration of all but a few files, without decoding a frame.
 _QUICK = {"probesize": "32", "analyzeduration": "1"}
@@ -112,7 +118,7 @@ def _examined(path: Path, request: KeyframeRequest | None, beat: Beat, complaint
         return Examined(media, flaw, replace(analysis.end(media), has_chapters=bool(container.chapters())))
 
 
-def glance(path: Path, beat: Beat) -> Glance:
+def read_header(path: Path, beat: Beat) -> HeaderInfo:
     """Read the header, and the first frames only if the header doesn't say enough."""
     for options in (_QUICK, {}):
         with _opened(path, options) as container:
@@ -122,7 +128,7 @@ def glance(path: Path, beat: Beat) -> Glance:
                 break
     seconds = (duration or 0) / 1_000_000
     is_plausible = 0 < seconds <= LONGEST_SECONDS
-    return Glance(codec_of(video) or "", video.width, video.height, seconds if is_plausible else None)
+    return HeaderInfo(codec_of(video) or "", video.width, video.height, seconds if is_plausible else None)
 
 
 def compare(
@@ -178,7 +184,7 @@ def differs(one: Path, other: Path, rotation: int, beat: Beat) -> str:
 _JOBS: dict[str, Callable[..., Answer]] = {
     "measure": measure,
     "examine": examine,
-    "glance": glance,
+    "read_header": read_header,
     "compare": compare,
     "differs": differs,
 }
@@ -194,7 +200,7 @@ def _read(
 ) -> PacketTally:
     """Every packet of the file, keyframes of its picture decoded."""
     tally = PacketTally(container, video)
-    joints = Joints(container, video)
+    joints = JoinDetector(container, video)
     for packet in container.demux():
         beat()
         joints.look_at(packet)
@@ -249,7 +255,7 @@ def _described(
     video: AvVideoStream,
     tally: PacketTally,
     keyframes: Keyframes,
-    shown: Shown,
+    shown: ShownTimes,
     keyframe_times: Sequence[int],
 ) -> Media:
     kind, tick = container.format.name, fraction(video.time_base) or Fraction(0)

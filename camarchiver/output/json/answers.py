@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from camarchiver.output.history_text import CleanupPreview
     from camarchiver.page.site import SiteRefresh
     from camarchiver.queries.find import FoundClip
-    from camarchiver.queries.history import Story
+    from camarchiver.queries.history import ClipRecord
     from camarchiver.queries.status_report import StatusReport
     from camarchiver.queries.verified import Verified, VerifyFinding
     from camarchiver.record.supervision.facts import CameraFacts, RunFacts
@@ -137,7 +137,7 @@ def offsite_status(found: OffsiteStatus, run: str) -> str:
 
 
 def stories(
-    found: Sequence[Story],
+    found: Sequence[ClipRecord],
     missing: Sequence[str],
     preview: CleanupPreview,
     run: str,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from camarchiver.offsite.status import CopyCounts
     from camarchiver.queries.find import FoundClip
     from camarchiver.queries.status_report import CameraStatus
-    from camarchiver.state.findings import Pass
+    from camarchiver.state.findings import CompletedVerify
 
 
 def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def copy_fields(counts: CopyCounts) -> dict[str, Any]:
     }
 
 
-def pass_fields(found: Pass | None) -> dict[str, Any] | None:
+def pass_fields(found: CompletedVerify | None) -> dict[str, Any] | None:
     """The last complete check by `verify`; None before the first."""
     if found is None:
         return None

@@ -79,7 +79,7 @@ def script(name: str, value: Mapping[str, Any]) -> str:
 def data_of(page: DayPage) -> dict[str, Any]:
     """For each clip: length, bytes before and after, and the numbers of notes in the table of words.
 
-    Then follow, if there are any, the spans of motion, and the width and height of a picture and its times.
+    Then follow, if there are any, the spans of motion, and the width and height of a thumbnail and its times.
     The clips are in the order of the page's list, which has their links and start times.
     """
     words, folders = Words(), Words()

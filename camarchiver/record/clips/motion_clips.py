@@ -13,7 +13,7 @@ from camarchiver.motion.events import MotionEvent
 from camarchiver.record import clip_rules
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Opened
-from camarchiver.record.clip_rules import ClipAction, ClipState, Lengths
+from camarchiver.record.clip_rules import ClipAction, ClipState, RecordingLengths
 from camarchiver.record.clips.preroll import PreRoll
 from camarchiver.record.disk_guard import DiskGuard
 from camarchiver.record.outbox import clip_writer
@@ -32,7 +32,7 @@ class MotionClips:
 
     def __init__(
         self,
-        lengths: Lengths,
+        lengths: RecordingLengths,
         publisher: ClipPublisher,
         guard: DiskGuard,
         when: Callable[[TimedPacket], datetime],

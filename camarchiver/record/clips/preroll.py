@@ -10,7 +10,7 @@ from camarchiver.record.capture.packet import TimedPacket
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
+class FirstPackets:
     """What a clip begins with."""
 
     hidden: tuple[TimedPacket, ...]
@@ -50,7 +50,7 @@ class PreRoll:
         while self._groups and (self._size > self._limit or self._outlived(entry.at)):
             self._size -= sum(old.size for old in self._groups.popleft())
 
-    def since(self, at: float) -> Beginning | None:
+    def since(self, at: float) -> FirstPackets | None:
         """Everything from the keyframe at or before `at` on, or from the oldest one; None if none is held.
 
         Sound that belongs to later pictures than the first one may have come before it, and is among this;
@@ -65,7 +65,7 @@ class PreRoll:
         before = self._groups[number - 1] if number else []
         early = [entry for entry in (*before, *held[:place]) if not entry.video]
         shown = (first, *early, *held[place + 1 :])
-        return Beginning(
+        return FirstPackets(
             tuple(entry for entry in held[:place] if entry.video),
             tuple(entry for entry in shown if entry.video or entry.at >= first.at),
         )

@@ -158,7 +158,7 @@ def _config(context: click.Context) -> Iterator[Finding]:
 def _cameras(context: click.Context, trees: Trees) -> Iterator[Finding]:
     """Whether the cameras of the config have, or had, clips here, as `config check DIRECTORY` reports it."""
     from camarchiver.doctor.findings import remark
-    from camarchiver.output.nothing_text import unknown_camera
+    from camarchiver.output.no_work_text import unknown_camera
     from camarchiver.pipeline import Pipeline
     from camarchiver.queries import cameras
     from camarchiver.runtime import clock

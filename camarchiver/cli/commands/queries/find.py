@@ -16,7 +16,7 @@ from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import config_option, json_option, options, timezone_option, tree_options
 from camarchiver.cli.session import TreeOptions, show, write
-from camarchiver.cli.types import CameraNameType, GivenTime, When
+from camarchiver.cli.types import CameraNameType, GivenTime, TimeType
 from camarchiver.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ find_options = options(
     ),
     click.option(
         "--at",
-        type=When(clock=True),
+        type=TimeType(clock=True),
         help="Clips that show a part of this day, minute or second, such as 2026-05-03, '2026-05-03 14:20' or"
         " 14:20 (the last time that the clock showed it).",
     ),
-    click.option("--since", type=When(), help="Only clips that start then or later."),
+    click.option("--since", type=TimeType(), help="Only clips that start then or later."),
     click.option(
-        "--until", type=When(), help="Only clips that start before this; a bare date includes that day."
+        "--until", type=TimeType(), help="Only clips that start before this; a bare date includes that day."
     ),
     click.option(
         "--state",
@@ -159,20 +159,20 @@ def _write_paths(found: Iterable[FoundClip], end: str) -> None:
 
 def not_found(pipeline: Pipeline, question: FindQuestion) -> Iterator[str]:
     """Why nothing was found, and what there is nearby."""
-    from camarchiver.output import nothing_text
+    from camarchiver.output import no_work_text
     from camarchiver.output.lists import nearest_lines
     from camarchiver.queries import cameras
     from camarchiver.queries.find import count_motion, nearest
 
     unknown, known = cameras.unknown(pipeline, question.cameras)
     if unknown:
-        yield from (nothing_text.unknown_camera(camera, known) for camera in sorted(unknown))
+        yield from (no_work_text.unknown_camera(camera, known) for camera in sorted(unknown))
     elif question.in_motion:
         zones, counts = pipeline.conventions.views.zones, count_motion(pipeline, question)
-        yield from nothing_text.without_motion(question.zone, zones, counts)
+        yield from no_work_text.without_motion(question.zone, zones, counts)
     elif question.covering is not None:
         yield from nearest_lines(*nearest(pipeline, question, question.covering[0]))
     elif not cameras.known(pipeline):
-        yield nothing_text.wrong_folder(pipeline.trees.source)
+        yield no_work_text.wrong_folder(pipeline.trees.source)
     else:
         yield "no clip was found; leave out --since, --until or --state to find more"

@@ -20,7 +20,7 @@ from camarchiver.cli.options import (
 )
 from camarchiver.cli.selection_options import cameras_option
 from camarchiver.cli.session import TreeOptions
-from camarchiver.cli.types import Duration, When
+from camarchiver.cli.types import Duration, TimeType
 from camarchiver.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 page_options = options(
     option("--to", type=FOLDER, help="The folder that the pages are written to; it lies outside the trees."),
     cameras_option,
-    option("--since", type=When(), help="Only days from this one on."),
+    option("--since", type=TimeType(), help="Only days from this one on."),
     option("--days", type=click.IntRange(min=1), help="Only this many days, today included."),
     option("--rebuild", is_flag=True, envvar=None, help="Write every page again."),
     option(
         "--picture-time",
         type=Duration(),
         default="1m",
-        help="How long small pictures may be made of clips that have none, the newest first.",
+        help="How long thumbnails may be made of clips that have none, the newest first.",
     ),
     option(
         "--playable",
@@ -92,8 +92,8 @@ def page(**chosen: Any) -> int:
     """Write pages that show the footage of DIRECTORY: cameras, months, days, and the clips to play.
 
     They are plain files that link to the clips where they lie; a browser opens index.html without a server.
-    Only days that have changed are written again. The trees are only read; pictures of clips, and the motion
-    in them, are added to what is known of them.
+    Only days that have changed are written again. The trees are only read; thumbnails of clips, and the
+    motion in them, are added to what is known of them.
     """
     from camarchiver.cli.runs.page import run_page
 

@@ -22,7 +22,7 @@ from camarchiver.cli.options import CONFIG_FILE, json_option, option, options, w
 from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import TreeOptions, in_trees, show
-from camarchiver.cli.types import CameraNameType, DaysType, GivenTime, When
+from camarchiver.cli.types import CameraNameType, DaysType, GivenTime, TimeType
 from camarchiver.errors import CamarchiverError, ExitCode, UsageError
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy
@@ -30,7 +30,7 @@ from camarchiver.policy.cleanup_rules import CleanupPolicy
 if TYPE_CHECKING:
     from camarchiver.output.history_text import CleanupPreview
     from camarchiver.pipeline import Pipeline
-    from camarchiver.queries.history import Story
+    from camarchiver.queries.history import ClipRecord
 
 question_options = options(
     click.argument("path", type=click.Path(path_type=Path), required=False),
@@ -42,7 +42,7 @@ question_options = options(
     ),
     click.option(
         "--at",
-        type=When(clock=True),
+        type=TimeType(clock=True),
         help="A day, minute or second, such as 2026-05-03, '2026-05-03 14:20' or 14:20 (the last time"
         " that the clock showed it), in the cameras' local time.",
     ),
@@ -126,7 +126,7 @@ def why(
 
 
 def _preview(
-    pipeline: Pipeline, stories: Sequence[Story], context: click.Context, place: TreeOptions
+    pipeline: Pipeline, stories: Sequence[ClipRecord], context: click.Context, place: TreeOptions
 ) -> CleanupPreview:
     """What a cleanup would do now with the files of these stories, according to its own plan."""
     from camarchiver.cleanup import planner

@@ -1,4 +1,4 @@
-"""Makes pictures of the clips of a page that have none, within a time."""
+"""Makes thumbnails of the clips of a page that have none, within a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from camarchiver.archive.motion.thumbnails import Unseen, make_missing
+from camarchiver.archive.motion.thumbnails import ClipWithoutThumbnails, make_missing
 from camarchiver.domain.clip import Tree
 from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.page.clips import PageClip
@@ -18,8 +18,8 @@ from camarchiver.runtime.signals import Stopper
 _log = logging.getLogger(__name__)
 
 
-class PictureMaker:
-    """Puts pictures into the cache until the time is over, a stop is asked for, or they can't be kept."""
+class ThumbnailMaker:
+    """Puts thumbnails into the cache until the time is over, a stop is asked for, or they can't be kept."""
 
     def __init__(self, pipeline: Pipeline, seconds: float, stop: Stopper) -> None:
         self._pipeline = pipeline
@@ -29,7 +29,7 @@ class PictureMaker:
 
     @property
     def is_over(self) -> bool:
-        """Whether no further picture is made."""
+        """Whether no further thumbnail is made."""
         return not self._is_possible or self._stop.is_set() or time.monotonic() >= self._until
 
     def make(self, clips: Iterable[PageClip]) -> int:
@@ -39,21 +39,21 @@ class PictureMaker:
             made = make_missing(
                 pipeline.trees,
                 pipeline.writer,
-                _unseen(clips),
+                _without_thumbnails(clips),
                 views=pipeline.conventions.views,
                 seconds=self._until - time.monotonic(),
                 stop=self._stop,
             )
         except (OSError, CamarchiverError) as error:
-            _log.warning("no more pictures can be kept: %s", sentence(error))
+            _log.warning("no more thumbnails can be kept: %s", sentence(error))
             self._is_possible = False
             return 0
         return made.left
 
 
-def _unseen(clips: Iterable[PageClip]) -> Iterator[Unseen]:
+def _without_thumbnails(clips: Iterable[PageClip]) -> Iterator[ClipWithoutThumbnails]:
     for clip in clips:
         if clip.strip is None and clip.as_source is not None and (file := clip.file) is not None:
             archived = clip.archived
             is_encoded = file.tree is Tree.ARCHIVE and archived is not None and not archived.remuxed
-            yield Unseen(clip.as_source, Path(file.path), is_encoded, clip.motion)
+            yield ClipWithoutThumbnails(clip.as_source, Path(file.path), is_encoded, clip.motion)
