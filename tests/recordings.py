@@ -22,7 +22,7 @@ from camarchiver.record import recorder
 from camarchiver.record.capture import feed
 from camarchiver.record.capture.feed import Feed
 from camarchiver.record.capture.packet import TimedPacket
-from camarchiver.record.capture.reader import Opened, Reader, StreamEnded
+from camarchiver.record.capture.reader import Reader, StreamEnded, StreamOpened
 from camarchiver.record.capture.source import FileCamera
 from camarchiver.record.outbox.folders import Folders
 from camarchiver.record.outbox.publisher import ClipPublisher
@@ -144,11 +144,11 @@ def rec_document(ran: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return document
 
 
-def rec_items(path: Path) -> tuple[Opened, list[TimedPacket]]:
+def rec_items(path: Path) -> tuple[StreamOpened, list[TimedPacket]]:
     """A whole file as its reader gives it."""
     reader = Reader(FileCamera(path))
     opened = reader.take(10)
-    assert isinstance(opened, Opened)
+    assert isinstance(opened, StreamOpened)
     entries = []
     while isinstance(item := reader.take(10), TimedPacket):
         entries.append(item)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from camarchiver.domain.motion import NO_FINDINGS, KeyframeFindings
 from camarchiver.media import ffmpeg_args, transcoder
-from camarchiver.media.info import KeyframeRequest, Media, Pictures
+from camarchiver.media.info import KeyframeRequest, Media, PictureComparison
 from camarchiver.media.parsing.prober import ProbeError, Prober
 from camarchiver.media.verification.rules import Facts, Verdict, decodes_whole, pairs_to_compare, verify
 from camarchiver.runtime.signals import Stopper
@@ -62,7 +62,9 @@ class Examiner:
         if not pairs:
             return verify(facts)
         try:
-            pictures: Pictures | str = self.prober.compare(source, archive, pairs, facts.source.raw_rate)
+            pictures: PictureComparison | str = self.prober.compare(
+                source, archive, pairs, facts.source.raw_rate
+            )
         except ProbeError as error:
             pictures = _unless_stopped(error)
         return verify(replace(facts, pictures=pictures))

@@ -172,7 +172,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class PictureComparison:
     """The result of comparing some decoded pictures of a source and its archive."""
 
     compared: int

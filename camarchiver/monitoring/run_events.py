@@ -44,7 +44,7 @@ FailureDocument = Callable[[str, Problem, int], str]
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class RunEnd:
     """How a run ended."""
 
     exit_code: int
@@ -133,7 +133,7 @@ class RunEvents:
             (self._of(part.report.command), metrics.of_run(part.report, part.totals, part.exit_code))
             for part in parts
         )
-        self.ended(End(exit_code, failed, document, tuple(figures)))
+        self.ended(RunEnd(exit_code, failed, document, tuple(figures)))
 
     def reloaded(self, last: Iterable[Figure]) -> None:
         """Report that the run continues under another RunEvents; `last` are the last figures of this one."""
@@ -146,12 +146,12 @@ class RunEvents:
         """The end of a long run; `last` are its last figures, `failed` if failures are unreported."""
         seconds = time.monotonic() - self._began
         figures = (*last, *metrics.of_end(time.time(), seconds, exit_code))
-        self.ended(End(exit_code, failed, document, ((self.own, figures),)))
+        self.ended(RunEnd(exit_code, failed, document, ((self.own, figures),)))
 
     def _of(self, command: str) -> Labels:
         return metrics.labels(**{**dict(self.own), "command": command})
 
-    def ended(self, end: End) -> None:
+    def ended(self, end: RunEnd) -> None:
         """Report that the run is over; nothing that fails here changes its exit code."""
         self._ended = True
         for report in (self._write_last, self._notify_of, self._ping_of):
@@ -161,15 +161,15 @@ class RunEvents:
                 # For example a broken package: the run itself is over and did its work.
                 _log.warning("not every channel could be informed of this run: %s", described(error))
 
-    def _write_last(self, end: End) -> None:
+    def _write_last(self, end: RunEnd) -> None:
         if self._file is not None:
             self._write(*end.figures)
 
-    def _notify_of(self, end: End) -> None:
+    def _notify_of(self, end: RunEnd) -> None:
         if self._notify is not None and end.failed:
             notify.notify(self._notify, end.document)
 
-    def _ping_of(self, end: End) -> None:
+    def _ping_of(self, end: RunEnd) -> None:
         stopped = is_signal_code(end.exit_code)
         if self._pinger is not None and (end.failed or not stopped):
             event: notify.Event = "failure" if end.failed or end.exit_code else "success"
@@ -187,7 +187,7 @@ class RunEvents:
             problem, exit_code = failure(error)
         lines = (self._failure_document(self.command, problem, exit_code),)
         figures = metrics.of_end(time.time(), time.monotonic() - self._began, exit_code)
-        self.ended(End(exit_code, True, lines, ((self.own, figures),)))
+        self.ended(RunEnd(exit_code, True, lines, ((self.own, figures),)))
 
     def _write(self, *groups: tuple[Labels, Iterable[Figure]]) -> None:
         assert self._file is not None

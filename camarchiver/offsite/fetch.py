@@ -50,12 +50,12 @@ def bring_back(
         atomic.sync_file(target)
         atomic.fsync_folder(target.parent)
         return _back(step, "it was back already")
-    stands = os.path.lexists(target)
-    if stands and make_way is None:
+    exists = os.path.lexists(target)
+    if exists and make_way is None:
         return Outcome(step, Result.SKIPPED, Reason.TAKEN, f"{target} is another file")
     try:
         with _fetched(remote, copy, target, clip.fingerprint.mtime_ns, retries) as part:
-            if stands and make_way is not None:
+            if exists and make_way is not None:
                 make_way()
             atomic.publish(part, target)
     except BaseException:

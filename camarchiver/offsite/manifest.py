@@ -21,7 +21,7 @@ from camarchiver.offsite.names import HASH_DIGITS
 FORMAT = 1
 
 
-class _Head(msgspec.Struct, frozen=True):
+class _ManifestHeader(msgspec.Struct, frozen=True):
     """The first line of a manifest, about itself."""
 
     kind: Literal["camarchiver off-site copies"]
@@ -48,7 +48,7 @@ def of_day(day: date, ledger: Ledger, remote: str) -> bytes | None:
     lines = [event.line() for copy in own for event in (copy.made, copy.copied)]
     if not lines:
         return None
-    head = json.dumps(msgspec.to_builtins(_Head("camarchiver off-site copies", FORMAT, day)))
+    head = json.dumps(msgspec.to_builtins(_ManifestHeader("camarchiver off-site copies", FORMAT, day)))
     return "".join(f"{line}\n" for line in (head, *lines)).encode("ascii")
 
 
@@ -58,7 +58,7 @@ def parse(text: bytes, digits: str) -> Ledger:
         raise ValueError("its content is not that of its name")
     head, _, lines = text.partition(b"\n")
     try:
-        found = decode(head, _Head)
+        found = decode(head, _ManifestHeader)
     except ValueError as error:
         raise ValueError(f"it is not a manifest of off-site copies: {error}") from error
     if found.format != FORMAT:

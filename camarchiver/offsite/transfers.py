@@ -255,5 +255,5 @@ def reported(
         problems = (*problems, failure(ended_by)[0])
         if not any(each.result is Result.DONE for each in outcomes):
             refused = exit_code(ended_by.kind)
-    told = replace(plan, problems=(*plan.problems, *problems), refused=refused)
-    return begun.report(told, outcomes, stop)
+    extended = replace(plan, problems=(*plan.problems, *problems), refused=refused)
+    return begun.report(extended, outcomes, stop)

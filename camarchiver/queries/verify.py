@@ -29,7 +29,7 @@ from camarchiver.runtime.signals import Stopper
 from camarchiver.state import verify_checkpoint, work_in_progress
 from camarchiver.state.findings import read as remembered
 from camarchiver.state.findings_log import FindingsLog
-from camarchiver.state.verify_checkpoint import Asked, CheckpointPlace, VerifyCheckpoint
+from camarchiver.state.verify_checkpoint import CheckpointPlace, VerifyCheckpoint, VerifyScope
 from camarchiver.state.work_in_progress import ClipWork
 from camarchiver.storage import copying
 from camarchiver.storage.walk import TreeWalk, readable
@@ -48,7 +48,7 @@ class _StopRequested(Exception):
 class Task:
     """What one run of `verify` is to check."""
 
-    asked: Asked
+    asked: VerifyScope
     run: str
     """Draws the sample."""
     mark: VerifyCheckpoint | None = None
@@ -71,7 +71,7 @@ class Task:
         return sample < self.asked.percent / 100 * 2**32
 
 
-def task_for(pipeline: Pipeline, asked: Asked, *, anew: bool) -> Task:
+def task_for(pipeline: Pipeline, asked: VerifyScope, *, anew: bool) -> Task:
     """What to check; after an interruption of the same request, unless `anew`, the rest of it."""
     state = pipeline.trees.state
     known = remembered(state).damaged

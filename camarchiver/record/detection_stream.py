@@ -13,7 +13,7 @@ from camarchiver.motion.events import MotionEvent
 from camarchiver.motion.sampler import SampledPicture
 from camarchiver.record.capture.arrival_clock import ArrivalClock
 from camarchiver.record.capture.packet import TimedPacket
-from camarchiver.record.capture.reader import Lost, Opened, Reader, StreamEnded
+from camarchiver.record.capture.reader import CameraLost, Reader, StreamEnded, StreamOpened
 from camarchiver.record.capture.source import Camera
 from camarchiver.record.stream_detector import DetectionSettings, StreamDetector
 
@@ -42,7 +42,7 @@ class DetectionStream(Protocol):
         """The current motion, as known so far."""
         ...
 
-    def begin(self, stream: Opened) -> None:
+    def begin(self, stream: StreamOpened) -> None:
         """Begin the recorded stream, also anew after its clock stepped."""
         ...
 
@@ -70,7 +70,7 @@ class OwnStream:
         """The current motion."""
         return self._detector.open
 
-    def begin(self, stream: Opened) -> None:
+    def begin(self, stream: StreamOpened) -> None:
         """Watch the stream from here on."""
         self._detector.begin(stream.video.codec_context)
 
@@ -101,7 +101,7 @@ class OwnPictures:
         """The current motion."""
         return self._detector.open
 
-    def begin(self, stream: Opened) -> None:
+    def begin(self, stream: StreamOpened) -> None:
         """Watch from here on."""
         self._clock.clear()
         self._pictures.clear()
@@ -145,7 +145,7 @@ class BesideStream:
         self._first: TimedPacket | None = None
         self._last = 0.0
         """Time of the last packet seen of the detection stream."""
-        self._stream: Opened | None = None
+        self._stream: StreamOpened | None = None
         """The detection stream, while it is connected."""
         self._over = self._away = False
         self.is_refused = False
@@ -163,7 +163,7 @@ class BesideStream:
         event = self._detector.open
         return None if event is None else self._shifted(event)
 
-    def begin(self, stream: Opened) -> None:
+    def begin(self, stream: StreamOpened) -> None:
         """Begin the recorded stream's clock; the detection stream continues and is matched with it anew."""
         if self._reader is None and not self._over:
             self._reader = Reader(self._camera)
@@ -186,7 +186,7 @@ class BesideStream:
             match item:
                 case None:
                     return
-                case Opened():
+                case StreamOpened():
                     if self._away:
                         _log.warning("%s is back", self._camera.name)
                     self._away, self._stream = False, item
@@ -200,7 +200,7 @@ class BesideStream:
                     self._detector.begin(item.video.codec_context)
                 case TimedPacket():
                     yield from self._watched(item)
-                case Lost():
+                case CameraLost():
                     yield from self.finish()
                     self._stream = None
                     self._lose(item)
@@ -219,7 +219,7 @@ class BesideStream:
         if self._reader is not None:
             self._reader.close()
 
-    def _lose(self, lost: Lost) -> None:
+    def _lose(self, lost: CameraLost) -> None:
         self._refusals = self._refusals + 1 if lost.refused else 0
         if lost.refused:
             self.is_refused = True
@@ -273,7 +273,7 @@ class BesideOrOwnStream:
     def __init__(self, settings: DetectionSettings, camera: Camera) -> None:
         self._beside, self._own = BesideStream(settings, camera), OwnStream(settings)
         self._name = camera.name
-        self._stream: Opened | None = None
+        self._stream: StreamOpened | None = None
         """The recorded stream."""
         self._is_own = self._waits = self._is_reported = False
 
@@ -282,7 +282,7 @@ class BesideOrOwnStream:
         """The current motion, as known so far."""
         return self._own.open if self._is_own else self._beside.open
 
-    def begin(self, stream: Opened) -> None:
+    def begin(self, stream: StreamOpened) -> None:
         """Begin the recorded stream."""
         self._stream = stream
         self._beside.begin(stream)

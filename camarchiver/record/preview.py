@@ -16,7 +16,7 @@ def motion_of(
 ) -> tuple[list[MotionEvent], str]:
     """Events in seconds from the first frame, and why the source could not be read to its end, or empty."""
     from camarchiver.record.capture.packet import TimedPacket
-    from camarchiver.record.capture.reader import Opened, Reader, StreamEnded
+    from camarchiver.record.capture.reader import Reader, StreamEnded, StreamOpened
 
     found: list[MotionEvent] = []
     first: float | None = None
@@ -24,7 +24,7 @@ def motion_of(
     reader = Reader(source)
     while True:
         item = reader.take(1.0)
-        if isinstance(item, Opened):
+        if isinstance(item, StreamOpened):
             stream.begin(item)
         elif isinstance(item, TimedPacket) and item.video:
             first = item.at if first is None else first

@@ -16,7 +16,7 @@ from camarchiver.errors import cause
 from camarchiver.record import schedule
 from camarchiver.record.capture.feed import SILENCE
 from camarchiver.record.capture.packet import TimedPacket
-from camarchiver.record.capture.reader import Lost, Opened, Reader, StreamEnded, StreamItem
+from camarchiver.record.capture.reader import CameraLost, Reader, StreamEnded, StreamItem, StreamOpened
 from camarchiver.record.capture.sound import formats
 from camarchiver.record.capture.sound.formats import Uncompressed
 from camarchiver.record.capture.source import Camera
@@ -89,7 +89,7 @@ class Recorder:
         self._keeper = keeper
         self._watchdog = watchdog
         self._now = now
-        self._stream: Opened | None = None
+        self._stream: StreamOpened | None = None
         self._first: TimedPacket | None = None
         self._last: TimedPacket | None = None
         """The last frame."""
@@ -198,18 +198,18 @@ class Recorder:
     def _accept(self, item: StreamItem) -> bool:
         """Process one item; False at the end of the stream."""
         match item:
-            case Opened():
+            case StreamOpened():
                 self._begin(item)
             case TimedPacket():
                 self._packet(item)
-            case Lost():
+            case CameraLost():
                 self._outage(item.reason)
             case StreamEnded():
                 self.error = item.error
                 return False
         return True
 
-    def _begin(self, stream: Opened) -> None:
+    def _begin(self, stream: StreamOpened) -> None:
         before, self._stream = self._stream, stream
         if stream.goes_on and before is not None and not self._away:
             self._change(stream, before)
@@ -223,7 +223,7 @@ class Recorder:
             )
         self._restart()
 
-    def _change(self, stream: Opened, before: Opened) -> None:
+    def _change(self, stream: StreamOpened, before: StreamOpened) -> None:
         """The picture format changes or becomes known; the clock and the motion continue."""
         if before.is_known:
             _log.warning("%s sends another picture: %s", self._camera.name, _picture(stream))
@@ -342,6 +342,6 @@ class Recorder:
         return self._now() - timedelta(seconds=time.monotonic() - entry.arrival)
 
 
-def _picture(stream: Opened) -> str:
+def _picture(stream: StreamOpened) -> str:
     codec = stream.video.codec_context
     return f"{codec.codec.canonical_name}, {codec.width}x{codec.height}"

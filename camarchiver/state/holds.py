@@ -34,7 +34,7 @@ class _StoredHold(msgspec.Struct, frozen=True, rename={"start": "from", "end": "
             raise ValueError("nobody could type the name of this hold")
 
 
-class _Stored(msgspec.Struct, frozen=True):
+class _HoldsFile(msgspec.Struct, frozen=True):
     """What `holds.json` holds; the times of each hold are read by themselves."""
 
     holds: tuple[dict[str, Any], ...]
@@ -110,7 +110,7 @@ def _write(state: Path, holds: tuple[Hold, ...]) -> None:
 
 def _copy(path: Path) -> tuple[Hold, ...] | None:
     try:
-        stored = decode(path.read_text(encoding="utf-8"), _Stored)
+        stored = decode(path.read_text(encoding="utf-8"), _HoldsFile)
         return tuple(_hold(fields) for fields in stored.holds)
     except (OSError, ValueError):
         return None

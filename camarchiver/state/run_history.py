@@ -35,7 +35,7 @@ RECENT = 10
 """Runs from which the speed is estimated."""
 
 
-class Done:
+class ResultCounts:
     """The results of a run's steps, added up."""
 
     def __init__(self) -> None:
@@ -120,25 +120,25 @@ def begin(
     began = now()
     report = Report(run.command, run.id, started, began)
     try:
-        _store(state, _record(report, run.host, Done(), UNFINISHED, None))
+        _store(state, _record(report, run.host, ResultCounts(), UNFINISHED, None))
     except OSError as error:  # a cleanup of a full disk has to begin, too
         _log.warning("the run's record could not be written: %s", sentence(error))
     return BegunRun(state, run, now, began)
 
 
-def write(state: Path, report: Report, host: str, done: Done | None = None) -> None:
+def write(state: Path, report: Report, host: str, done: ResultCounts | None = None) -> None:
     """Store what one run did, and drop records beyond `KEPT`.
 
     `done` is given if the report doesn't hold every outcome.
     """
     if done is None:
-        done = Done()
+        done = ResultCounts()
         for outcome in report.outcomes:
             done.add(outcome)
     _store(state, _record(report, host, done, report.status, report.exit_code))
 
 
-def _record(report: Report, host: str, done: Done, status: str, exit_code: int | None) -> RunRecord:
+def _record(report: Report, host: str, done: ResultCounts, status: str, exit_code: int | None) -> RunRecord:
     return RunRecord(
         run=report.run,
         command=report.command,

@@ -28,7 +28,7 @@ class CheckpointPlace(msgspec.Struct, frozen=True):
     archive: RelativePath
 
 
-class Asked(msgspec.Struct, frozen=True):
+class VerifyScope(msgspec.Struct, frozen=True):
     """What a `verify` was asked to check; it resumes only if the question is the same."""
 
     since: date | None
@@ -41,7 +41,7 @@ class Asked(msgspec.Struct, frozen=True):
 class VerifyCheckpoint(msgspec.Struct, frozen=True):
     """How far one run came."""
 
-    asked: Asked
+    asked: VerifyScope
     run: Run
     """The first run of this pass; it seeds the sample."""
     after: CheckpointPlace
@@ -67,7 +67,7 @@ def write(state: Path, mark: VerifyCheckpoint) -> None:
     atomic.write_text(state / FILE, json.dumps(msgspec.to_builtins(mark)) + "\n")
 
 
-def remove(state: Path, asked: Asked) -> None:
+def remove(state: Path, asked: VerifyScope) -> None:
     """Remove the checkpoint of a completed pass; one of another question stays."""
     mark = read(state)
     if mark is not None and mark.asked == asked:

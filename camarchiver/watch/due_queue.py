@@ -27,7 +27,7 @@ TROUBLE_AGAIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueClip:
     """One clip that is to be examined."""
 
     path: str
@@ -41,7 +41,7 @@ class DueQueue:
     """Holds each path once; the newest entry of a path replaces the one before."""
 
     def __init__(self) -> None:
-        self._due: dict[str, Due] = {}
+        self._due: dict[str, DueClip] = {}
         self._heap: list[tuple[float, str]] = []
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class DueQueue:
     def put(self, path: str, at: float, *, finished: bool = False) -> None:
         """Have a clip examined at a time."""
         before = self._due.get(path)
-        self._due[path] = Due(path, at, finished)
+        self._due[path] = DueClip(path, at, finished)
         # A later time needs no entry of its own: the earlier one is put back when it comes up.
         if before is None or at < before.at:
             heapq.heappush(self._heap, (at, path))
@@ -65,7 +65,7 @@ class DueQueue:
         self._settle()
         return self._heap[0][0] if self._heap else None
 
-    def take(self, now: float, limit: int) -> Iterator[Due]:
+    def take(self, now: float, limit: int) -> Iterator[DueClip]:
         """Remove up to `limit` due clips from the queue, the longest waiting first."""
         for _ in range(limit):
             self._settle()

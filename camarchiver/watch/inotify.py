@@ -62,7 +62,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class EventsLost:
     """The kernel dropped events, or a part of the tree was unmounted: only a scan shows what is there."""
 
 
@@ -71,7 +71,7 @@ class RootGone:
     """The root was removed, renamed or unmounted."""
 
 
-Arrival = Moved | Written | Found | Missed | RootGone
+Arrival = Moved | Written | Found | EventsLost | RootGone
 
 
 class Arrivals:
@@ -171,7 +171,7 @@ class Arrivals:
         for event in self._inotify.read(timeout=0):
             if event.mask & flags.Q_OVERFLOW:
                 _log.warning("the kernel dropped events (fs.inotify.max_queued_events): scanning the tree")
-                yield Missed()
+                yield EventsLost()
                 continue
             folder = self._folders.get(event.wd)
             if folder is None:
@@ -190,7 +190,7 @@ class Arrivals:
         if folder == "":
             yield RootGone()
         elif mask & flags.UNMOUNT:
-            yield Missed()
+            yield EventsLost()
         if mask & flags.IGNORED:
             self._folders.pop(wd, None)
 

@@ -35,7 +35,7 @@ from camarchiver.state import volume_marker
 from camarchiver.storage import run_lock
 from camarchiver.watch import due_queue
 from camarchiver.watch.due_queue import DueQueue
-from camarchiver.watch.inotify import Arrival, Arrivals, Found, Missed, Moved, RootGone, Written
+from camarchiver.watch.inotify import Arrival, Arrivals, EventsLost, Found, Moved, RootGone, Written
 
 _log = logging.getLogger("camarchiver.watch")
 
@@ -213,7 +213,7 @@ class Watcher:
                 self.queue.put(arrival.path, now + self._policies[False].settle.total_seconds())
             case Found():
                 self._note(arrival, now)
-            case Missed():
+            case EventsLost():
                 self._next_scan = min(self._next_scan, now + OVERFLOW_SECONDS)
             case RootGone():
                 self._suspend(f"{self._trees.source} was removed or unmounted")

@@ -13,7 +13,7 @@ from camarchiver.monitoring.metrics import RemovalTotals
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import run_history
-from camarchiver.state.run_history import Done
+from camarchiver.state.run_history import ResultCounts
 
 _log = logging.getLogger("camarchiver.watch")
 
@@ -35,7 +35,7 @@ class WatchTotals:
 
     def begin(self) -> None:
         """Reset the counts of the current run: every reload begins a run."""
-        self.removals, self.done = RemovalTotals(), Done()
+        self.removals, self.done = RemovalTotals(), ResultCounts()
 
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""

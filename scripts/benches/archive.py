@@ -39,7 +39,7 @@ CASES = (
 # was spent while clips were worked on.
 _DRIVER = """
 import json, sys, time
-told = sys.argv.pop(1)
+result_file = sys.argv.pop(1)
 from camarchiver.archive import workers
 from camarchiver.cli import run
 perform_all, spent = workers.perform_all, []
@@ -51,7 +51,7 @@ def timed(*these, **more):
         spent.append(time.process_time() - begun)
 workers.perform_all = timed
 code = run(sys.argv[1:])
-with open(told, "w") as stream:
+with open(result_file, "w") as stream:
     json.dump([time.process_time(), sum(spent)], stream)
 sys.exit(code)
 """
@@ -99,10 +99,10 @@ class Runs:
         """`camarchiver archive` over a tree of the clips."""
         root = self._fresh("ours")
         camera_tree(self.clips, root / "camera")
-        told = root / "told"
+        result_file = root / "result.json"
         found = root / "report"
         command = [
-            *(sys.executable, "-c", _DRIVER, str(told), "archive", str(root / "camera")),
+            *(sys.executable, "-c", _DRIVER, str(result_file), "archive", str(root / "camera")),
             *("-o", str(root / "archive"), "--trash-root", str(root / "trash"), "--keep-source"),
             *("--log-file", str(root / "log"), "--encoder", "software", "--codec", self.case.codec),
             # Priority costs no CPU, but a neighbour would take theirs and ours at different speeds.
@@ -110,7 +110,7 @@ class Runs:
         ]
         with found.open("wb") as stream:
             total = cpu_seconds(command, output=stream)
-        whole, clips = json.loads(told.read_text())
+        whole, clips = json.loads(result_file.read_text())
         self.own.append((whole, clips))
         outcomes = json.loads(found.read_text())["outcomes"]
         self.remuxed = sum(each["encoder"] != self.choice.encoder.name for each in outcomes)

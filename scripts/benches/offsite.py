@@ -42,7 +42,9 @@ def bench(options: Options) -> Result:
     with workplace(options) as place, _server(rclone, place) as server:
         tree = _large(place / "large", count, size)
         turn = count_from(1)
-        tasks = {name: partial(_timed, way, tree, turn, server) for name, way in _ways(rclone, tree).items()}
+        tasks = {
+            name: partial(_timed, way, tree, turn, server) for name, way in _commands(rclone, tree).items()
+        }
         walls: dict[str, list[float]] = {name: [] for name in tasks}
         peaks: dict[str, list[float]] = {name: [] for name in tasks}
         cpu = in_turns(
@@ -73,7 +75,7 @@ def bench(options: Options) -> Result:
     return result
 
 
-def _ways(rclone: Path, tree: Path) -> dict[str, Callable[[str], list[str]]]:
+def _commands(rclone: Path, tree: Path) -> dict[str, Callable[[str], list[str]]]:
     """The command of each way to copy, from the remote."""
     copy = [os.fspath(rclone), "copy", os.fspath(tree / "archived"), "--exclude", ".camarchiver/**"]
     return {

@@ -261,8 +261,8 @@ def count(subject: Subject, options: Options, where: Path, model: Path, *, insid
         ran = stage.run(("strace", "-qq", "-y", "-o", str(log), "-e", f"trace={traced}"), inside=inside)
         problems = [*ran.problems(), *stage.violations(), *stage.unfinished()]
         if ran.code or problems:
-            told = f"{ran.said}{'; '.join(problems)}"
-            raise SystemExit(f"{subject.name}: a run without faults fails (exit {ran.code}): {told}")
+            details = f"{ran.said}{'; '.join(problems)}"
+            raise SystemExit(f"{subject.name}: a run without faults fails (exit {ran.code}): {details}")
         return seen(log.read_text(errors="replace"), stage.roots, set(wanted), inside=inside)
     finally:
         stage.close()

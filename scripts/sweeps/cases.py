@@ -79,7 +79,7 @@ CLIPS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class Lab:
+class CaseClips:
     """Clips of every kind, made once, and the program."""
 
     def __init__(self, options: Options, where: Path) -> None:
@@ -108,11 +108,11 @@ class Lab:
         os.utime(path, (at, at))
         return path
 
-    def tree(self, number: int) -> Ground:
+    def tree(self, number: int) -> CaseTree:
         """A tree of its own for one case."""
         folder = self.where / f"case-{number}"
         folder.mkdir()
-        return Ground(self, folder)
+        return CaseTree(self, folder)
 
 
 def name_of(camera_name: str, suffix: str = ".mp4") -> str:
@@ -120,18 +120,18 @@ def name_of(camera_name: str, suffix: str = ".mp4") -> str:
     return f"REO_{camera_name}_{stamp_of(LATELY)}{suffix}"
 
 
-class Ground:
+class CaseTree:
     """One camera tree and the runs on it."""
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
-        self.lab, self.folder, self.root = lab, folder, folder / "camera"
+    def __init__(self, case_clips: CaseClips, folder: Path) -> None:
+        self.case_clips, self.folder, self.root = case_clips, folder, folder / "camera"
         self.archive = self.root / "archived"
         self.root.mkdir()
-        self.program = Program(lab.options.package, folder)
+        self.program = Program(case_clips.options.package, folder)
 
     def put(self, name: str = "", content: str | bytes = "plain.mp4", *, at: float = camera.RECORDED) -> Path:
         """A clip in the tree."""
-        return self.lab.put(self.root / (name or name_of("front")), content, at=at)
+        return self.case_clips.put(self.root / (name or name_of("front")), content, at=at)
 
     def words(self, *more: str | Path) -> tuple[str, ...]:
         """An `archive` command."""
@@ -209,9 +209,9 @@ class Case:
 
     number: int
     says: str
-    check: Callable[[Lab, Ground], Iterable[str] | None] | None = None
+    check: Callable[[CaseClips, CaseTree], Iterable[str] | None] | None = None
     """Yields what is wrong."""
-    files: Callable[[Lab, Path], Expected] | None = None
+    files: Callable[[CaseClips, Path], Expected] | None = None
     """Puts files into a folder; what must come of each."""
     unable: str = ""
     """Why it can't be made anywhere."""
@@ -223,19 +223,19 @@ class Case:
 CASES: dict[int, Case] = {}
 
 
-def files(number: int, says: str) -> Callable[[Callable[[Lab, Path], Expected]], None]:
+def files(number: int, says: str) -> Callable[[Callable[[CaseClips, Path], Expected]], None]:
     """Register a case of files."""
 
-    def register(function: Callable[[Lab, Path], Expected]) -> None:
+    def register(function: Callable[[CaseClips, Path], Expected]) -> None:
         CASES[number] = Case(number, says, files=function)
 
     return register
 
 
-def case(number: int, says: str) -> Callable[[Callable[[Lab, Ground], Iterable[str] | None]], None]:
+def case(number: int, says: str) -> Callable[[Callable[[CaseClips, CaseTree], Iterable[str] | None]], None]:
     """Register a case that has a tree of its own."""
 
-    def register(function: Callable[[Lab, Ground], Iterable[str] | None]) -> None:
+    def register(function: Callable[[CaseClips, CaseTree], Iterable[str] | None]) -> None:
         CASES[number] = Case(number, says, check=function)
 
     return register

@@ -10,7 +10,7 @@ from pathlib import Path
 from camarchiver.errors import ExitCode
 from sweeps import Options, Sweep, Tally, camera, violation
 from sweeps.camera import LATELY
-from sweeps.cases import Ground, Lab, parse
+from sweeps.cases import CaseClips, CaseTree, parse
 from tests.dates import stamp_of
 
 KINDS = ("faststart.mp4", "fragmented.mp4", "plain.mp4", "plain.mkv", "plain.ts", "plain.avi")
@@ -78,10 +78,10 @@ def sweep(options: Options) -> Iterator[Tally]:
     count = options.sample or CLIPS
     bad, archived = 0, 0
     with options.folder("fuzz") as where:
-        lab = Lab(options, where)
+        case_clips = CaseClips(options, where)
         for number, first in enumerate(range(0, count, AT_ONCE)):
-            ground = lab.tree(number)
-            problems, made = _round(ground, dice, min(AT_ONCE, count - first))
+            case_tree = case_clips.tree(number)
+            problems, made = _round(case_tree, dice, min(AT_ONCE, count - first))
             archived += made
             if problems:
                 bad += len(problems)
@@ -90,39 +90,39 @@ def sweep(options: Options) -> Iterator[Tally]:
     yield Tally("fuzz", count, bad, time.monotonic() - began, note)
 
 
-def _round(ground: Ground, dice: random.Random, count: int) -> tuple[list[str], int]:
+def _round(case_tree: CaseTree, dice: random.Random, count: int) -> tuple[list[str], int]:
     """What went wrong in one tree, and how many changed clips were archived."""
     changed: dict[Path, bytes] = {}
     good: dict[Path, bytes] = {}
     for number in range(count):
         kind, deed = dice.choice(KINDS), dice.choice(DEEDS)
-        data = bytearray(ground.lab.clip(kind).read_bytes())
+        data = bytearray(case_tree.case_clips.clip(kind).read_bytes())
         deed(dice, data)
         name = f"REO_{deed.__name__.replace('_', '-')}{number}_{stamp_of(LATELY)}{Path(kind).suffix}"
-        path = ground.put(name, bytes(data))
-        (changed if data != ground.lab.clip(kind).read_bytes() else good)[path] = bytes(data)
+        path = case_tree.put(name, bytes(data))
+        (changed if data != case_tree.case_clips.clip(kind).read_bytes() else good)[path] = bytes(data)
     for kind in KINDS:
-        path = ground.put(f"REO_good-{kind[:4]}_{stamp_of(LATELY)}{Path(kind).suffix}", kind)
+        path = case_tree.put(f"REO_good-{kind[:4]}_{stamp_of(LATELY)}{Path(kind).suffix}", kind)
         good[path] = path.read_bytes()
-    ran = ground.run("--json")
+    ran = case_tree.run("--json")
     problems = list(ran.problems())
     if ran.code not in (ExitCode.DONE, ExitCode.PARTIAL):
         problems.append(f"exit {ran.code}: {ran.tail}")
     targets = {
         Path(each["path"]): Path(each["target"]) for each in parse(ran).get("outcomes", ()) if each["target"]
     }
-    problems += [p for path, data in (changed | good).items() for p in _lost(ground, path, data, targets)]
+    problems += [p for path, data in (changed | good).items() for p in _lost(case_tree, path, data, targets)]
     problems += [f"{path.name} is good and was not archived" for path in good if path.exists()]
-    problems += camera.litter(ground.root)
+    problems += camera.litter(case_tree.root)
     return problems, sum(not path.exists() for path in changed)
 
 
-def _lost(ground: Ground, path: Path, data: bytes, targets: dict[Path, Path]) -> Iterator[str]:
+def _lost(case_tree: CaseTree, path: Path, data: bytes, targets: dict[Path, Path]) -> Iterator[str]:
     if path.exists():
         if path.read_bytes() != data:
             yield f"{path.name} was changed"
         return
-    trashed = ground.root / ".deleted/input" / path.name
+    trashed = case_tree.root / ".deleted/input" / path.name
     if not trashed.is_file() or trashed.read_bytes() != data:
         yield f"{path.name} is lost"
     elif path not in targets or camera.frames(targets[path]) < camera.frames(trashed):

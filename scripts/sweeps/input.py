@@ -17,23 +17,23 @@ from pathlib import Path
 
 from camarchiver.errors import ExitCode
 from sweeps import Options, Sweep, Tally, Unable, bad_files, bad_moments, bad_places, camera, violation
-from sweeps.cases import ARCHIVED, CASES, IGNORED, KEPT, Case, Expected, Ground, Lab, parse
+from sweeps.cases import ARCHIVED, CASES, IGNORED, KEPT, Case, CaseClips, CaseTree, Expected, parse
 
 CATALOGUE = (bad_files, bad_moments, bad_places)
 """Each of them registers its cases when it is imported."""
 
 
-def _batch(lab: Lab, chosen: list[Case]) -> dict[int, list[str]]:
+def _batch(case_clips: CaseClips, chosen: list[Case]) -> dict[int, list[str]]:
     """Run the cases of files in one tree; what is wrong with each."""
-    ground = lab.tree(0)
+    case_tree = case_clips.tree(0)
     expected: dict[int, Expected] = {}
     found: dict[int, list[str]] = {}
     for each in chosen:
         assert each.files is not None
         with contextlib.suppress(Unable):
-            expected[each.number] = each.files(lab, ground.root / f"c{each.number:03}")
+            expected[each.number] = each.files(case_clips, case_tree.root / f"c{each.number:03}")
     before = {path: _state(path) for paths in expected.values() for path in paths}
-    ran = ground.run("--json", "-v")
+    ran = case_tree.run("--json", "-v")
     document = parse(ran)
     steps = {_path(each, "path"): each["reason"] for each in document.get("steps", ())}
     steps |= {_path(each, "path"): each["reason"] for each in document.get("outcomes", ())}
@@ -43,7 +43,7 @@ def _batch(lab: Lab, chosen: list[Case]) -> dict[int, list[str]]:
         problems = [
             p
             for path, want in paths.items()
-            for p in _judge(ground, path, want, before[path], steps, targets)
+            for p in _judge(case_tree, path, want, before[path], steps, targets)
         ]
         found[number] = problems
     if not document or ran.code not in (ExitCode.DONE, ExitCode.PARTIAL):
@@ -64,14 +64,14 @@ def _state(path: Path) -> tuple[object, ...]:
 
 
 def _judge(
-    ground: Ground,
+    case_tree: CaseTree,
     path: Path,
     want: str,
     before: tuple[object, ...],
     steps: Mapping[str, str],
     targets: Mapping[str, str],
 ) -> Iterator[str]:
-    shown = os.path.relpath(path, ground.root).encode("ascii", "backslashreplace").decode()
+    shown = os.path.relpath(path, case_tree.root).encode("ascii", "backslashreplace").decode()
     key = str(path)
     if want != ARCHIVED:
         if not os.path.lexists(path) or _state(path) != before:
@@ -81,7 +81,7 @@ def _judge(
         elif want not in (KEPT, IGNORED) and steps.get(key) != want:
             yield f"{shown} is {steps.get(key, 'not reported')}, not {want}"
         return
-    trashed = ground.root / ".deleted/input" / path.relative_to(ground.root)
+    trashed = case_tree.root / ".deleted/input" / path.relative_to(case_tree.root)
     if os.path.lexists(path):
         yield f"{shown} was not archived: {steps.get(key, 'not reported')}"
     elif not trashed.is_file() or camera.digest(trashed) != before[-1]:
@@ -103,12 +103,14 @@ def sweep(options: Options) -> Iterator[Tally]:
     skipped: dict[int, str] = {}
     bad = 0
     with options.folder("input") as where:
-        lab = Lab(options, where)
+        case_clips = CaseClips(options, where)
         together = [each for each in every if each.files]
-        found = _batch(lab, together) if together else {}
+        found = _batch(case_clips, together) if together else {}
         alone = [each for each in every if each.check]
         with ThreadPoolExecutor(options.jobs) as pool:
-            for each, problems in zip(alone, pool.map(lambda each: _alone(lab, each), alone), strict=True):
+            for each, problems in zip(
+                alone, pool.map(lambda each: _alone(case_clips, each), alone), strict=True
+            ):
                 if isinstance(problems, str):
                     skipped[each.number] = problems
                 else:
@@ -127,19 +129,19 @@ def sweep(options: Options) -> Iterator[Tally]:
     yield Tally("input", trials, bad, time.monotonic() - began, note, skipped=tuple(skipped.values()))
 
 
-def _alone(lab: Lab, each: Case) -> list[str] | str:
+def _alone(case_clips: CaseClips, each: Case) -> list[str] | str:
     """What is wrong, or why it can't be tried."""
     assert each.check is not None
-    ground = lab.tree(each.number)
+    case_tree = case_clips.tree(each.number)
     try:
-        return list(each.check(lab, ground) or ())
+        return list(each.check(case_clips, case_tree) or ())
     except Unable as unable:
         return unable.why
     except (OSError, ValueError, KeyError, IndexError, TimeoutError) as error:
         return [f"the case itself fails: {error!r}"]
     finally:
-        if not lab.options.keep:
-            shutil.rmtree(ground.folder, ignore_errors=True)
+        if not case_clips.options.keep:
+            shutil.rmtree(case_tree.folder, ignore_errors=True)
 
 
 SWEEPS = (Sweep("input", sweep, share=20),)

@@ -65,7 +65,7 @@ WIRE = {
     "stall": Trouble.STALL,
     "slow": Trouble.SLOW,
 }
-HARM = ("changed", "truncated", "swapped", "deleted", "all deleted")
+DAMAGE = ("changed", "truncated", "swapped", "deleted", "all deleted")
 """What somebody else, or a failing disk, does to objects after they were verified."""
 CLOCKS = ("+800d", "-20d")
 PLACES = (0.02, 0.3, 0.6, 0.95)
@@ -284,9 +284,9 @@ class Stage:
         # A staged upload may be left: a run that has nothing to copy does not ask the remote for any.
         yield from camera.litter(self.root)
 
-    # --- harm ----------------------------------------------------------------------------------------
+    # --- damage --------------------------------------------------------------------------------------
 
-    def harm(self, dice: random.Random) -> list[str]:
+    def damage(self, dice: random.Random) -> list[str]:
         """Do to the remote what the trial says; the names of the objects that are bad now."""
         below = list(self.direct.objects(self.server.path("store")))
         footage = sorted(name for name in below if self._is_footage(name))
@@ -377,8 +377,8 @@ def _tried(stage: Stage, dice: random.Random) -> Iterator[str]:
         yield from _must_end(stage.run(trial.command), "the run")
         yield from _holds(stage, trial.command)
         yield from _finished(stage, trial.command)
-    elif trial.fault in HARM:
-        yield from _after_harm(stage, stage.harm(dice))
+    elif trial.fault in DAMAGE:
+        yield from _after_damage(stage, stage.damage(dice))
     elif trial.fault in CLOCKS:
         yield from _with_clock(stage)
     elif trial.fault == "full":
@@ -438,7 +438,7 @@ def _finished(stage: Stage, command: str) -> Iterator[str]:
             yield from camera.litter(root)
 
 
-def _after_harm(stage: Stage, bad: Sequence[str]) -> Iterator[str]:
+def _after_damage(stage: Stage, bad: Sequence[str]) -> Iterator[str]:
     """Objects are bad; no command may take them for good."""
     ran = stage.run(stage.trial.command)
     yield from ran.problems()
@@ -503,7 +503,7 @@ def every_trial() -> Iterator[Trial]:
                     for upward in (True, False) if command == "sync" else (False,):
                         yield Trial(command, fault, kind, place, upward, is_encrypted=place == PLACES[1])
             if command != "sync":
-                yield from (Trial(command, harm, kind) for harm in HARM)
+                yield from (Trial(command, damage, kind) for damage in DAMAGE)
         yield from (Trial("sync", clock, kind) for clock in CLOCKS)
         if kind.is_plain:
             yield Trial("sync", "full", kind)

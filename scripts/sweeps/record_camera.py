@@ -159,7 +159,7 @@ def trials(options: Options, shown: Sequence[Path]) -> list[Trial]:
     return found
 
 
-class Yard:
+class TwoCameraRecorder:
     """A recorder of both cameras."""
 
     def __init__(self, options: Options, folder: Path, shown: Sequence[Path]) -> None:
@@ -268,7 +268,9 @@ def sweep(options: Options) -> Iterator[Tally]:
             folder.mkdir()
             chosen = {name: value for name, value in asdict(trial.faults).items() if name in trial.words}
             said = f"{chosen}, scene {trial.scene}, {trial.g711}"
-            return [f"{said}: {problem}" for problem in Yard(options, folder, shown).record(trial)]
+            return [
+                f"{said}: {problem}" for problem in TwoCameraRecorder(options, folder, shown).record(trial)
+            ]
 
         yield from tallies(trials(options, shown), attempt, options, lambda trial: "record-camera")
 

@@ -39,7 +39,7 @@ class Upload:
 
 
 @dataclass
-class Life:
+class Simulation:
     """What happens meanwhile; every actor is a thread."""
 
     options: Options
@@ -234,24 +234,26 @@ def sweep(options: Options) -> Iterator[Tally]:
         root.mkdir()
         clips = [camera.make_clip(where / f"{source}.mp4", source=source).read_bytes() for source in SOURCES]
         dice = random.Random(options.seed)
-        life = Life(options, root, dice, time.monotonic() + seconds, clips)
-        actors: list[Callable[[], None]] = [life.watch, life.clean, life.operate]
+        simulation = Simulation(options, root, dice, time.monotonic() + seconds, clips)
+        actors: list[Callable[[], None]] = [simulation.watch, simulation.clean, simulation.operate]
         with ThreadPoolExecutor(len(actors) + len(CAMERAS)) as pool:
-            running = [pool.submit(life.upload, name) for name in CAMERAS]
+            running = [pool.submit(simulation.upload, name) for name in CAMERAS]
             running += [pool.submit(actor) for actor in actors]
             for each in running:
                 each.result()
-        problems = [*life.problems, *life.come_to_rest()]
+        problems = [*simulation.problems, *simulation.come_to_rest()]
         with ThreadPoolExecutor(options.jobs) as pool:
-            problems += [problem for found in pool.map(life.account, life.uploads) for problem in found]
+            problems += [
+                problem for found in pool.map(simulation.account, simulation.uploads) for problem in found
+            ]
         for problem in problems:
             violation("soak", [problem])
-        now = (" and ".join(sorted(life.copies(each))) for each in life.uploads)
+        now = (" and ".join(sorted(simulation.copies(each))) for each in simulation.uploads)
         places = Counter(where_now or "no place, as asked" for where_now in now)
-    bad = min(len(problems), len(life.uploads))
+    bad = min(len(problems), len(simulation.uploads))
     found = ", ".join(f"{count} in {place}" for place, count in sorted(places.items()))
-    note = f"clips uploaded; {life.kills} kills, {len(life.held)} held; at the end {found}"
-    yield Tally("soak", len(life.uploads), bad, time.monotonic() - began, note)
+    note = f"clips uploaded; {simulation.kills} kills, {len(simulation.held)} held; at the end {found}"
+    yield Tally("soak", len(simulation.uploads), bad, time.monotonic() - began, note)
 
 
 SWEEPS = (Sweep("soak", sweep),)

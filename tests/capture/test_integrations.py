@@ -28,7 +28,7 @@ from camarchiver.naming import recorder_names
 from camarchiver.record import disk_guard, recorder, retry
 from camarchiver.record.capture.feed import Feed
 from camarchiver.record.capture.packet import TimedPacket
-from camarchiver.record.capture.reader import Lost, Opened, Reader
+from camarchiver.record.capture.reader import CameraLost, Reader, StreamOpened
 from camarchiver.record.capture.sound.aac_encoder import AacEncoder
 from camarchiver.record.capture.sound.formats import Uncompressed
 from camarchiver.record.capture.source import Camera, FileCamera, camera
@@ -101,7 +101,7 @@ class TestLosses:
             seeking = Reader(camera(server.url), encodes=True)
             counts = []
             while len(counts) < losses:
-                if isinstance(seeking.take(20), Lost):
+                if isinstance(seeking.take(20), CameraLost):
                     counts.append((open_files(), threading.active_count(), resident()))
             seeking.close()
         # the camera's own side of the last connections may be there still, and of the next one, or not yet
@@ -337,7 +337,7 @@ class TestPasswords:
             else:
                 source = camera(server.url.replace("//", f"//{quote(login, safe=':')}@"))
             seen = Reader(source)
-            assert isinstance(seen.take(10), Opened)
+            assert isinstance(seen.take(10), StreamOpened)
             seen.close()
 
 
@@ -454,7 +454,7 @@ class TestFirstPicture:
     def test_the_first_keyframe_has_its_time(self, rec_simple: Path) -> None:
         with RtspServer(rec_simple) as server:
             reading = Reader(camera(server.url))
-            assert isinstance(reading.take(10), Opened)
+            assert isinstance(reading.take(10), StreamOpened)
             frames: list[TimedPacket] = []
             while len(frames) < 20:
                 item = reading.take(10)
@@ -665,7 +665,7 @@ class TestSessions:
         with RtspServer(rec_simple, Faults(sessions=1)) as server:
             for number in range(1, 4):
                 reading = Reader(camera(server.url))
-                assert isinstance(reading.take(10), Opened)
+                assert isinstance(reading.take(10), StreamOpened)
                 reading.close()
                 # the goodbye is sent when this returns, and on its way
                 wait_until(lambda: server.requests.count("TEARDOWN") == number, "the goodbye")  # noqa: B023
@@ -716,9 +716,9 @@ class TestSessions:
             reading = Reader(camera(server.url))
             answers = [(reading.take(20), time.monotonic()) for _ in range(3)]
             del server.held["a dead one"]
-            assert isinstance(reading.take(20), Opened)
+            assert isinstance(reading.take(20), StreamOpened)
             reading.close()
-        assert all(isinstance(item, Lost) and item.refused for item, _ in answers)
+        assert all(isinstance(item, CameraLost) and item.refused for item, _ in answers)
         assert all(later - earlier > 0.8 for (_, earlier), (_, later) in pairwise(answers))
 
 
@@ -781,7 +781,7 @@ class TestDamage:
             seeking = Reader(camera(server.url))
             lost = seeking.take(30)
             seeking.close()
-        assert isinstance(lost, Lost)
+        assert isinstance(lost, CameraLost)
         assert "video" in lost.reason
 
 
@@ -992,7 +992,7 @@ class TestTransport:
     ) -> None:
         with RtspServer(rec_simple, Faults(udp_only=udp_only)) as server:
             reading = Reader(camera(server.url + asked))
-            assert isinstance(reading.take(20), Opened if opens else Lost)
+            assert isinstance(reading.take(20), StreamOpened if opens else CameraLost)
             if opens:
                 assert isinstance(reading.take(10), TimedPacket)
             reading.close()

@@ -34,7 +34,7 @@ from camarchiver.media.encoders import (
 from camarchiver.media.ffmpeg_args import Job, Transcode
 from camarchiver.media.ffmpeg_errors import FailureScope, diagnose, refuses_constant_quality
 from camarchiver.media.ffmpeg_find import Ffmpeg
-from camarchiver.media.info import MATRICES, AudioStream, Media, Pictures, VideoStream, code_of
+from camarchiver.media.info import MATRICES, AudioStream, Media, PictureComparison, VideoStream, code_of
 from camarchiver.media.parsing.packet_times import FrameTimes, SoundTimes
 from camarchiver.media.parsing.parameter_sets import header_of, is_gradual, signature_in
 from camarchiver.media.verification import timing
@@ -545,7 +545,7 @@ SOURCE = Media(
     keyframe_times=tuple(range(0, 250 * 512, 50 * 512)),
 )
 ARCHIVE = replace(SOURCE, video=replace(SOURCE.video, codec="av1"))
-SAME = Pictures(compared=3, problem="")
+SAME = PictureComparison(compared=3, problem="")
 FACTS = Facts(
     source=SOURCE,
     archive=ARCHIVE,

@@ -469,20 +469,20 @@ class TestCounting:
 
     @pytest.mark.parametrize("harm", ["changed", "deleted", "unreachable"])
     def test_it_stays_if_its_copy_is_not_good_at_that_moment(
-        self, copied: Path, config: Path, told: Command, elsewhere: Path, harm: str
+        self, copied: Path, config: Path, told: Command, elsewhere: Path, damage: str
     ) -> None:
         before = bytes_of(copied)
         place = elsewhere / object_of(copied, FRONT)
-        if harm == "changed":
+        if damage == "changed":
             place.write_bytes(place.read_bytes()[:-1] + b"x")
-        elif harm == "deleted":
+        elif damage == "deleted":
             place.unlink()
         else:
             elsewhere.rename(elsewhere.with_name("unmounted"))
         done = told("cleanup", copied, "-y", *COUNTS, "--config", config)
         assert done.returncode in (ExitCode.FAILED, ExitCode.PARTIAL), done.stdout
         assert bytes_of(copied) == before
-        assert len(lines_of(copied, "copy-lost")) == (harm != "unreachable")
+        assert len(lines_of(copied, "copy-lost")) == (damage != "unreachable")
 
     def test_a_dry_run_asks_the_remote_nothing(
         self, copied: Path, config: Path, told: Command, elsewhere: Path
@@ -617,17 +617,21 @@ class TestRemoteAtFault:
 
     @pytest.mark.parametrize("harm", ["not a line of it\n[x", "a folder", "encrypted"])
     def test_a_config_of_rclone_that_it_can_not_read_is_named(
-        self, archived: Path, told: Command, elsewhere: Path, own_rclone_config: Path, harm: str
+        self, archived: Path, told: Command, elsewhere: Path, own_rclone_config: Path, damage: str
     ) -> None:
-        if harm == "a folder":
+        if damage == "a folder":
             own_rclone_config.unlink()
             own_rclone_config.mkdir()
         else:
-            own_rclone_config.write_text("RCLONE_ENCRYPT_V0:\n" + "A" * 80 if harm == "encrypted" else harm)
+            own_rclone_config.write_text(
+                "RCLONE_ENCRYPT_V0:\n" + "A" * 80 if damage == "encrypted" else damage
+            )
         done = told("offsite", "sync", archived, "--remote", f"x:{elsewhere}")
         assert done.returncode == ExitCode.CONFIG
         assert str(own_rclone_config) in done.stderr
-        said = "password is unknown or wrong" if harm == "encrypted" else "rclone can't read its config file"
+        said = (
+            "password is unknown or wrong" if damage == "encrypted" else "rclone can't read its config file"
+        )
         assert said in done.stderr
         assert "\n" in done.stderr.strip(), "a remedy"
 
@@ -764,19 +768,19 @@ class TestRestore:
 
     @pytest.mark.parametrize("harm", ["missing", "damaged"])
     def test_repair_uses_the_copy_as_the_last_source(
-        self, copied: Path, config: Path, told: Command, harm: str
+        self, copied: Path, config: Path, told: Command, damage: str
     ) -> None:
         before = bytes_of(copied)
         shutil.rmtree(copied / ".deleted")
         place = copied / "archived" / FRONT
-        if harm == "missing":
+        if damage == "missing":
             place.unlink()
         else:
             place.write_bytes(before[FRONT][:-1] + b"x")
         done = told("verify", copied, "--repair", "-y", "--config", config)
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
         assert bytes_of(copied) == before
-        assert (copied / ".deleted/output" / FRONT).exists() == (harm == "damaged")
+        assert (copied / ".deleted/output" / FRONT).exists() == (damage == "damaged")
         assert told("verify", copied, "--config", config).returncode == 0
 
 

@@ -33,7 +33,7 @@ from camarchiver.runtime import external_sort
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import findings, holds
-from camarchiver.state.verify_checkpoint import Asked
+from camarchiver.state.verify_checkpoint import VerifyScope
 from camarchiver.storage import copying
 from tests.yards import Yard
 
@@ -172,7 +172,7 @@ class TestFindings:
 
     def look(self, yard: Yard) -> tuple[Verified, Pipeline]:
         pipeline = Pipeline(yard.trees, UTC, "verify")
-        task = task_for(pipeline, Asked(None, 100.0, False), anew=True)
+        task = task_for(pipeline, VerifyScope(None, 100.0, False), anew=True)
         verifier = Verifier(pipeline, task, stop=threading.Event(), ffmpeg=None)
         return verifier.run(Silent()), pipeline
 

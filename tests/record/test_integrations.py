@@ -40,7 +40,7 @@ from camarchiver.record.capture.devices.picamera import PicameraCamera
 from camarchiver.record.capture.devices.v4l2 import DeviceCamera
 from camarchiver.record.capture.feed import Feed
 from camarchiver.record.capture.packet import TimedPacket
-from camarchiver.record.capture.reader import Lost, Opened, Reader, StreamEnded
+from camarchiver.record.capture.reader import CameraLost, Reader, StreamEnded, StreamOpened
 from camarchiver.record.capture.source import FileCamera, RtspCamera, camera
 from camarchiver.record.clips.timelapse import Timelapse
 from camarchiver.record.detection_stream import BesideStream, OwnStream
@@ -87,7 +87,7 @@ def rec_taken(reader: Reader, count: int = 1000) -> list[object]:
     while len(items) < count:
         item = reader.take(20)
         items.append(item)
-        if isinstance(item, StreamEnded | Lost):
+        if isinstance(item, StreamEnded | CameraLost):
             break
     reader.close()
     return items
@@ -102,7 +102,7 @@ class TestLive:
     ) -> None:
         source = rec_mjpeg(tmp_path, rec_twice, *options)
         opened, *entries = rec_taken(Reader(FileCamera(source), encodes=True))
-        assert isinstance(opened, Opened)
+        assert isinstance(opened, StreamOpened)
         assert opened.video.codec_context.name == "h264"
         assert opened.audio is not None
         assert opened.audio.codec_context.name == "aac"
@@ -147,7 +147,7 @@ class TestLive:
         writer = subprocess.Popen(words)
         opened, *entries = rec_taken(Reader(FileCamera(fifo), encodes=True))
         assert writer.wait(20) == 0
-        assert isinstance(opened, Opened)
+        assert isinstance(opened, StreamOpened)
         assert entries.pop() == StreamEnded()
         assert len(entries) == 60
         arrivals = [cast("TimedPacket", entry).arrival for entry in entries]
@@ -155,7 +155,7 @@ class TestLive:
 
     def test_a_reader_that_only_watches_encodes_nothing(self, rec_twice: Path, tmp_path: Path) -> None:
         opened, *entries = rec_taken(Reader(FileCamera(rec_mjpeg(tmp_path, rec_twice))))
-        assert isinstance(opened, Opened)
+        assert isinstance(opened, StreamOpened)
         assert opened.video.codec_context.name == "mjpeg"
         assert sum(isinstance(entry, TimedPacket) and entry.video for entry in entries) == 6 * 15
 
@@ -171,7 +171,7 @@ class TestLive:
     def test_an_encoder_that_dies_is_no_end_of_the_source(self, rec_twice: Path, tmp_path: Path) -> None:
         source = rec_mjpeg(tmp_path, rec_twice)
         reader = Reader(FileCamera(source), encodes=True)
-        assert isinstance(reader.take(20), Opened)
+        assert isinstance(reader.take(20), StreamOpened)
         for pid in children_with("pipe:0"):
             os.kill(pid, signal.SIGKILL)
         last = rec_taken(reader)[-1]
@@ -200,7 +200,7 @@ def rec_device(tmp_path: Path, mocker: MockerFixture) -> Callable[..., DeviceCam
         ffmpeg = replace(real.ffmpeg, path=fake)
         mocker.patch.object(h264_encoder, "compressor", lambda: replace(real, ffmpeg=ffmpeg))
         mocker.patch.object(v4l2, "formats", lambda path: frozenset(formats))
-        return DeviceCamera(Path("/dev/video0"), feed.Mode())
+        return DeviceCamera(Path("/dev/video0"), feed.CaptureMode())
 
     return make
 
@@ -211,7 +211,7 @@ class TestV4l2:
     ) -> None:
         device = rec_device(rec_twice, {"YUYV", "MJPG", "H264"})
         opened, *entries = rec_taken(Reader(device, encodes=True), 30)
-        assert isinstance(opened, Opened)
+        assert isinstance(opened, StreamOpened)
         sent = [bytes(cast("Any", entry).packet) for entry in entries]
         with av.open(str(rec_twice)) as container:
             known = [bytes(packet) for packet in container.demux(video=0)]
@@ -222,15 +222,15 @@ class TestV4l2:
     ) -> None:
         device = rec_device(rec_mjpeg(tmp_path, rec_twice), {"YUYV", "MJPG"})
         opened, *entries = rec_taken(Reader(device, encodes=True), 30)
-        assert isinstance(opened, Opened)
+        assert isinstance(opened, StreamOpened)
         assert opened.video.codec_context.name == "h264"
         assert all(isinstance(entry, TimedPacket) for entry in entries)
 
     def test_the_best_format_is_asked_for(self) -> None:
-        words = v4l2.command(Path("/dev/video0"), feed.Mode((1280, 720), 15), "mjpeg")
+        words = v4l2.command(Path("/dev/video0"), feed.CaptureMode((1280, 720), 15), "mjpeg")
         asked = ("-f", "v4l2", "-input_format", "mjpeg", "-video_size", "1280x720", "-framerate", "15")
         assert words[3 : 3 + len(asked)] == asked
-        assert "copy" in v4l2.command(Path("/dev/video0"), feed.Mode(), "h264")
+        assert "copy" in v4l2.command(Path("/dev/video0"), feed.CaptureMode(), "h264")
 
     @pytest.mark.parametrize(
         ("script", "reason"),
@@ -251,14 +251,14 @@ class TestV4l2:
     ) -> None:
         mocker.patch.object(feed, "SILENCE", 1.0)
         (lost,) = rec_taken(Reader(rec_device(rec_twice, {"H264"}, script), encodes=True))
-        assert isinstance(lost, Lost)
+        assert isinstance(lost, CameraLost)
         assert reason in lost.reason
 
     def test_it_is_left_alone_after_the_end(
         self, rec_twice: Path, rec_device: Callable[..., DeviceCamera]
     ) -> None:
         reader = Reader(rec_device(rec_twice, {"H264"}), encodes=True)
-        assert isinstance(reader.take(20), Opened)
+        assert isinstance(reader.take(20), StreamOpened)
         assert children_with("pipe:1")
         reader.close()
         wait_until(lambda: not children_with("pipe:1"), "the end of ffmpeg")
@@ -307,7 +307,7 @@ class TestV4l2:
     @pytest.mark.skipif(not Path("/dev/video0").exists(), reason="no /dev/video0 on this machine")
     def test_a_real_camera(self) -> None:
         opened, *entries = rec_taken(Reader(camera("/dev/video0"), encodes=True), 30)
-        assert isinstance(opened, Opened)
+        assert isinstance(opened, StreamOpened)
         assert all(isinstance(entry, TimedPacket) for entry in entries)
 
 
@@ -321,7 +321,7 @@ class TestRpicam:
     ) -> None:
         mocker.patch.dict(os.environ, rec_rpicam())
         opened, *entries = rec_taken(Reader(camera("rpicam-vid:1,1280x720@10"), encodes=True), 30)
-        assert isinstance(opened, Opened)
+        assert isinstance(opened, StreamOpened)
         sent = [bytes(cast("Any", entry).packet) for entry in entries]
         with av.open(str(rec_annexb)) as container:
             known = [bytes(packet) for packet in container.demux(video=0)]
@@ -341,7 +341,7 @@ class TestRpicam:
     ) -> None:
         mocker.patch.dict(os.environ, rec_rpicam(script))
         (lost,) = rec_taken(Reader(camera("rpicam-vid:"), encodes=True))
-        assert isinstance(lost, Lost)
+        assert isinstance(lost, CameraLost)
         assert reason in lost.reason
         assert not children_with("rpicam-vid")
 
@@ -371,7 +371,7 @@ class TestPicamera:
         source = camera("picamera2:0,640x360@15")
         assert isinstance(source, PicameraCamera)
         opened, *entries = rec_taken(Reader(source, encodes=True), 31)
-        assert isinstance(opened, Opened)
+        assert isinstance(opened, StreamOpened)
         with av.open(str(rec_annexb)) as container:
             known = [packet for packet in container.demux(video=0) if packet.size]
         assert [bytes(cast("Any", entry).packet) for entry in entries] == list(map(bytes, known[:30]))
@@ -394,7 +394,7 @@ class TestPicamera:
     ) -> None:
         monkeypatch.syspath_prepend(rec_picamera(fault))
         lost = rec_taken(Reader(camera("picamera2:"), encodes=True))[-1]
-        assert isinstance(lost, Lost)
+        assert isinstance(lost, CameraLost)
         assert reason in lost.reason
 
     @pytest.mark.skipif(find_spec("picamera2") is not None, reason="picamera2 is installed here")
@@ -494,7 +494,7 @@ class TestCameras:
 
     def test_realtime_is_no_faster_than_it_was_recorded(self, rec_twice: Path) -> None:
         reader = Reader(FileCamera(rec_twice, realtime=True))
-        assert isinstance(reader.take(10), Opened)
+        assert isinstance(reader.take(10), StreamOpened)
         first = reader.take(10)
         assert isinstance(first, TimedPacket)
         began = time.monotonic()
@@ -512,7 +512,7 @@ class TestCameras:
         error = av.error.InvalidDataError(1094995529, "Invalid data", "rtsp://admin:geheim@10.0.0.7/x")
         mocker.patch("av.open", side_effect=error)
         item = Reader(RtspCamera("rtsp://10.0.0.7/x", "admin:geheim")).take(5)
-        assert item == Lost("Invalid data")
+        assert item == CameraLost("Invalid data")
 
 
 class TestLookout:

@@ -32,7 +32,7 @@ from camarchiver.state import volume_marker
 from camarchiver.storage import filesystems as storage_filesystems
 from camarchiver.storage import locking
 from camarchiver.storage.walk import Listing, TreeWalk
-from camarchiver.watch.inotify import Arrival, Arrivals, Found, Missed, Moved, RootGone, Written
+from camarchiver.watch.inotify import Arrival, Arrivals, EventsLost, Found, Moved, RootGone, Written
 from camarchiver.watch.loop import Signals, Watcher
 from tests import dates, programs
 from tests.cameras import RECORDED
@@ -177,7 +177,7 @@ class TestArrivals:
             pytest.skip(f"the queue here holds {queue} events")
         for number in range(queue // 2 + 10):
             (root / f"{number}.mp4").touch()
-        assert Missed() in on_arrivals(arrivals)
+        assert EventsLost() in on_arrivals(arrivals)
         assert "max_queued_events" in caplog.text
         assert sum(len(found.names) for found in arrivals.scan()) == queue // 2 + 10
 

@@ -20,7 +20,7 @@ from camarchiver.policy import archive_rules
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.runtime.extras import install_package
 from camarchiver.watch import due_queue, run
-from camarchiver.watch.due_queue import Due, DueQueue
+from camarchiver.watch.due_queue import DueClip, DueQueue
 from tests.values import a_clip, ns
 
 
@@ -41,19 +41,19 @@ class TestQuiet:
         queue = DueQueue()
         queue.put("a", 600.0)
         queue.put("a", 30.0, finished=True)
-        assert list(queue.take(30.0, 10)) == [Due("a", 30.0, True)]
+        assert list(queue.take(30.0, 10)) == [DueClip("a", 30.0, True)]
         queue.put("a", 40.0, finished=True)
         queue.put("a", 640.0)
         assert list(queue.take(40.0, 10)) == []
-        assert list(queue.take(640.0, 10)) == [Due("a", 640.0, False)]
+        assert list(queue.take(640.0, 10)) == [DueClip("a", 640.0, False)]
         assert queue.next_at() is None
 
     @given(st.lists(st.tuples(st.sampled_from("abcd"), st.floats(0, 9), st.booleans()), max_size=40))
     def test_nothing_is_lost_or_early_whatever_comes(self, words: list[tuple[str, float, bool]]) -> None:
-        queue, newest = DueQueue(), dict[str, Due]()
+        queue, newest = DueQueue(), dict[str, DueClip]()
         for path, at, finished in words:
             queue.put(path, at, finished=finished)
-            newest[path] = Due(path, at, finished)
+            newest[path] = DueClip(path, at, finished)
             assert queue.next_at() == min(due.at for due in newest.values())
         for now in range(10):
             taken = list(queue.take(now, 3))

@@ -94,7 +94,7 @@ def verify(**chosen: Any) -> int:
     from camarchiver.cli.offsite_options import offsite_access
     from camarchiver.cli.runs.template import RunOptions
     from camarchiver.cli.runs.verify import VerifyOptions, run_verify
-    from camarchiver.state.verify_checkpoint import Asked
+    from camarchiver.state.verify_checkpoint import VerifyScope
 
     context, ffmpeg, since = click.get_current_context(), chosen["ffmpeg"], chosen["since"]
     if not chosen["repair"] and (chosen["dry_run"] or chosen["no_confirm"]):
@@ -104,7 +104,9 @@ def verify(**chosen: Any) -> int:
     named = ("dry_run", "no_confirm", "as_json", "quiet", "verbose", "channels")
     session = VerifyOptions(
         place=TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"]),
-        asked=Asked(since.start.date() if since else None, chosen["sample"], chosen["full"], chosen["known"]),
+        asked=VerifyScope(
+            since.start.date() if since else None, chosen["sample"], chosen["full"], chosen["known"]
+        ),
         anew=chosen["anew"],
         repair=chosen["repair"],
         ffmpeg=ffmpeg,

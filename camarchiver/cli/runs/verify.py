@@ -31,7 +31,7 @@ from camarchiver.queries.verify import Verifier, task_for
 from camarchiver.runtime.progress import Display, display
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import volume_marker
-from camarchiver.state.verify_checkpoint import Asked
+from camarchiver.state.verify_checkpoint import VerifyScope
 from camarchiver.storage import linux
 
 
@@ -40,7 +40,7 @@ class VerifyOptions:
     """The command line of `verify`, parsed."""
 
     place: TreeOptions
-    asked: Asked
+    asked: VerifyScope
     anew: bool
     repair: bool
     ffmpeg: Path | None

@@ -12,7 +12,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from camarchiver.media.info import PicturePosition, Pictures
+from camarchiver.media.info import PictureComparison, PicturePosition
 from camarchiver.media.parsing.packet_times import ticks_per_frame
 from camarchiver.media.parsing.streams import fraction
 from camarchiver.media.verification.picture_rules import HEIGHT, WIDTH, Grid, Pair, difference, problem_of
@@ -60,14 +60,14 @@ def grids(
     return found
 
 
-def compare(source: Sequence[Grid], archive: Sequence[Grid], pairs: Sequence[Pair]) -> Pictures:
+def compare(source: Sequence[Grid], archive: Sequence[Grid], pairs: Sequence[Pair]) -> PictureComparison:
     """How each pair differs."""
     first = source[0], archive[0]
     found = tuple(
         difference(first, there, here, pair.seconds)
         for there, here, pair in zip(source, archive, pairs, strict=True)
     )
-    return Pictures(len(found), next(filter(None, map(problem_of, found)), ""), found)
+    return PictureComparison(len(found), next(filter(None, map(problem_of, found)), ""), found)
 
 
 class _Walker:

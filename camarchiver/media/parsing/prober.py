@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from camarchiver.errors import CamarchiverError, described
-from camarchiver.media.info import Examined, HeaderInfo, KeyframeRequest, Media, Pictures
+from camarchiver.media.info import Examined, HeaderInfo, KeyframeRequest, Media, PictureComparison
 from camarchiver.runtime import processes
 
 # PyAV costs 100 ms and 30 MB to import: only the worker imports it.
@@ -85,9 +85,9 @@ class Prober:
 
     def compare(
         self, source: Path, archive: Path, pairs: Sequence[Pair], raw_rate: Fraction | None = None
-    ) -> Pictures:
+    ) -> PictureComparison:
         """Decode these frames of both files and say how they differ; raises `ProbeError`."""
-        return cast(Pictures, self._ask("compare", archive, source, pairs, raw_rate))
+        return cast(PictureComparison, self._ask("compare", archive, source, pairs, raw_rate))
 
     def differs(self, one: Path, other: Path, rotation: int) -> str:
         """How the streams, packets, times or tags of two files differ; empty if not. Raises `ProbeError`.

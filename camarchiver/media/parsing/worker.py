@@ -16,7 +16,14 @@ from av.container import InputContainer
 from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver.errors import cause
-from camarchiver.media.info import Examined, HeaderInfo, KeyframeRequest, Media, PicturePosition, Pictures
+from camarchiver.media.info import (
+    Examined,
+    HeaderInfo,
+    KeyframeRequest,
+    Media,
+    PictureComparison,
+    PicturePosition,
+)
 from camarchiver.media.parsing import dhav, pictures
 from camarchiver.media.parsing.keyframe_analysis import KeyframeAnalysis
 from camarchiver.media.parsing.keyframes import Complaints, Keyframes
@@ -43,7 +50,7 @@ from camarchiver.naming.time_groups import LONGEST_SECONDS
 
 Beat = Callable[[], None]
 """To be called with every packet, so that a long clip does not count as hanging."""
-Answer = Media | Examined | HeaderInfo | Pictures | str
+Answer = Media | Examined | HeaderInfo | PictureComparison | str
 
 # Enough for the codec, the size and the duration of all but a few files, without decoding a frame.
 _QUICK = {"probesize": "32", "analyzeduration": "1"}
@@ -133,14 +140,14 @@ def read_header(path: Path, beat: Beat) -> HeaderInfo:
 
 def compare(
     archive: Path, source: Path, pairs: Sequence[Pair], raw_rate: Fraction | None, beat: Beat
-) -> Pictures:
+) -> PictureComparison:
     """Decode some pictures of both files at the same moments, and compare them."""
     try:
         # One after the other: the index of a clip of a day takes a quarter of a gigabyte.
         ours = _grids(archive, [pair.archive for pair in pairs], beat, look_ahead=True, raw_rate=None)
         theirs = _grids(source, [pair.source for pair in pairs], beat, look_ahead=False, raw_rate=raw_rate)
     except pictures.Missing as error:
-        return Pictures(0, str(error))
+        return PictureComparison(0, str(error))
     return pictures.compare(theirs, ours, pairs)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from camarchiver.media.info import Media, Pictures, VideoStream
+from camarchiver.media.info import Media, PictureComparison, VideoStream
 from camarchiver.media.verification import timing
 from camarchiver.media.verification.picture_rules import Pair, pairs
 
@@ -87,7 +87,7 @@ class Facts:
     """Highest number of lines that the picture may have; None: the source's number."""
     decoded_clean: bool | None = None
     """Whether the archive decoded without an error; None: not tried."""
-    pictures: Pictures | str | None = None
+    pictures: PictureComparison | str | None = None
     """The result of `Prober.compare` for `pairs_to_compare`, or the sentence that says why it failed."""
 
 
@@ -288,7 +288,7 @@ def _transfer(name: str) -> str:
     return "bt709" if name in _SAME_TRANSFERS else name
 
 
-def _pictures_problem(pictures: Pictures | str | None) -> str:
+def _pictures_problem(pictures: PictureComparison | str | None) -> str:
     if isinstance(pictures, str):
         return pictures
     if pictures is None or not (pictures.compared or pictures.problem):

@@ -34,7 +34,7 @@ _ENDING_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Mode:
+class CaptureMode:
     """The requested mode of a local camera. None means the camera's choice, or a default."""
 
     size: tuple[int, int] | None = None
@@ -231,7 +231,7 @@ def of_process(process: CaptureProcess, *, form: str) -> Feed:
     return replace(made, close=close)
 
 
-class Pump:
+class FeedWriter:
     """A thread that writes the packets of one feed to a process."""
 
     def __init__(self, feed: Feed, process: CaptureProcess) -> None:

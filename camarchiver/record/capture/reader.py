@@ -44,7 +44,7 @@ _FULL_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class StreamOpened:
     """The source was opened or reopened, or its format changed; the following items are independent."""
 
     video: VideoStream
@@ -59,7 +59,7 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class CameraLost:
     """The camera was lost; the reader tries to reconnect."""
 
     reason: str
@@ -75,7 +75,7 @@ class StreamEnded:
     """Empty if the source simply reached its end."""
 
 
-StreamItem = Opened | TimedPacket | Lost | StreamEnded
+StreamItem = StreamOpened | TimedPacket | CameraLost | StreamEnded
 
 
 class Reader:
@@ -141,7 +141,7 @@ class Reader:
                 self._put(StreamEnded())
                 return
             failures = 0 if seen else failures + 1
-            self._put(Lost(reason, refused))
+            self._put(CameraLost(reason, refused))
             self._closed.wait(retry.pause(failures, refused=refused))
 
     def _session(self) -> Iterator[StreamItem]:
@@ -149,9 +149,9 @@ class Reader:
         error: Exception | None = None
         try:
             audio, encoder = self._sound_of(feed)
-            yield Opened(feed.video, audio)
+            yield StreamOpened(feed.video, audio)
             for item in self._watched(feed, audio):
-                if isinstance(item, Opened) or item.video:
+                if isinstance(item, StreamOpened) or item.video:
                     yield item
                 elif encoder is not None:
                     yield from encoder.encode(item)
@@ -189,14 +189,14 @@ class Reader:
             return None, None
         return encoder.stream, encoder
 
-    def _watched(self, feed: Feed, audio: AudioStream | None) -> Iterator[Opened | TimedPacket]:
-        """The packets, with an `Opened` before each keyframe that changes the picture format."""
+    def _watched(self, feed: Feed, audio: AudioStream | None) -> Iterator[StreamOpened | TimedPacket]:
+        """The packets, with an `StreamOpened` before each keyframe that changes the picture format."""
         picture = PictureFormat(feed.video)
         for entry in self._entries(feed, picture):
             if entry.video:
                 changed = picture.changed(cast("AnyPacket", entry.packet))
                 if changed is not None:
-                    yield Opened(changed, audio, goes_on=True)
+                    yield StreamOpened(changed, audio, goes_on=True)
             yield entry
 
     def _entries(self, feed: Feed, picture: PictureFormat) -> Iterator[TimedPacket]:

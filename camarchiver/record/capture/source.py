@@ -15,7 +15,7 @@ from camarchiver.errors import UsageError
 from camarchiver.record.capture import feed
 from camarchiver.record.capture.devices import rpicam, v4l2
 from camarchiver.record.capture.devices.v4l2 import DeviceCamera
-from camarchiver.record.capture.feed import SILENCE, Feed, Mode
+from camarchiver.record.capture.feed import SILENCE, CaptureMode, Feed
 
 
 class Camera(Protocol):
@@ -166,21 +166,21 @@ _SECRET = re.compile(r"((?:pass(?:word|wd)?|pwd)=)[^&/?#]+", re.IGNORECASE)
 """How some makers put the password into the path or the query."""
 
 
-def _picamera(number: int, mode: Mode) -> Camera:
+def _picamera(number: int, mode: CaptureMode) -> Camera:
     # it imports OpenCV, which only its pictures need
     from camarchiver.record.capture.devices import picamera
 
     return picamera.find(number, mode)
 
 
-def _local(text: str) -> tuple[str, Mode]:
+def _local(text: str) -> tuple[str, CaptureMode]:
     """The name of a local camera, and the mode after a comma. Raises UsageError."""
     which, _, wanted = text.partition(",")
     found = _MODE.fullmatch(wanted)
     if found is None:
         raise UsageError(f"{wanted!r} is no size and rate", hint=f"write {which},1280x720@15")
     size = (int(found["width"]), int(found["height"])) if found["width"] else None
-    return which, Mode(size, int(found["rate"]) if found["rate"] else None)
+    return which, CaptureMode(size, int(found["rate"]) if found["rate"] else None)
 
 
 _MODE = re.compile(r"((?P<width>[1-9]\d{1,4})x(?P<height>[1-9]\d{1,4}))?(@(?P<rate>[1-9]\d{0,2}))?", re.ASCII)

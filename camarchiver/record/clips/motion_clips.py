@@ -12,7 +12,7 @@ from camarchiver.errors import cause
 from camarchiver.motion.events import MotionEvent
 from camarchiver.record import clip_rules
 from camarchiver.record.capture.packet import TimedPacket
-from camarchiver.record.capture.reader import Opened
+from camarchiver.record.capture.reader import StreamOpened
 from camarchiver.record.clip_rules import ClipAction, ClipState, RecordingLengths
 from camarchiver.record.clips.preroll import PreRoll
 from camarchiver.record.disk_guard import DiskGuard
@@ -45,7 +45,7 @@ class MotionClips:
         self._when = when
         self._is_unsynced = is_unsynced
         self._preroll = PreRoll(lengths.pre + lengths.confirm + LATE, PREROLL_BYTES)
-        self._stream: Opened | None = None
+        self._stream: StreamOpened | None = None
         self._state = ClipState(0.0, 0.0, 0.0)
         self._writer: ClipWriter | None = None
         self._ended: tuple[ClipWriter, float] | None = None
@@ -71,14 +71,14 @@ class MotionClips:
         writers = (self._writer, self._ended[0] if self._ended else None)
         return {writer.path for writer in writers if writer is not None}
 
-    def begin(self, stream: Opened) -> None:
+    def begin(self, stream: StreamOpened) -> None:
         """Begin a stream, or a new clock of it; `finish` must be called before."""
         self._stream = stream
         self._preroll.clear()
         self._covered = float("-inf")
         self._goes_on = False
 
-    def change(self, stream: Opened, events: Sequence[MotionEvent], at: float) -> None:
+    def change(self, stream: StreamOpened, events: Sequence[MotionEvent], at: float) -> None:
         """Change the picture format with the next keyframe, at this time; `events` end with the old one."""
         for event in events:
             self._state = clip_rules.prolonged(self._state, event.end, self._lengths)

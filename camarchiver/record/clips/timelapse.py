@@ -12,7 +12,7 @@ from av.packet import Packet
 from camarchiver.naming.recorder_names import Kind
 from camarchiver.record.capture.feed import AnyPacket
 from camarchiver.record.capture.packet import TimedPacket
-from camarchiver.record.capture.reader import Opened
+from camarchiver.record.capture.reader import StreamOpened
 from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
 from camarchiver.record.outbox.folders import Folders
 
@@ -38,7 +38,9 @@ class Timelapse:
         self._header: tuple[object, ...] = ()
         """The decoder configuration of the pictures; a clip has only one."""
 
-    def add(self, entry: TimedPacket, moment: float, when: datetime, stream: Opened) -> ClipWriter | None:
+    def add(
+        self, entry: TimedPacket, moment: float, when: datetime, stream: StreamOpened
+    ) -> ClipWriter | None:
         """Add a keyframe if one is due; returns the clip that ended before it, or None.
 
         `moment` is in seconds of a clock that never steps. Raises OSError or av.FFmpegError.

@@ -15,7 +15,7 @@ from camarchiver.errors import EncoderError
 from camarchiver.media import ffmpeg_find
 from camarchiver.media.encoders import LIVE_ENCODERS, LiveSettings
 from camarchiver.media.ffmpeg_find import Ffmpeg
-from camarchiver.record.capture.feed import CaptureProcess, Feed, Pump, of_process
+from camarchiver.record.capture.feed import CaptureProcess, Feed, FeedWriter, of_process
 from camarchiver.runtime import processes
 
 _log = logging.getLogger("camarchiver.record.capture.devices.h264_encoder")
@@ -85,7 +85,7 @@ def encoded(feed: Feed) -> Feed:
     except BaseException:
         feed.close()
         raise
-    pump = Pump(feed, process)
+    pump = FeedWriter(feed, process)
     try:
         made = of_process(process, form=FORM)
     except BaseException:

@@ -21,7 +21,7 @@ from camarchiver.errors import UsageError, cause
 from camarchiver.motion.planes import WIDTH, shrink
 from camarchiver.motion.sampler import RATE, SampledPicture
 from camarchiver.record.capture import feed
-from camarchiver.record.capture.feed import AnyPacket, Feed, Mode
+from camarchiver.record.capture.feed import AnyPacket, CaptureMode, Feed
 
 _MICROSECONDS = Fraction(1, 1_000_000)
 _WAITING = 300
@@ -38,7 +38,7 @@ class PicameraCamera:
     """A Raspberry Pi camera; it is restarted whenever it is lost."""
 
     number: int
-    mode: Mode
+    mode: CaptureMode
     pictures: deque[SampledPicture] = field(default_factory=lambda: deque(maxlen=_PICTURES), compare=False)
     """Pictures for the detector, by arrival in seconds of the monotonic clock; the reader removes them."""
     live: bool = field(default=True, init=False)
@@ -61,7 +61,7 @@ class PicameraCamera:
         return Feed(video, None, session.packets(first, video), session.end, session.end)
 
 
-def find(number: int, mode: Mode) -> PicameraCamera:
+def find(number: int, mode: CaptureMode) -> PicameraCamera:
     """The camera of that number. Raises UsageError where picamera2 is not installed."""
     if importlib.util.find_spec("picamera2") is None:
         raise UsageError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from camarchiver.errors import UsageError
 from camarchiver.record.capture import feed
-from camarchiver.record.capture.feed import CaptureProcess, Feed, Mode
+from camarchiver.record.capture.feed import CaptureMode, CaptureProcess, Feed
 
 _PROGRAMS = ("rpicam-vid", "libcamera-vid")
 """The second is the older name."""
@@ -19,7 +19,7 @@ class RpicamCamera:
 
     program: str
     number: int
-    mode: Mode
+    mode: CaptureMode
     live: bool = field(default=True, init=False)
     reconnects: bool = field(default=True, init=False)
 
@@ -44,7 +44,7 @@ class RpicamCamera:
         )
 
 
-def find(number: int, mode: Mode) -> RpicamCamera:
+def find(number: int, mode: CaptureMode) -> RpicamCamera:
     """The camera of that number. Raises UsageError where the program is not installed."""
     program = next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
     if program is None:

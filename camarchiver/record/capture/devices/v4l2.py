@@ -13,7 +13,7 @@ from pathlib import Path
 from camarchiver.errors import UsageError, cause
 from camarchiver.record.capture import feed
 from camarchiver.record.capture.devices import h264_encoder
-from camarchiver.record.capture.feed import CaptureProcess, Feed, Mode
+from camarchiver.record.capture.feed import CaptureMode, CaptureProcess, Feed
 
 _ENUM_FMT = 0xC0405602
 """VIDIOC_ENUM_FMT of linux/videodev2.h with its struct v4l2_fmtdesc of 64 bytes."""
@@ -28,7 +28,7 @@ class DeviceCamera:
     """A camera of the kernel: its own H.264 as packets, otherwise its pictures encoded by ffmpeg."""
 
     path: Path
-    mode: Mode
+    mode: CaptureMode
     live: bool = field(default=True, init=False)
     reconnects: bool = field(default=True, init=False)
 
@@ -50,7 +50,7 @@ class DeviceCamera:
             raise
 
 
-def command(path: Path, mode: Mode, wanted: str) -> tuple[str, ...]:
+def command(path: Path, mode: CaptureMode, wanted: str) -> tuple[str, ...]:
     """ffmpeg's command line for a device that should deliver the format `wanted`. Raises EncoderError."""
     size = f"{mode.size[0]}x{mode.size[1]}" if mode.size else ""
     rate = str(mode.rate) if mode.rate else ""
