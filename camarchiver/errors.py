@@ -230,7 +230,7 @@ class NotRemovable(StorageError):
     def __init__(self, message: str, *, hint: str = "", copy: str = "") -> None:
         super().__init__(message, hint=hint)
         self.copy = copy
-        """The copy that was made and could not be removed again; otherwise empty."""
+        """The copy that was made and could not be removed again, or not with certainty; otherwise empty."""
 
 
 class ClipBusy(CamarchiverError, ValueError):

@@ -143,12 +143,18 @@ class Yard:
         """The plan, and the pipeline's whole list of what stays."""
         return planner.plan(self.pipeline(now), cleanup_policy(**policy), list_all=True)
 
-    def carry_out(self, plan: CleanupPlan, *, stop: Stop | None = None) -> Report:
+    def carry_out(
+        self,
+        plan: CleanupPlan,
+        *,
+        stop: Stop | None = None,
+        sidecars: SidecarPolicy = SidecarPolicy.TRASH,
+    ) -> Report:
         """Do what the plan says."""
         return executor.execute(
             self.pipeline(),
             plan,
-            SidecarPolicy.TRASH,
+            sidecars,
             stop=stop or Stop(),
             display=Silent(),
             on_outcome=lambda outcome: None,

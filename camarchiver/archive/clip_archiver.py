@@ -263,7 +263,7 @@ class ClipArchiver:
         if outcome.result in (Result.STALE, Result.HELD):
             words = f"archived; the source was left alone: {outcome.detail}"
             return replace(outcome, detail=words, target=where, encoding=encoding)
-        if removal.leaves_copy(error) or not os.path.lexists(step.clip.path):
+        if removal.unsettled(error, step.clip.path):
             work.note.keep()
         if isinstance(error, NotRemovable):
             context.failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, context.writer.now())

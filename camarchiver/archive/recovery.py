@@ -16,7 +16,6 @@ from pathlib import Path
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.discovery.clip_ends import current_hold
 from camarchiver.domain.clip import STATE_FOLDER, Archived, Clip, Tree, beside
-from camarchiver.domain.reason import Reason
 from camarchiver.errors import CamarchiverError, ClipBusy, sentence
 from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.lookup import MOST_NAMES
@@ -122,17 +121,27 @@ class _Recovery:
     def _sidecars_of(self, event: JournalEvent, root: Path, tree: Tree, relative: str) -> dict[str, str]:
         """Where the sidecars that were to follow their clip are now; copies of those that stayed are removed.
 
-        Only sidecars in the trash are found: a deleted one leaves no trace.
+        They went into the trash or beside the clip's archive; a deleted one leaves no trace.
         """
         went: dict[str, str] = {}
         for name in event.sidecars or {}:
             original = root / beside(relative, name)
-            copy = removal.in_trash(self._trees.trash, tree, beside(relative, name))
+            copies = [removal.in_trash(self._trees.trash, tree, beside(relative, name))]
+            if tree is Tree.SOURCE:
+                places = (beside(entry.archive, name) for entry in self._entries_of(event))
+                copies += [Place(self._trees.archive, place) for place in places]
             if os.path.lexists(original):
-                self._take_back(original, copy, event.start.date())
-            elif os.path.lexists(copy.path):
-                went[name] = os.fspath(copy.path)
+                for copy in copies:
+                    self._take_back(original, copy, event.start.date())
+            elif found := next((copy.path for copy in copies if os.path.lexists(copy.path)), None):
+                went[name] = os.fspath(found)
         return went
+
+    def _entries_of(self, event: JournalEvent) -> Iterator[Archived]:
+        """What the journal says of archives of an event's clip, newest first."""
+        for entry in reversed(self._journal.day(event.start.date()).archived.get(event.source, ())):
+            if (entry.size, entry.mtime_ns) == event.identity:
+                yield entry
 
     def _sweep_state(self) -> None:
         """Remove our own small files that a kill left half written; writing one takes only moments."""
@@ -153,7 +162,7 @@ class _Recovery:
                 self._remove_staged(clip, self._trees.archive, staged)
         entries = self._archives.entries(clip)
         for original, copy in self._remover.copies(clip, entries[-1] if entries else None):
-            for staged in anchored.unfinished(copy.root, copy.relative):
+            for staged in removal.unfinished(copy.root, copy.relative):
                 self._remove_staged(clip, copy.root, staged)
             if taken := self._take_back(original, copy, clip.start.date()):
                 self._writer.swept(clip, taken)
@@ -224,9 +233,7 @@ class _Recovery:
 
     def _explain(self, clip: Clip, archived: Archived) -> None:
         """Journal a removal: a run died after it removed an archived source and before it wrote that down."""
-        self._remover.finish(
-            clip, archived, self._in_trash(clip), Reason.NOT_ARCHIVED, "written down by a later run"
-        )
+        self._remover.resume(clip, archived, self._in_trash(clip))
 
     def _in_trash(self, clip: Clip) -> str | None:
         wanted = removal.in_trash(self._trees.trash, Tree.SOURCE, clip.relative)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -93,12 +93,36 @@ class SourceRemover:
         if followed.problem:
             raise OSError(followed.problem)
 
-    def finish(
-        self, clip: Clip, archived: Archived, place: str | None, reason: str, detail: str | None = None
+    def finish(self, clip: Clip, archived: Archived, place: str | None, reason: str) -> None:
+        """Complete the removal of a source that is gone: move its sidecars and write the journal's line.
+
+        There is no line if a sidecar is unsettled, so that the next start completes the removal (`resume`).
+        Raises OSError if one can't follow.
+        """
+        self._complete(clip, archived, place, reason, {}, None)
+
+    def resume(self, clip: Clip, archived: Archived, place: str | None) -> None:
+        """As `finish`, for a run that ended before it wrote the line; some sidecars may have followed."""
+        went = {
+            original.name: os.fspath(copy.path)
+            for original, copy in self._copies_of_sidecars(clip, archived)
+            if os.path.lexists(copy.path) and not os.path.lexists(original)
+        }
+        self._complete(clip, archived, place, Reason.NOT_ARCHIVED, went, "written down by a later run")
+
+    def _complete(
+        self,
+        clip: Clip,
+        archived: Archived,
+        place: str | None,
+        reason: str,
+        went: Mapping[str, str],
+        detail: str | None,
     ) -> None:
-        """Complete the removal of a source that is gone: move its sidecars and write the journal's line."""
         followed = self._remove_sidecars(clip, archived)
-        self._writer.removed(clip, archived, place, sidecars=followed.went, reason=reason, detail=detail)
+        if not followed.unsettled:
+            sidecars = {**went, **followed.went}
+            self._writer.removed(clip, archived, place, sidecars=sidecars, reason=reason, detail=detail)
         if followed.problem:
             raise OSError(followed.problem)
 
@@ -140,12 +164,15 @@ class SourceRemover:
     def copies(self, clip: Clip, archived: Archived | None) -> Iterator[tuple[Path, Place]]:
         """Each file that removing the clip, or replacing its archive, would move, and its new place."""
         yield clip.path, removal.in_trash(self._trees.trash, Tree.SOURCE, clip.relative)
-        if self._sidecars is SidecarPolicy.TRASH or (archived is not None and self._has_followers):
-            for name in clip.sidecars:
-                yield clip.path.with_name(name), self._place_of_sidecar(clip.beside(name), archived)
+        yield from self._copies_of_sidecars(clip, archived)
         if archived is not None:
             path = self._trees.archive / archived.archive
             yield path, removal.in_trash(self._trees.trash, Tree.ARCHIVE, archived.archive)
+
+    def _copies_of_sidecars(self, clip: Clip, archived: Archived | None) -> Iterator[tuple[Path, Place]]:
+        if self._sidecars is SidecarPolicy.TRASH or (archived is not None and self._has_followers):
+            for name in clip.sidecars:
+                yield clip.path.with_name(name), self._place_of_sidecar(clip.beside(name), archived)
 
     @property
     def _has_followers(self) -> bool:

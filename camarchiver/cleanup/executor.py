@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -178,17 +177,15 @@ class CleanupExecutor:
 
     def _perform(self, step: RemoveCopy, results: list[RemovalResult]) -> Outcome:
         gone: _RemovedFile | None = None
-        left_copy = False
+        is_unsettled = False
         try:
             outcome, gone = self._try(step)
         except (CamarchiverError, OSError) as error:
-            left_copy = removal.leaves_copy(error)
+            is_unsettled = removal.unsettled(error, step.path)
             outcome = removal.outcome_of(step, error, gone="it was gone already")
             if isinstance(error, NotRemovable) and step.tree is Tree.SOURCE:
                 self._failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, self._writer.now())
-        failed = gone is None and outcome.result is Result.FAILED
-        if failed and (left_copy or not os.path.lexists(step.path)):
-            # The file is gone, or exists twice. The next start finds out where it is and what to do about it.
+        if is_unsettled and outcome.result is Result.FAILED:
             self._note.leave_open(step.start.date())
         elif gone is None:
             results.append(RemovalResult(step, EventKind.LEFT, outcome.reason, detail=outcome.detail))
@@ -251,6 +248,8 @@ class CleanupExecutor:
 
         gone = removal.remove(step.clip.root, step.relative, step.clip.fingerprint, place(step.relative))
         followed = removal.remove_sidecars(step.clip, place)
+        if followed.unsettled:
+            raise OSError(followed.problem)
         return _RemovedFile(gone.place, gone.target, gone.freed, followed.went, followed.problem)
 
     def _forget_thumbnails(self, step: RemoveCopy) -> None:

@@ -178,8 +178,17 @@ class Restorer:
     def _is_whole(self, step: Restore) -> bool:
         """Whether a restored clip has nothing left to restore."""
         return not os.path.lexists(self._trees.trash / step.trash) and not any(
-            self._sidecar(went) and not os.path.lexists(self._trees.source / beside(step.source, name))
+            self._is_left(went, self._trees.source / beside(step.source, name))
             for name, went in step.sidecars.items()
+        )
+
+    def _is_left(self, went: str, home: Path) -> bool:
+        """Whether a sidecar still has to come home, or only its copy did."""
+        found = self._sidecar(went)
+        if found is None:
+            return False
+        return not os.path.lexists(home) or _is_same(
+            home, anchored.fingerprint_of(found[0].joinpath(found[1]).lstat())
         )
 
     def _sweep(self, step: Restore) -> None:
@@ -193,13 +202,16 @@ class Restorer:
         home, place = step.clip.path, self._trees.trash / step.trash
         if not _is_same(home, step.clip.fingerprint):
             return False
-        if not os.path.lexists(place):
-            return True
+        return not os.path.lexists(place) or self._finished(self._trees.trash, step.trash, home)
+
+    def _finished(self, root: Path, relative: str, home: Path) -> bool:
+        """Whether a file has a durable copy of the same bytes at home; if so, removes the file."""
+        place = root / relative
         if copying.file_digest(home) != copying.file_digest(place):
             return False
         atomic.sync_file(home)
         atomic.fsync_folder(home.parent)
-        removal.remove(self._trees.trash, step.trash, anchored.fingerprint_of(place.lstat()), None)
+        removal.remove(root, relative, anchored.fingerprint_of(place.lstat()), None)
         return True
 
     def _bring_sidecars(self, step: Restore) -> tuple[dict[str, str], str]:
@@ -208,12 +220,18 @@ class Restorer:
         for name, went in step.sidecars.items():
             home = beside(step.source, name)
             found = self._sidecar(went)
-            if found is None or os.path.lexists(self._trees.source / home):
+            if found is None:
                 continue
             root, relative = found
             try:
                 fingerprint = anchored.fingerprint_of((root / relative).lstat())
-                removal.remove(root, relative, fingerprint, Place(self._trees.source, home))
+                if not os.path.lexists(self._trees.source / home):
+                    removal.remove(root, relative, fingerprint, Place(self._trees.source, home))
+                elif not (
+                    _is_same(self._trees.source / home, fingerprint)
+                    and self._finished(root, relative, self._trees.source / home)
+                ):
+                    continue
                 came[name] = home
             except FileNotFoundError:
                 continue

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from itertools import count
 
 from camarchiver.naming.folders import dates_in
 from camarchiver.naming.formats import suffix_of
@@ -34,6 +37,16 @@ def numbered(relative: str, n: int) -> str:
     folder, slash, name = relative.rpartition("/")
     suffix = suffix_of(name)
     return f"{folder}{slash}{_fit(name.removesuffix(suffix), f'~{n}{suffix}')}"
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedNames:
+    """A name, then that name with 2, 3 and so on without end; can be iterated again."""
+
+    wanted: str
+
+    def __iter__(self) -> Iterator[str]:
+        return (numbered(self.wanted, number) for number in count(1))
 
 
 def unnumbered(relative: str) -> str:

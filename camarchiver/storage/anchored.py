@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BufferedReader
-from itertools import count
 from pathlib import Path, PurePosixPath
 
 from camarchiver.domain.clip import Fingerprint
@@ -53,19 +52,17 @@ def move(
 
     A taken name gets a number; without `numbered` it raises FileExistsError. Access rights and times stay,
     also on another filesystem, and folders that are made get those of the folders that the file leaves.
-    Raises Stale if it is not the file of that fingerprint, FileNotFoundError if
-    it is gone, NotRemovable if it can't leave its folder: then no copy of it stays in the trash.
+    Raises Stale if it is not the file of that fingerprint, FileNotFoundError if it is gone, NotRemovable if
+    it can't leave its folder, OSError otherwise. Then no copy of it stays in the trash while the file stands,
+    unless a NotRemovable names it: the next start must look at both.
     """
     source, target = parts_of(relative), parts_of(trash_relative)
-    with _naming(root / relative, trash_root / trash_relative), opened_folder(root, source[:-1]) as here:
-        file = _PlannedFile(here, source[-1], fingerprint, root / relative)
-        file.check()
-        # Checked first, so that no large file is copied for nothing; the removal itself still decides.
-        file.refuse()
+    with _naming(root / relative, trash_root / trash_relative), _planned(root, relative, fingerprint) as file:
         models = permissions.models(root, source[:-1], target[:-1])
         atomic.make_folders(trash_root, model=root)
         with opened_folder(trash_root, target[:-1], models=models) as there:
-            name = _transfer(file, there, _Numbered(target[-1]) if numbered else (target[-1],))
+            choice = name_paths.NumberedNames(target[-1]) if numbered else (target[-1],)
+            name = _transfer(file, there, choice)
     return "/".join((*target[:-1], name))
 
 
@@ -86,21 +83,15 @@ def open_file(root: Path, relative: str) -> BufferedReader:
 
 def delete(root: Path, relative: str, fingerprint: Fingerprint) -> None:
     """Unlink `relative` below `root`, durably. Raises Stale, FileNotFoundError, NotRemovable as `move`."""
-    parts = parts_of(relative)
-    with _naming(root / relative), opened_folder(root, parts[:-1]) as here:
-        file = _PlannedFile(here, parts[-1], fingerprint, root / relative)
-        file.check()
-        file.refuse()
+    with _planned(root, relative, fingerprint) as file:
         file.unlink()
+        file.sync()
 
 
 def require_removable(root: Path, relative: str, fingerprint: Fingerprint) -> None:
     """Raise Stale, FileNotFoundError or NotRemovable as `delete` would, as far as can be seen beforehand."""
-    parts = parts_of(relative)
-    with _naming(root / relative), opened_folder(root, parts[:-1]) as here:
-        file = _PlannedFile(here, parts[-1], fingerprint, root / relative)
-        file.check()
-        file.refuse()
+    with _planned(root, relative, fingerprint):
+        pass
 
 
 def make_folder(root: Path, relative: str, *, model: Path | None = None) -> None:
@@ -124,17 +115,6 @@ def make_folder(root: Path, relative: str, *, model: Path | None = None) -> None
         ) from error
 
 
-def unfinished(root: Path, relative: str) -> tuple[str, ...]:
-    """Unfinished copies to `relative` below `root`; a dead run left them, unless one is being made now."""
-    *parents, name = parts_of(relative)
-    folder = root.joinpath(*parents)
-    try:
-        found = [path.name for path in folder.iterdir() if atomic.is_staged_for(path.name, name)]
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
-    return tuple("/".join((*parents, entry)) for entry in sorted(found))
-
-
 @dataclass(frozen=True, slots=True)
 class _PlannedFile:
     """The file to remove, as seen through its open folder."""
@@ -154,13 +134,20 @@ class _PlannedFile:
         if found != self.fingerprint:
             raise Stale(f"{self.path} is no longer the file that was planned")
 
+    def check_copied(self, name: str) -> None:
+        """As `check`, for a file that has a copy of this name."""
+        try:
+            self.check()
+        except Stale as error:
+            raise Stale(f"{error.message}; what it was stays as {name} where it was copied to") from error
+
     def refuse(self) -> None:
         """Raise NotRemovable if it certainly can't leave its folder."""
         if (found := permissions.obstacle(self.folder, self.name, self.path)) is not None:
             raise found
 
     def unlink(self) -> None:
-        """Remove the name durably; one that is gone is no error. Raises NotRemovable if it still exists."""
+        """Remove the name; one that is gone is no error. Raises NotRemovable if it still exists."""
         try:
             with suppress(FileNotFoundError):
                 atomic.retry_transient(lambda: os.unlink(self.name, dir_fd=self.folder))
@@ -168,6 +155,9 @@ class _PlannedFile:
             if not self._still_exists():
                 raise
             raise self.refusal(error) from error
+
+    def sync(self) -> None:
+        """Make it durable that the name is gone."""
         atomic.fsync_folder_fd(self.folder)
 
     def refusal(self, error: OSError) -> NotRemovable:
@@ -181,6 +171,18 @@ class _PlannedFile:
             return _seen(self.folder, self.name) == self.fingerprint
         except OSError:
             return False
+
+
+@contextmanager
+def _planned(root: Path, relative: str, fingerprint: Fingerprint) -> Iterator[_PlannedFile]:
+    """The file, checked to be the planned one, and one that can leave its folder."""
+    parts = parts_of(relative)
+    with _naming(root / relative), opened_folder(root, parts[:-1]) as here:
+        file = _PlannedFile(here, parts[-1], fingerprint, root / relative)
+        file.check()
+        # Checked first, so that no large file is copied for nothing; the removal itself still decides.
+        file.refuse()
+        yield file
 
 
 def _transfer(file: _PlannedFile, there: int, choice: Iterable[str]) -> str:
@@ -201,7 +203,7 @@ def _transfer(file: _PlannedFile, there: int, choice: Iterable[str]) -> str:
         linux.rename_noreplace(name, file.name, source_dir_fd=there, target_dir_fd=file.folder)
         file.expect(found)
     atomic.fsync_folder_fd(there)
-    atomic.fsync_folder_fd(file.folder)
+    file.sync()
     return name
 
 
@@ -218,46 +220,52 @@ def _link_and_unlink(file: _PlannedFile, there: int, name: str) -> None:
     """A move that never replaces, for network mounts, where a rename may replace."""
     link = partial(os.link, src_dir_fd=file.folder, dst_dir_fd=there, follow_symlinks=False)
     try:
-        atomic.retry_transient(lambda: link(file.name, name))
+        _make_link(partial(link, file.name, name), file, there, name)
+        if (found := _seen(there, name)) != file.fingerprint:
+            os.unlink(name, dir_fd=there)
+            file.expect(found)
+        atomic.fsync_folder_fd(there)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        _take_back(error, file, there, name, made=file.fingerprint)
+        raise
+    _unlink_original(file, there, name)
+
+
+def _make_link(link: Callable[[], None], file: _PlannedFile, there: int, name: str) -> None:
+    try:
+        atomic.retry_transient(link)
     except FileExistsError:
         # The name may come from an earlier try whose answer or second half was lost.
         if _seen(there, name) != file.fingerprint:
             raise
-    if (found := _seen(there, name)) != file.fingerprint:
-        os.unlink(name, dir_fd=there)
-        file.expect(found)
-    try:
-        atomic.fsync_folder_fd(there)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(name, dir_fd=there)
-        raise
-    _unlink_original(file, there, name)
 
 
 def _copy(file: _PlannedFile, there: int, choice: Iterable[str]) -> str:
     # Through /proc the open folder has a path even if its name changes.
     folder = Path(f"/proc/self/fd/{there}")
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(file.name, flags, dir_fd=file.folder)
-    with os.fdopen(descriptor, "rb") as source, atomic.staged(folder / next(iter(choice))) as part:
-        file.expect(fingerprint_of(os.fstat(descriptor)))
+    with (
+        copying.reading(file.folder, file.name) as source,
+        atomic.staged(folder / next(iter(choice))) as part,
+    ):
+        file.expect(fingerprint_of(os.fstat(source.fileno())))
         copying.copy_into(source, part)
-        file.expect(fingerprint_of(os.fstat(descriptor)))
-        name = _first_free(choice, lambda name: _publish(part, folder / name))
+        file.expect(fingerprint_of(os.fstat(source.fileno())))
+        name = _first_free(choice, lambda name: _publish(part, file, there, name))
     _unlink_original(file, there, name)
     return name
 
 
-def _publish(part: atomic.Staged, target: Path) -> None:
+def _publish(part: atomic.Staged, file: _PlannedFile, there: int, name: str) -> None:
     """Publish a copy; if that fails halfway, as when the folder's fsync fails, no copy stays."""
-    copy = part.path.lstat()
+    copy = fingerprint_of(part.path.lstat())
     try:
-        atomic.publish(part, target)
-    except OSError:
-        with suppress(OSError):
-            if os.path.samestat(target.lstat(), copy):
-                target.unlink()
+        atomic.publish(part, part.path.with_name(name))
+    except FileExistsError:
+        raise
+    except OSError as error:
+        _take_back(error, file, there, name, made=copy)
         raise
 
 
@@ -268,46 +276,57 @@ def _unlink_original(file: _PlannedFile, there: int, name: str) -> None:
     copy stays: it is the last one.
     """
     try:
-        file.check()
+        file.check_copied(name)
+        # A run that took this clip over, because ours seemed dead, removes the copy. Only the size identifies
+        # the copy with certainty: a file server may round its time and give it another inode number.
+        size: int | None = None
+        with suppress(FileNotFoundError):
+            size = _seen(there, name).size
+        if size != file.fingerprint.size:
+            raise Stale(f"the copy of {file.path} did not stay where it was put")
+        file.unlink()
     except FileNotFoundError:
         return
-    except Stale as error:
-        raise Stale(f"{error.message}; what it was stays as {name} where it was copied to") from error
-    # A run that took this clip over, because ours seemed dead, removes the copy. Only the size identifies the
-    # copy with certainty: a file server may round its time and give it another inode number.
-    try:
-        size: int | None = _seen(there, name).size
-    except FileNotFoundError:
-        size = None
-    if size != file.fingerprint.size:
-        raise Stale(f"the copy of {file.path} did not stay where it was put")
-    try:
-        file.unlink()
-    except NotRemovable as problem:
-        raise _taken_back(problem, there, name) from problem.__cause__
+    except (OSError, NotRemovable) as error:
+        _take_back(error, file, there, name)
+        raise
+    file.sync()
 
 
-def _taken_back(problem: NotRemovable, there: int, name: str) -> NotRemovable:
-    """Unlink the copy; the problem, with the copy's path if that fails too."""
+def _take_back(
+    error: OSError | NotRemovable,
+    file: _PlannedFile,
+    there: int,
+    name: str,
+    *,
+    made: Fingerprint | None = None,
+) -> None:
+    """Unlink the copy, or second name, of a file that could not be removed because of `error`.
+
+    `made` is the file that may have got the name; without it, it has got it. If the original is gone, the
+    copy stays. Raises NotRemovable with the copy's path if it isn't certain that the original stands, or if
+    the copy can't be unlinked; Stale if the original is another file by now.
+    """
     try:
+        found = _seen(there, name)
+        if made is not None and (found.device, found.inode) != (made.device, made.inode):
+            if found.size != made.size:
+                return
+            raise StorageError("it is not certain that this is its copy")
+        file.check_copied(name)
+        if not copying.both_stand((file.folder, file.name), (there, name)):
+            raise StorageError("it is not certain that the original is whole")
+        file.check_copied(name)
         with suppress(FileNotFoundError):
             atomic.retry_transient(lambda: os.unlink(name, dir_fd=there))
         atomic.fsync_folder_fd(there)
-    except OSError as error:
-        copy = Path(f"/proc/self/fd/{there}").readlink() / name
-        words = f"{problem.message}; nor can its copy {copy}: {cause(error)}"
-        return NotRemovable(words, hint=problem.hint, copy=os.fspath(copy))
-    return problem
-
-
-@dataclass(frozen=True, slots=True)
-class _Numbered:
-    """A name, then that name with 2, 3 and so on without end; can be iterated again."""
-
-    wanted: str
-
-    def __iter__(self) -> Iterator[str]:
-        return (name_paths.numbered(self.wanted, number) for number in count(1))
+    except FileNotFoundError:
+        return
+    except (OSError, StorageError) as problem:
+        copy = os.fspath(Path(f"/proc/self/fd/{there}").readlink() / name)
+        first = error if isinstance(error, NotRemovable) else file.refusal(error)
+        words = f"{first.message}; nor can its copy {copy}: {cause(problem)}"
+        raise NotRemovable(words, hint=first.hint, copy=copy) from error
 
 
 def _first_free(choice: Iterable[str], take: Callable[[str], None]) -> str:
@@ -336,7 +355,7 @@ def opened_folder(
     """
     with ExitStack() as opened:
         folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        opened.callback(os.close, folder)
+        opened.callback(linux.close_unwritten, folder)
         for depth, part in enumerate(parts):
             if models is not None:
                 _make(folder, part, models.get(depth))
@@ -346,7 +365,7 @@ def opened_folder(
                 if models is not None or error.errno not in (errno.ENOTDIR, errno.ELOOP):
                     raise
                 raise Stale(f"{part} on the way to {root.joinpath(*parts)} is no folder any more") from error
-            opened.callback(os.close, folder)
+            opened.callback(linux.close_unwritten, folder)
         yield folder
 
 

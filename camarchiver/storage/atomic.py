@@ -220,7 +220,7 @@ def make_like(folder: Path | str, model: Path | int, *, dir_fd: int | None = Non
     try:
         permissions.copy_access(model, descriptor, least=stat.S_IRWXU)
     finally:
-        os.close(descriptor)
+        linux.close_unwritten(descriptor)
 
 
 def _missing(path: Path) -> tuple[Path, ...]:
@@ -238,7 +238,7 @@ def sync_file(path: Path) -> None:
     try:
         os.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        linux.close_unwritten(descriptor)
 
 
 def fsync_folder(path: Path) -> None:
@@ -247,7 +247,7 @@ def fsync_folder(path: Path) -> None:
     try:
         fsync_folder_fd(descriptor)
     finally:
-        os.close(descriptor)
+        linux.close_unwritten(descriptor)
 
 
 def fsync_folder_fd(descriptor: int) -> None:

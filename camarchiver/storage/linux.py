@@ -113,6 +113,16 @@ def being_written(path: Path) -> bool | None:
         os.close(descriptor)
 
 
+def close_unwritten(descriptor: int) -> None:
+    """Close a descriptor through which nothing was written, or after whose writes fsync succeeded.
+
+    An error then says nothing about the file, so it must fail nothing that was done before. Linux has closed
+    the descriptor all the same, also after EINTR (close(2)).
+    """
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+
 class Attributes(IntFlag):
     """Attributes set by chattr(1) that keep a file, or a folder's entries, from removal (ioctl_iflags(2))."""
 

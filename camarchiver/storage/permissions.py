@@ -109,7 +109,7 @@ def _attributes_of(folder: int, name: str) -> Attributes:
     try:
         return linux.attributes(descriptor)
     finally:
-        os.close(descriptor)
+        linux.close_unwritten(descriptor)
 
 
 def _words(found: Attributes) -> str:

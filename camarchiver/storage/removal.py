@@ -89,6 +89,8 @@ class Followed:
     """Bytes that their filesystem got back."""
     problem: str = ""
     """Why one could not follow; empty if all did."""
+    unsettled: bool = False
+    """Whether one of them is `unsettled`."""
 
 
 def in_trash(trash_root: Path, tree: Tree, relative: str) -> Place:
@@ -137,12 +139,23 @@ def remove(root: Path, relative: str, fingerprint: Fingerprint, to: Place | None
     return Removed(place, os.fspath(to.root / place), freed)
 
 
+def unfinished(root: Path, relative: str) -> tuple[str, ...]:
+    """Unfinished copies to `relative` below `root`; a dead run left them, unless one is being made now."""
+    *parents, name = anchored.parts_of(relative)
+    folder = root.joinpath(*parents)
+    try:
+        found = [path.name for path in folder.iterdir() if atomic.is_staged_for(path.name, name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    return tuple("/".join((*parents, entry)) for entry in sorted(found))
+
+
 def remove_unfinished(root: Path, relative: str) -> None:
     """Remove what dead runs left of their copies to `relative`. The caller holds the clip's lock.
 
     Raises as `remove`.
     """
-    for staged in anchored.unfinished(root, relative):
+    for staged in unfinished(root, relative):
         remove(root, staged, fingerprint_of((root / staged).lstat()), None)
 
 
@@ -152,7 +165,7 @@ def remove_sidecars(clip: Clip, place: Callable[[str], Place | None]) -> Followe
     A sidecar that is gone is skipped, and one that can't follow does not stop the others.
     """
     went: dict[str, str] = {}
-    freed, problem = 0, ""
+    freed, problem, is_unsettled = 0, "", False
     for name in clip.sidecars:
         relative = clip.beside(name)
         try:
@@ -162,10 +175,11 @@ def remove_sidecars(clip: Clip, place: Callable[[str], Place | None]) -> Followe
             continue
         except (OSError, CamarchiverError) as error:
             problem = f"its sidecar {relative} could not follow: {sentence(error)}"
+            is_unsettled = is_unsettled or unsettled(error, clip.root / relative)
             continue
         went[name] = gone.target
         freed += gone.freed
-    return Followed(went, freed, problem)
+    return Followed(went, freed, problem, is_unsettled)
 
 
 def remove_empty_folders(root: Path, folder: str, *, stop_at: str = "") -> tuple[str, ...]:
@@ -264,6 +278,9 @@ FILE_ERRORS = (OSError, StorageError, ClipBusy, Stale, Held)
 """Errors of one file that are no fault of the run."""
 
 
-def leaves_copy(error: Exception) -> bool:
-    """Whether a copy of a file that still exists could not be removed, so that the next start must do it."""
-    return isinstance(error, NotRemovable) and bool(error.copy)
+def unsettled(error: Exception, path: Path) -> bool:
+    """Whether the next start must find out where the file of a failed removal is, and what to do about it.
+
+    That is so if it is gone from its `path`, or a copy was made that could not be removed again.
+    """
+    return (isinstance(error, NotRemovable) and bool(error.copy)) or not os.path.lexists(path)

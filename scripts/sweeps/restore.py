@@ -56,7 +56,7 @@ class Tree:
     def violations(self) -> Iterator[str]:
         for name, original in self.originals.items():
             here = self.root / name
-            there = (self.archive if name == PICTURE else self.trash / "input") / name
+            there = self._place_of(name)
             if here.exists() and not camera.is_whole(here, original):
                 yield f"only a part of the file is at {name}"
             elif not here.exists() and not camera.is_whole(there, original):
@@ -70,10 +70,16 @@ class Tree:
                 if path.suffix in (".mp4", ".jpg") and camera.digest(path) not in known:
                     yield f"a final name holds a part: {path}"
 
+    def _place_of(self, name: str) -> Path:
+        """Where it is before it is restored."""
+        return (self.archive if name == PICTURE else self.trash / "input") / name
+
     def unfinished(self) -> Iterator[str]:
         for name in WANTED:
             if not (self.root / name).exists():
                 yield f"{name} did not come back"
+            elif self._place_of(name).exists():
+                yield f"{name} came back, and still is where it was"
         restored = (self.archive / ".camarchiver/restored.json").read_text()
         for name in self.archives:
             if name not in restored:

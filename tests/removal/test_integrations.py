@@ -23,15 +23,17 @@ from camarchiver.cleanup import restore
 from camarchiver.cleanup.restore import Selection
 from camarchiver.domain.clip import Disposal, Tree
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.report import Result
+from camarchiver.domain.report import Report, Result
 from camarchiver.domain.steps import RemoveCopy
 from camarchiver.errors import ExitCode, NotRemovable, sentence, user_name
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
 from camarchiver.runtime.signals import Stop
+from camarchiver.state import work_in_progress
 from camarchiver.storage import anchored, atomic, copying, linux, permissions
 from tests import dates
 from tests.cameras import Camera
+from tests.faults import Faults, each_fault
 from tests.samples import names_in, needs_root
 from tests.yards import Yard
 
@@ -333,7 +335,7 @@ class TestFilesThatCannotLeave:
         trash_root = ("--trash-root", str(obstacles.elsewhere))
         dying = (
             f"{self.BLIND}\nimport os\nfrom camarchiver.storage import anchored\n"
-            "anchored._taken_back = lambda *a: os.kill(os.getpid(), 9)"
+            "anchored._take_back = lambda *a: os.kill(os.getpid(), 9)"
         )
         for _ in range(2):
             assert camera.archive(*trash_root, patch=dying).code == -9
@@ -411,12 +413,12 @@ class TestFilesThatCannotLeave:
         before = yard.files()
         mocker.patch.object(permissions, "obstacle", return_value=None)
 
-        def fail(problem: NotRemovable, *_: object) -> NotRemovable:
+        def fail(problem: NotRemovable, *_: object) -> None:
             if kills:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return NotRemovable(problem.message, copy="there")
+            raise NotRemovable(problem.message, copy="there")
 
-        mocker.patch.object(anchored, "_taken_back", side_effect=fail)
+        mocker.patch.object(anchored, "_take_back", side_effect=fail)
         as_user(0, lambda: yard.carry_out(yard.plan()))
         assert obstacles.remains() == [source.name]
         recovery.sweep(yard.pipeline(), SidecarPolicy.TRASH)
@@ -444,3 +446,146 @@ class TestFilesThatCannotLeave:
             pipeline, restore.plan(pipeline, Selection()), stop=Stop(), on_outcome=lambda outcome: None
         )
         assert [each.result for each in report.outcomes] == [Result.DONE]
+
+
+class TwoDisks:
+    """A yard whose archive and trash lie on another disk, with a sidecar for each source that may go."""
+
+    def __init__(self, root: Path, other: Path) -> None:
+        self.folders = root / "yard", other / "archived", other / "trash"
+        yard = self.yard()
+        for clip in (yard.standing(40), yard.record(41, "garden")):
+            picture = clip.path.with_suffix(".jpg")
+            picture.write_bytes(f"picture of {clip.name}".encode())
+            os.utime(picture, ns=(clip.fingerprint.mtime_ns,) * 2)
+        for camera in ("front", "garden"):
+            yard.record(1, camera)
+        for folder in self.folders:
+            folder.mkdir(exist_ok=True)
+            subprocess.run(["cp", "-a", folder, f"{folder}.model"], check=True)
+        self.before = yard.files()
+        assert len(set(self.before.values())) == len(self.before) == 7
+
+    def yard(self) -> Yard:
+        """The yard as it is now."""
+        source, archive, trash = self.folders
+        return Yard(source, archive_root=archive, trash_root=trash)
+
+    def fresh(self) -> Yard:
+        """The yard as it was at first."""
+        for folder in self.folders:
+            shutil.rmtree(folder)
+            subprocess.run(["cp", "-a", f"{folder}.model", folder], check=True)
+        return self.yard()
+
+    def clean_up(self, yard: Yard, sidecars: SidecarPolicy) -> Report:
+        """Move to the trash whatever may go, also what could not be removed before."""
+        recovery.sweep(yard.pipeline(), sidecars)
+        # the failures were noted by the real clock, from which the fixtures may be moved away
+        later = max(yard.now, dates.now() + timedelta(hours=2))
+        plan = yard.plan(later, unarchived=True, allow_large=True)
+        return yard.carry_out(plan, sidecars=sidecars)
+
+    def restore(self, yard: Yard) -> Report:
+        """Bring back whatever is in the trash."""
+        pipeline = yard.pipeline()
+        planned = restore.plan(pipeline, Selection())
+        return restore.execute(pipeline, planned, stop=Stop(), on_outcome=lambda outcome: None)
+
+    def assert_each_file_stands_once(self, yard: Yard) -> None:
+        files = yard.files()
+        assert sorted(files.values()) == sorted(self.before.values())
+        assert not [path for path in files if "~" in path]
+
+
+def failing_moves(mocker: MockerFixture, faults: Faults) -> None:
+    """Let the faults happen inside of moves, once the copy has its name, and nowhere else."""
+    move = anchored.move
+
+    def fail(*arguments: Any, **options: Any) -> str:
+        with faults.armed(after_link=True):
+            return move(*arguments, **options)
+
+    mocker.patch.object(anchored, "move", side_effect=fail)
+
+
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+@pytest.mark.parametrize("sidecars", [SidecarPolicy.TRASH, SidecarPolicy.ARCHIVE])
+class TestErrorsBetweenTwoDisks:
+    """Whatever call of a move fails: the next run finishes the job, and no file exists twice."""
+
+    @pytest.fixture
+    def disks(self, tmp_path: Path, other_disk: Path) -> TwoDisks:
+        return TwoDisks(tmp_path, other_disk)
+
+    def test_cleanup_ends_with_one_copy_of_each_file(
+        self, disks: TwoDisks, mocker: MockerFixture, sidecars: SidecarPolicy, lasting: bool
+    ) -> None:
+        for faults in each_fault(errno.EIO, lasting=lasting):
+            yard = disks.fresh()
+            failing_moves(mocker, faults)
+            disks.clean_up(yard, sidecars)
+            mocker.stopall()
+            assert set(disks.before.values()) <= set(yard.files().values())
+            assert disks.clean_up(yard, sidecars).exit_code == 0
+            disks.assert_each_file_stands_once(yard)
+            assert not list(work_in_progress.existing(yard.trees))
+            self.assert_all_is_told(yard)
+
+    def assert_all_is_told(self, yard: Yard) -> None:
+        """Each file that went is where the journal says."""
+        told = {}
+        for line in yard.events("trashed"):
+            told[line["source"]] = yard.trees.trash / line["trash"]
+            for name, place in (line.get("sidecars") or {}).items():
+                told[name] = Path(place)
+        assert len(told) == 4 and all(place.is_file() for place in told.values())
+
+    def test_restore_ends_with_one_copy_of_each_file(
+        self, disks: TwoDisks, mocker: MockerFixture, sidecars: SidecarPolicy, lasting: bool
+    ) -> None:
+        for faults in each_fault(errno.EIO, lasting=lasting):
+            yard = disks.fresh()
+            disks.clean_up(yard, sidecars)
+            failing_moves(mocker, faults)
+            disks.restore(yard)
+            mocker.stopall()
+            assert set(disks.before.values()) <= set(yard.files().values())
+            disks.restore(yard)
+            assert yard.files() == disks.before
+
+
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+@pytest.mark.parametrize("suffix", [".mp4", ".txt"])
+def test_archive_goes_on_where_a_move_to_another_disk_failed(
+    camera: Camera, other_disk: Path, suffix: str, lasting: bool
+) -> None:
+    """The source's disk fails when the clip, or its second sidecar, already has its copy in the trash."""
+    clip = camera.add()
+    sidecars = {clip.with_suffix(each).name for each in (".jpg", ".txt")}
+    for name in sidecars:
+        clip.with_name(name).write_text(f"beside the clip: {name}")
+    fail = f"""
+import errno
+from camarchiver.storage import anchored
+check, names = anchored._PlannedFile.check_copied, []
+def fail(self, name):
+    names.extend([name] * name.endswith("{suffix}"))
+    if name.endswith("{suffix}") and ({lasting} or len(names) == 1):
+        raise OSError(errno.EIO, "the disk fails")
+    check(self, name)
+anchored._PlannedFile.check_copied = fail
+"""
+    options = ("--trash-root", str(other_disk), "--sidecar", "trash")
+    first = camera.archive(*options, patch=fail)
+    assert (first.code, "the disk fails" in first.out + first.errors) == (ExitCode.PARTIAL, True)
+    copies = {path.name for path in other_disk.rglob("*.*") if path.is_file()}
+    assert copies == {".mp4": set(), ".txt": {clip.name, f"{clip.stem}.jpg"}}[suffix] | (
+        {clip.with_suffix(suffix).name} if lasting else set()
+    )
+    assert camera.archive(*options, "--retry-failed").code == 0
+    left = {path.name for path in clip.parent.iterdir()} if clip.parent.exists() else set()
+    assert (left, camera.litter()) == (set(), [])
+    assert {path.name for path in other_disk.rglob("*.*") if path.is_file()} == {clip.name, *sidecars}
+    told = {name for event in camera.events("trashed") for name in event.get("sidecars") or ()}
+    assert told == sidecars

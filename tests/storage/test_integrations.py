@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,21 @@ from pytest_mock import MockerFixture
 from camarchiver.archive import planner
 from camarchiver.domain.clip import Fingerprint, Trees
 from camarchiver.domain.reason import Reason
-from camarchiver.errors import AlreadyRunning, ClipBusy, ExitCode, StorageError
+from camarchiver.errors import (
+    AlreadyRunning,
+    CamarchiverError,
+    ClipBusy,
+    ExitCode,
+    NotRemovable,
+    StorageError,
+)
 from camarchiver.naming.paths import numbered
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.storage import anchored, atomic, copying, linux, lockfile, locking, removal, run_lock
 from camarchiver.storage.owner import Owner, host_id
 from tests import programs
+from tests.faults import each_fault
 from tests.samples import Sweep, fill, make_older, names_in
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -878,6 +887,67 @@ class TestTrash:
             source.write_bytes(content)
 
         assert sweep_kills(lambda: self.move(root, trash_root), check) >= 5
+
+    @pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+    @pytest.mark.parametrize("code", [errno.EIO, errno.EINTR], ids=["EIO", "EINTR"])
+    @pytest.mark.parametrize("way", ["copy", "link", "rename"])
+    def test_an_error_at_any_call_leaves_no_copy_that_nobody_knows(
+        self, root: Path, other_disk: Path, mocker: MockerFixture, way: str, code: int, lasting: bool
+    ) -> None:
+        if way == "link":
+            mocker.patch.object(linux, "rename_noreplace", side_effect=OSError(errno.EINVAL, "x"))
+        source, place = root / self.RELATIVE, other_disk if way == "copy" else root / ".deleted"
+        content, status = source.read_bytes(), source.lstat()
+        trials = 0
+        for faults in each_fault(code, lasting=lasting):
+            shutil.rmtree(place / "input", ignore_errors=True)
+            source.write_bytes(content)
+            os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+            seen, told, failed = anchored.fingerprint_of(source.lstat()), "", False
+            with faults.armed():
+                try:
+                    self.move(root, place, seen)
+                except (OSError, CamarchiverError) as error:
+                    told, failed = getattr(error, "copy", ""), True
+            copies = [path for path in place.rglob("*.mp4") if not path.name.startswith(".")]
+            assert all(path.read_bytes() == content for path in copies)
+            assert source.exists() or copies
+            assert failed or not source.exists()
+            if source.exists():
+                assert {str(path) for path in copies} <= ({told} if lasting else set())
+            trials += 1
+        assert trials > 15
+
+    @pytest.mark.parametrize("way", ["copy", "link"])
+    def test_a_copy_is_taken_back_only_if_its_original_certainly_stands(
+        self, root: Path, other_disk: Path, mocker: MockerFixture, way: str
+    ) -> None:
+        """The bytes of the original may be gone, although it looks the same; or a file server may show the
+        client a name that it has removed."""
+        source, place = root / self.RELATIVE, other_disk if way == "copy" else root / ".deleted"
+        content, seen = source.read_bytes(), source.lstat()
+        unlink, stat_of = os.unlink, os.stat
+
+        def fail(name: str, **options: int) -> None:
+            if name != source.name:
+                return unlink(name, **options)
+            if way == "copy":
+                source.write_bytes(bytes(len(content)))
+                os.utime(source, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+            else:
+                source.unlink()
+                shown = partial(stat_of, place / "input" / self.RELATIVE)
+                mocker.patch.object(os, "stat", side_effect=lambda *a, **o: shown(**{**o, "dir_fd": None}))
+            raise OSError(errno.EIO, "x")
+
+        if way == "link":
+            mocker.patch.object(linux, "rename_noreplace", side_effect=OSError(errno.EINVAL, "x"))
+        mocker.patch.object(os, "unlink", side_effect=fail)
+        with pytest.raises(NotRemovable, match="it is not certain that") as caught:
+            self.move(root, place)
+        mocker.stopall()
+        assert caught.value.copy == str(place / "input" / self.RELATIVE)
+        assert Path(caught.value.copy).read_bytes() == content
 
     def test_a_full_trash_leaves_the_source(self, root: Path, disk_of_3_mib: Path) -> None:
         fill(disk_of_3_mib / "filler")
