@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from msgspec import structs
 
@@ -20,6 +21,8 @@ DOUBTFUL = timedelta(days=1)
 """How far name and clock may differ before one of them must be wrong (docs/architecture.md, section 7)."""
 
 _DOUBTFUL_SECONDS = DOUBTFUL.total_seconds()
+_AHEAD, _BEHIND = 14 * 3600, 12 * 3600
+"""Seconds by which the clocks of zones are at most ahead of UTC, and behind it."""
 _YEAR_1 = datetime(1970, 1, 1).toordinal() * 86_400
 """Seconds from the day before the year 1 to 1970."""
 _LAST = datetime(9999, 12, 31)
@@ -139,18 +142,16 @@ def is_doubtful(clip: Clip, now: datetime) -> bool:
     Its name and its file differ by more than a day, and the owner has not said which of them is right; or it
     comes from the future.
     """
+    start, written = clip.start, clip.written_ns / 1e9
+    if clip.corrected is None:
+        local = _local_seconds(start)
+        is_near = _BEHIND - _DOUBTFUL_SECONDS <= written - local <= _DOUBTFUL_SECONDS - _AHEAD
+        if is_near and local <= _seconds(now) + _DOUBTFUL_SECONDS - _BEHIND:
+            return False
     recorded = clip.recorded
     if recorded > now and recorded > now + DOUBTFUL:
         return True
-    if clip.corrected is not None:
-        return False
-    start, written = clip.start, clip.written_ns / 1e9
-    # Asking a time zone takes most of the time of a plan. Zones differ from UTC by -12 to +14 hours: this
-    # comparison, which takes the local time for UTC, is certain in nearly all cases.
-    local = start.toordinal() * 86_400 + start.hour * 3600 + start.minute * 60 + start.second - _YEAR_1
-    if -43_200.0 <= written - local <= 36_000.0:
-        return False
-    return abs(start.timestamp() - written) > _DOUBTFUL_SECONDS
+    return clip.corrected is None and abs(start.timestamp() - written) > _DOUBTFUL_SECONDS
 
 
 def latest_time(clip: Clip) -> datetime:
@@ -165,6 +166,33 @@ def latest_time(clip: Clip) -> datetime:
         return max(clip.start, datetime.fromtimestamp(written, clip.start.tzinfo))
     except (OverflowError, ValueError, OSError):
         return clip.start if written < 0 else _LAST.replace(tzinfo=clip.start.tzinfo)
+
+
+def has_age(clip: Clip, age: timedelta, now: datetime) -> bool:
+    """Whether a clip's latest time is at least this long ago; `latest_time` decides where it is close."""
+    if clip.corrected is None:
+        limit = _seconds(now) - age.total_seconds()
+        written = max(clip.written_ns, clip.fingerprint.mtime_ns) / 1e9
+        if written > limit + 1:
+            return False
+        if written < limit - 1 and _local_seconds(clip.start) + _BEHIND < limit:
+            return True
+    return latest_time(clip) <= now - age
+
+
+def _local_seconds(start: datetime) -> int:
+    """Seconds since 1970 by the clock on the wall.
+
+    Asking a time zone takes most of the time of a plan. What this number decides for every zone needs no
+    zone: they differ from UTC by `_BEHIND` to `_AHEAD`.
+    """
+    return start.toordinal() * 86_400 + start.hour * 3600 + start.minute * 60 + start.second - _YEAR_1
+
+
+@lru_cache(maxsize=8)
+def _seconds(now: datetime) -> float:
+    """Seconds since 1970; asked for every clip with the moment of the plan."""
+    return now.timestamp()
 
 
 def parse_clock(text: str) -> CameraClock:

@@ -83,6 +83,10 @@ class Tally:
             clip = step.clip
             key = step.reason, clip.camera, clip.start.date()
             size, seconds = clip.fingerprint.size, clip.duration or 0.0
+        elif isinstance(step, RemoveCopy):
+            clip = step.clip
+            key = step.disposal, step.reason, clip.camera, clip.start.date(), step.tree
+            size, seconds = clip.fingerprint.size, clip.duration or 0.0
         else:
             key, size = _group_of(step), step.size
             seconds = 0.0 if isinstance(step, RemoveLeftover | Salvage) else step.clip.duration or 0.0

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from camarchiver.domain.clip import Archived, Clip, Disposal, RemoteCopy, Tree
-from camarchiver.domain.clocks import is_doubtful, latest_time
+from camarchiver.domain.clocks import has_age, is_doubtful
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
@@ -223,7 +223,7 @@ def rank(copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now:
         return Rank.TRASH if is_archived else None
     if copy.tree is Tree.SOURCE and is_archived:
         return Rank.SOURCE
-    if latest_time(copy.clip) > now - YOUNG:
+    if not has_age(copy.clip, YOUNG, now):
         return None
     if copy.tree is Tree.ARCHIVE:
         return Rank.ARCHIVE if policy.clean_output and not policy.spares(copy.made_by) else None
@@ -296,7 +296,7 @@ def _barrier(
 def _is_past_limit(copy: Copy, limits: Limits, now: datetime) -> bool:
     """Whether a copy is older than its camera's hard limit."""
     hard = limits.max_age_hard
-    return hard is not None and latest_time(copy.clip) <= now - hard
+    return hard is not None and has_age(copy.clip, hard, now)
 
 
 def _unless_it_failed(
@@ -314,7 +314,7 @@ _DOUBTFUL = Stay(Reason.CLOCK_DOUBTFUL)
 
 
 def _source(copy: Copy, policy: CleanupPolicy, limits: Limits, now: datetime) -> RemoveCopy | Stay:
-    if latest_time(copy.clip) > now - limits.age:
+    if not has_age(copy.clip, limits.age, now):
         if _is_quiet_and_old(copy, limits, now):
             return _discard(copy, policy.disposal, Reason.QUIET_AGE, copy.archived)
         return Stay(Reason.TOO_RECENT)
@@ -330,12 +330,11 @@ def _archive(copy: Copy, policy: CleanupPolicy, limits: Limits, now: datetime) -
         return _IN_POLICY
     if not policy.clean_output and limits.archive_age_offsite is None:
         return _IN_POLICY
-    time = latest_time(copy.clip)
-    if policy.clean_output and time <= now - limits.archive_age:
+    if policy.clean_output and has_age(copy.clip, limits.archive_age, now):
         return _discard(copy, policy.disposal, Reason.ARCHIVE_AGE, None)
     if policy.clean_output and _is_quiet_and_old(copy, limits, now):
         return _discard(copy, policy.disposal, Reason.QUIET_ARCHIVE_AGE, None)
-    if limits.archive_age_offsite is None or time > now - limits.archive_age_offsite:
+    if limits.archive_age_offsite is None or not has_age(copy.clip, limits.archive_age_offsite, now):
         return _IN_POLICY
     if copy.is_sidecar or (counted := _counted(copy, policy, now)) is None:
         return _IN_POLICY
@@ -350,7 +349,7 @@ def _is_quiet_and_old(copy: Copy, limits: Limits, now: datetime) -> bool:
     quiet_age, archived = limits.quiet_age, copy.archived
     if quiet_age is None or archived is None or archived.motion is None:
         return False
-    return archived.motion.is_quiet and latest_time(copy.clip) <= now - quiet_age
+    return archived.motion.is_quiet and has_age(copy.clip, quiet_age, now)
 
 
 def _trash(copy: Copy, policy: CleanupPolicy, limits: Limits, now: datetime) -> RemoveCopy | Stay:
@@ -380,7 +379,7 @@ def decide_sidecar(
         return Stay(Reason.PICTURE_ONLY)
     if policy.keep_sidecars:
         return Stay(Reason.IN_POLICY, "sidecars are kept, as set")
-    if latest_time(copy.clip) > now - YOUNG:
+    if not has_age(copy.clip, YOUNG, now):
         return Stay(Reason.TOO_RECENT)
     answer = _discard(copy, policy.disposal, Reason.ORPHAN_PICTURE, None)
     return _unless_it_failed(answer, copy, memory, now)

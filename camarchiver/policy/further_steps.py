@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from camarchiver.domain.clip import Tree
-from camarchiver.domain.clocks import latest_time
+from camarchiver.domain.clocks import has_age
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.plan import FurtherStep
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Rank, rank
@@ -41,7 +41,7 @@ class FurtherSteps:
             self._archives += size
         elif place is Rank.UNARCHIVED:
             self._unarchived += size
-            if latest_time(copy.clip) <= self._now - timedelta(days=WAITING_DAYS):
+            if has_age(copy.clip, timedelta(days=WAITING_DAYS), self._now):
                 self._waiting += size
 
     def steps(self) -> tuple[FurtherStep, ...]:

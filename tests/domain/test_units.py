@@ -17,7 +17,7 @@ from msgspec import structs
 
 from camarchiver.domain import untrusted
 from camarchiver.domain.clip import Clip, Fingerprint, remote_path
-from camarchiver.domain.clocks import Clocks, is_doubtful, latest_time, parse_clock
+from camarchiver.domain.clocks import Clocks, has_age, is_doubtful, latest_time, parse_clock
 from camarchiver.domain.hold import Hold, held_by, may_reach
 from camarchiver.domain.memory import Restored
 from camarchiver.domain.report import Conclusion, Status, concluded, side_by_side
@@ -225,6 +225,31 @@ class TestClocks:
         start = datetime(2026, 3, 1, tzinfo=timezone(timedelta(hours=zone))) + timedelta(seconds=second)
         clip = written(start, start + timedelta(seconds=off))
         assert is_doubtful(clip, LATER) is (abs(off) > 86_400)
+
+    @given(st.integers(-200_000, 200_000), st.integers(-12, 14), st.integers(-12, 14))
+    def test_from_the_future_is_doubtful(self, ahead: int, zone: int, zone_of_now: int) -> None:
+        now = LATER.astimezone(timezone(timedelta(hours=zone_of_now)))
+        start = (LATER + timedelta(seconds=ahead)).astimezone(timezone(timedelta(hours=zone)))
+        assert is_doubtful(written(start, start), now) is (ahead > 86_400)
+
+    @given(
+        st.integers(-200_000, 200_000),
+        st.integers(-200_000, 200_000),
+        st.sampled_from([UTC, BERLIN, ZoneInfo("Pacific/Kiritimati"), ZoneInfo("Etc/GMT+12")]),
+        st.integers(0, 40),
+    )
+    def test_an_age_is_that_of_the_latest_time(self, named: int, off: int, zone: tzinfo, days: int) -> None:
+        limit = LATER - timedelta(days=days)
+        start = (limit + timedelta(seconds=named)).astimezone(zone)
+        clip = written(start, limit + timedelta(seconds=off))
+        assert has_age(clip, timedelta(days=days), LATER) is (latest_time(clip) <= limit)
+
+    @pytest.mark.parametrize(("seconds", "is_old"), [(-1, True), (0, True), (1, False)])
+    def test_an_age_is_reached_to_the_second(self, seconds: int, is_old: bool) -> None:
+        limit = LATER - timedelta(days=30)
+        at = limit + timedelta(seconds=seconds)
+        assert has_age(written(at, at), timedelta(days=30), LATER) is is_old
+        assert has_age(written(limit - timedelta(days=9), at), timedelta(days=30), LATER) is is_old
 
     def test_an_archive_goes_by_the_time_of_its_source(self) -> None:
         clip = structs.replace(written(NINE, NINE), source_mtime_ns=0)

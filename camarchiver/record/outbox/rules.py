@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from camarchiver.domain.clip import Clip, Disposal, Fingerprint, Tree
-from camarchiver.domain.clocks import is_doubtful, latest_time
+from camarchiver.domain.clocks import has_age, is_doubtful, latest_time
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep, RemoveCopy, RemoveLeftover, Salvage
@@ -218,7 +218,7 @@ def _due(
     found: dict[str, Reason] = {}
     removable = [each for each in order if not protection(each, holds, now)]
     for each in removable:
-        if limits.keep is not None and latest_time(each.clip) <= now - limits.keep:
+        if limits.keep is not None and has_age(each.clip, limits.keep, now):
             found[each.clip.relative] = Reason.KEEP_DAYS
     if limits.max_storage is None:
         return found
@@ -233,4 +233,4 @@ def _due(
 
 
 def _of_the_last_day(order: Iterable[OutboxClip], now: datetime) -> int:
-    return sum(each.size for each in order if latest_time(each.clip) > now - NOTICE)
+    return sum(each.size for each in order if not has_age(each.clip, NOTICE, now))
