@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from benches.measuring import Options, Result, Row, cpu_seconds, in_turns, ratio, say, workplace
-from benches.trees import Forest, Shape, grow
+from benches.trees import GeneratedTrees, Shape, make_trees
 from tests.dates import BENCHES
 
 SOURCE = Shape("source", 733, 150)
@@ -32,7 +32,7 @@ FIVE_YEARS = Shape("source", 1826, 40)
 _DRIVER = """
 import sys
 from datetime import datetime
-told, moment, command = sys.argv[1:4]
+result_file, moment, command = sys.argv[1:4]
 from camarchiver.__main__ import main
 from camarchiver.pipeline import Pipeline
 Pipeline.now = lambda self: datetime.fromisoformat(moment).astimezone(self.zone)
@@ -49,7 +49,7 @@ try:
 except SystemExit as left:
     if left.code not in (0, 3):  # 3: the plan also names files that stay until their owner decides
         raise
-with open("/proc/self/status") as status, open(told, "w") as stream:
+with open("/proc/self/status") as status, open(result_file, "w") as stream:
     stream.write(next(line.split()[1] for line in status if line.startswith("VmHWM")))
 """
 
@@ -159,7 +159,7 @@ yard = 'REO_(?P<camera>.+)_(?P<time>\\d{14})'
 class Planning:
     """One command over one forest."""
 
-    forest: Forest
+    generated: GeneratedTrees
     words: tuple[str, ...]
     place: Path
     config: str = ""
@@ -169,12 +169,14 @@ class Planning:
 
     def run(self) -> float:
         """CPU seconds."""
-        told = self.place / "told"
+        result_file = self.place / "result.json"
         config = self.place / "config.toml"
         config.write_text(self.config)
-        command = [sys.executable, "-c", _DRIVER, str(told), BENCHES.isoformat(), *self.words]
-        spent = cpu_seconds([*command, *self.forest.arguments, "--timezone", "UTC", "--config", str(config)])
-        self.peak = int(told.read_text()) * 1024 / 1e6
+        command = [sys.executable, "-c", _DRIVER, str(result_file), BENCHES.isoformat(), *self.words]
+        spent = cpu_seconds(
+            [*command, *self.generated.arguments, "--timezone", "UTC", "--config", str(config)]
+        )
+        self.peak = int(result_file.read_text()) * 1024 / 1e6
         return spent
 
 
@@ -182,46 +184,46 @@ def bench(options: Options) -> Result:
     """Plans over 220,000 and a million files, and a nightly run that reads one day of five years."""
     result = Result("discover")
     with workplace(options) as place:
-        result.rows += _source(grow(SOURCE, options), options, place)
-        result.rows += _three(grow(THREE, options), options, place)
+        result.rows += _source(make_trees(SOURCE, options), options, place)
+        result.rows += _three(make_trees(THREE, options), options, place)
         if options.quick:
             result.skipped.append("other shapes and a million files: left out by --quick")
         else:
             result.rows += _other_sources(options, place)
             result.rows += _other_cleanups(options, place)
-            result.rows += _source(grow(MILLION, options), options, place)
-            result.rows += _three(grow(MILLION_IN_THREE, options), options, place)
-        result.rows += _nightly(grow(FIVE_YEARS, options), options, place)
+            result.rows += _source(make_trees(MILLION, options), options, place)
+            result.rows += _three(make_trees(MILLION_IN_THREE, options), options, place)
+        result.rows += _nightly(make_trees(FIVE_YEARS, options), options, place)
     return result
 
 
-def _find(forest: Forest) -> float:
-    return cpu_seconds(["find", *forest.roots, "-printf", "%s %T@ %p\\n"])
+def _find(generated: GeneratedTrees) -> float:
+    return cpu_seconds(["find", *generated.roots, "-printf", "%s %T@ %p\\n"])
 
 
 def _rounds(options: Options) -> int:
     return options.rounds or (2 if options.quick else 5)
 
 
-def _source(forest: Forest, options: Options, place: Path) -> Iterator[Row]:
+def _source(generated: GeneratedTrees, options: Options, place: Path) -> Iterator[Row]:
     """`archive` where nothing was archived yet: every clip is a step of the plan."""
-    title = f"{forest.files:,} files in the source: "
+    title = f"{generated.files:,} files in the source: "
     say(title)
-    archive = Planning(forest, (*ARCHIVE, "--age", "0"), place)
-    least = partial(cpu_seconds, [sys.executable, "-c", _LEAST, str(forest.source)])
+    archive = Planning(generated, (*ARCHIVE, "--age", "0"), place)
+    least = partial(cpu_seconds, [sys.executable, "-c", _LEAST, str(generated.source)])
     figures = in_turns(
-        {"find": partial(_find, forest), "least": least, "archive": archive.run}, _rounds(options)
+        {"find": partial(_find, generated), "least": least, "archive": archive.run}, _rounds(options)
     )
     yield from _rows(title, figures, {"archive": (archive, 3.5)})
 
 
-def _three(forest: Forest, options: Options, place: Path) -> Iterator[Row]:
+def _three(generated: GeneratedTrees, options: Options, place: Path) -> Iterator[Row]:
     """Two thirds are archived, the trash holds the last ones, the journal tells of all."""
-    title = f"{forest.files:,} files in three trees: "
+    title = f"{generated.files:,} files in three trees: "
     say(title)
-    cleanup, status = Planning(forest, CLEANUP, place), Planning(forest, STATUS, place)
-    least = partial(cpu_seconds, [sys.executable, "-c", _LEAST_OF_THREE, *forest.roots])
-    tasks = {"find": partial(_find, forest), "least": least, "cleanup": cleanup.run, "status": status.run}
+    cleanup, status = Planning(generated, CLEANUP, place), Planning(generated, STATUS, place)
+    least = partial(cpu_seconds, [sys.executable, "-c", _LEAST_OF_THREE, *generated.roots])
+    tasks = {"find": partial(_find, generated), "least": least, "cleanup": cleanup.run, "status": status.run}
     figures = in_turns(tasks, _rounds(options))
     yield from _rows(title, figures, {"cleanup": (cleanup, 8), "status": (status, None)})
 
@@ -237,8 +239,8 @@ def _other_sources(options: Options, place: Path) -> Iterator[Row]:
         ("with a hold", HELD_SOURCE, due, ""),
         ("with an own pattern", SOURCE, due, OWN_PATTERN),
     ):
-        forest = grow(shape, options)
-        yield from _other(f"{what}: ", "archive", Planning(forest, words, place, config), 5, options)
+        generated = make_trees(shape, options)
+        yield from _other(f"{what}: ", "archive", Planning(generated, words, place, config), 5, options)
 
 
 def _other_cleanups(options: Options, place: Path) -> Iterator[Row]:
@@ -248,14 +250,14 @@ def _other_cleanups(options: Options, place: Path) -> Iterator[Row]:
         ("with --clean-output", THREE, ("--clean-output", "--archive-age", "300")),
         ("with --max-age-hard", THREE, ("--max-age-hard", "150")),
     ):
-        forest = grow(shape, options)
-        yield from _other(f"{what}: ", "cleanup", Planning(forest, (*CLEANUP, *words), place), 12, options)
+        generated = make_trees(shape, options)
+        yield from _other(f"{what}: ", "cleanup", Planning(generated, (*CLEANUP, *words), place), 12, options)
 
 
 def _other(what: str, name: str, planning: Planning, goal: float, options: Options) -> Iterator[Row]:
-    title = f"{planning.forest.files:,} files, {what}"
+    title = f"{planning.generated.files:,} files, {what}"
     say(title)
-    figures = in_turns({"find": partial(_find, planning.forest), name: planning.run}, _rounds(options))
+    figures = in_turns({"find": partial(_find, planning.generated), name: planning.run}, _rounds(options))
     yield from _rows(title, figures, {name: (planning, goal)})
 
 
@@ -271,11 +273,11 @@ def _rows(
         yield Row(title + f"{name}, peak memory", "MB", [planning.peak], goal=80)
 
 
-def _nightly(forest: Forest, options: Options, place: Path) -> Iterator[Row]:
+def _nightly(generated: GeneratedTrees, options: Options, place: Path) -> Iterator[Row]:
     """Five years lie there and only the oldest day is due: the others are not read."""
-    title = f"nightly, one day due of 1,826 with {forest.files:,} files: "
+    title = f"nightly, one day due of 1,826 with {generated.files:,} files: "
     say(title)
-    due = Planning(forest, (*ARCHIVE, "--age", "1825"), place)
-    figures = in_turns({"find": partial(_find, forest), "archive": due.run}, 2 * _rounds(options))
+    due = Planning(generated, (*ARCHIVE, "--age", "1825"), place)
+    figures = in_turns({"find": partial(_find, generated), "archive": due.run}, 2 * _rounds(options))
     yield Row(title + "archive", "s", figures["archive"], goal=0.5)
     yield ratio(title + "archive / find", figures["archive"], figures["find"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benches.discover import Planning
 from benches.measuring import Options, Result, Row, say, workplace
-from benches.trees import Forest, Shape, grow
+from benches.trees import GeneratedTrees, Shape, make_trees
 
 BUSY = Shape("three", 110, 1000, archived=80, trashed=21)
 """A thousand clips a day."""
@@ -27,25 +27,25 @@ def bench(options: Options) -> Result:
     result = Result("page")
     with workplace(options) as place:
         for shape in (QUICK,) if options.quick else (BUSY, LONG):
-            forest = grow(shape, options)
-            result.rows += _site(forest, shape, place / shape.name)
+            generated = make_trees(shape, options)
+            result.rows += _site(generated, shape, place / shape.name)
     return result
 
 
-def _site(forest: Forest, shape: Shape, place: Path) -> Iterator[Row]:
+def _site(generated: GeneratedTrees, shape: Shape, place: Path) -> Iterator[Row]:
     clips = shape.days * shape.clips
     title = f"{clips:,} clips, {shape.clips:,} a day: "
     say(title)
     place.mkdir()
     site = place / "site"
-    for path in (forest.archive / ".camarchiver/journal").rglob("*.jsonl"):
+    for path in (generated.archive / ".camarchiver/journal").rglob("*.jsonl"):
         day = datetime(*map(int, (*path.parts[-3:-1], path.stem)), tzinfo=UTC)
         later = day + timedelta(days=61)
         os.utime(path, (later.timestamp(), later.timestamp()))
-    page = Planning(forest, ("page", "--to", str(site)), place)
+    page = Planning(generated, ("page", "--to", str(site)), place)
     yield Row(title + "full build", "s", [page.run()], goal=60 + clips / 1000)
     yield Row(title + "full build, peak memory", "MB", [page.peak], goal=200)
-    nights = [_night(forest, shape, page) for _ in range(3)]
+    nights = [_night(generated, shape, page) for _ in range(3)]
     yield Row(title + f"refresh, {CHANGED} days changed", "s", nights, goal=2)
     yield Row(title + "refresh, nothing changed", "s", [page.run() for _ in range(3)])
     index = sum((site / name).stat().st_size for name in ("index.html", "days.js"))
@@ -60,12 +60,12 @@ def _site(forest: Forest, shape: Shape, place: Path) -> Iterator[Row]:
     shutil.rmtree(place)
 
 
-def _night(forest: Forest, shape: Shape, page: Planning) -> float:
+def _night(generated: GeneratedTrees, shape: Shape, page: Planning) -> float:
     """CPU seconds of a refresh for which two days have new lines in the journal, and two other clips."""
-    journals = sorted((forest.archive / ".camarchiver/journal").rglob("*.jsonl"))
+    journals = sorted((generated.archive / ".camarchiver/journal").rglob("*.jsonl"))
     for path in (journals[-1], journals[-shape.trashed - 1]):
         os.utime(path)
-    for folder in sorted(forest.source.glob("*/*/*"))[-CHANGED // 2 :]:
+    for folder in sorted(generated.source.glob("*/*/*"))[-CHANGED // 2 :]:
         clip = min(folder.glob("*.mp4"))
         os.utime(clip, ns=(clip.stat().st_mtime_ns + 1,) * 2)
     return page.run()

@@ -44,8 +44,8 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Forest:
-    """Where one shape's three trees stand."""
+class GeneratedTrees:
+    """Where one shape's three trees are."""
 
     source: Path
     archive: Path
@@ -63,25 +63,25 @@ class Forest:
         return [str(self.source), "-o", str(self.archive), "--trash-root", str(self.trash)]
 
 
-def grow(shape: Shape, options: Options, now: datetime = BENCHES) -> Forest:
+def make_trees(shape: Shape, options: Options, now: datetime = BENCHES) -> GeneratedTrees:
     """The trees of a shape as they are at that moment, made when they aren't there."""
     place = options.cache / VERSION / f"{shape.name}-{shape.days}-{shape.clips}"
-    forest = Forest(place / "camera", place / "archive", place / "trash", 0)
+    generated = GeneratedTrees(place / "camera", place / "archive", place / "trash", 0)
     done = place / "files"
     if not done.exists():
         say(f"  making {place}")
         shutil.rmtree(place, ignore_errors=True)
-        forest.source.mkdir(parents=True)
-        files = sum(_day(forest, shape, number, now) for number in range(shape.days))
+        generated.source.mkdir(parents=True)
+        files = sum(_day(generated, shape, number, now) for number in range(shape.days))
         if shape.archived:
-            _mark(forest)
+            _mark(generated)
         if shape.held:
-            _hold(forest, *shape.held, now)
+            _hold(generated, *shape.held, now)
         done.write_text(str(files))
-    return Forest(forest.source, forest.archive, forest.trash, int(done.read_text()))
+    return GeneratedTrees(generated.source, generated.archive, generated.trash, int(done.read_text()))
 
 
-def _day(forest: Forest, shape: Shape, number: int, now: datetime) -> int:
+def _day(generated: GeneratedTrees, shape: Shape, number: int, now: datetime) -> int:
     """Make one day's files, the oldest being number 0; tells how many they are."""
     day = now.date() - timedelta(days=shape.days - number)
     starts = list(_starts(day, shape.clips))
@@ -91,7 +91,7 @@ def _day(forest: Forest, shape: Shape, number: int, now: datetime) -> int:
     ]
     folder = folder_of(starts[0])
     in_archive = number < shape.archived
-    root = forest.archive if in_archive else forest.source
+    root = generated.archive if in_archive else generated.source
     times = [now - timedelta(days=1)] * len(starts) if shape.copied else starts
     suffixes = (".mp4", ".jpg") if shape.pictures else (".mp4",)
     _fill(root / folder, names, times, suffixes)
@@ -99,8 +99,8 @@ def _day(forest: Forest, shape: Shape, number: int, now: datetime) -> int:
         return len(suffixes) * len(names)
     trashed = number >= shape.archived - shape.trashed
     if trashed:
-        _fill(forest.trash / "input" / folder, names, times, (".mp4",))
-    _journal(forest, folder, day, names, starts, purged=not trashed)
+        _fill(generated.trash / "input" / folder, names, times, (".mp4",))
+    _journal(generated, folder, day, names, starts, purged=not trashed)
     return (len(suffixes) + trashed) * len(names)
 
 
@@ -122,12 +122,18 @@ def _fill(folder: Path, names: list[str], starts: list[datetime], suffixes: tupl
 
 
 def _journal(
-    forest: Forest, folder: str, day: date, names: list[str], starts: list[datetime], *, purged: bool
+    generated: GeneratedTrees,
+    folder: str,
+    day: date,
+    names: list[str],
+    starts: list[datetime],
+    *,
+    purged: bool,
 ) -> None:
     """What `archive` and later `cleanup` wrote of a day."""
     from camarchiver.journal.event import EventKind, JournalEvent
 
-    path = forest.archive / ".camarchiver/journal" / f"{folder}.jsonl"
+    path = generated.archive / ".camarchiver/journal" / f"{folder}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = []
     lasting = SECONDS.total_seconds()
@@ -159,7 +165,7 @@ def _journal(
             seconds=4.2,
             **common,
         )
-        pictures = {f"{name}.jpg": str(forest.archive / folder / f"{name}.jpg")}
+        pictures = {f"{name}.jpg": str(generated.archive / folder / f"{name}.jpg")}
         trashed = JournalEvent(
             EventKind.TRASHED,
             at=archived_at,
@@ -179,19 +185,19 @@ def _journal(
     path.write_text("".join(f"{line}\n" for line in lines))
 
 
-def _mark(forest: Forest) -> None:
+def _mark(generated: GeneratedTrees) -> None:
     """Trees that know each other."""
-    for root in (forest.source, forest.archive):
+    for root in (generated.source, generated.archive):
         state = root / ".camarchiver"
         state.mkdir(exist_ok=True)
         (state / "volume").write_text("b" * 32 + "\n")
 
 
-def _hold(forest: Forest, first: int, last: int, now: datetime) -> None:
+def _hold(generated: GeneratedTrees, first: int, last: int, now: datetime) -> None:
     """As `camarchiver hold add` does it."""
     from camarchiver.state import holds
 
-    state = forest.archive / ".camarchiver"
+    state = generated.archive / ".camarchiver"
     state.mkdir(parents=True, exist_ok=True)
     start, end = now - timedelta(days=first), now - timedelta(days=last)
     holds.add(state, start, end, camera=CAMERAS[0], reason="a burglary", until=None)
