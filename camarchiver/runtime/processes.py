@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from camarchiver.errors import cause
+
 KILL_SECONDS = 5.0
 """How long a program may take to end after TERM."""
 
@@ -172,7 +174,10 @@ def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> No
 
 
 def drain(pipe: IO[bytes] | None, keep: Callable[[bytes], Any]) -> threading.Thread:
-    """Read a pipe in a thread until its other end is closed, and close it; `keep` gets each piece."""
+    """Read a pipe in a thread until its other end is closed, and close it; `keep` gets each piece.
+
+    If it can't be read, `keep` gets a line that says so: what is missing must not look like nothing to say.
+    """
     assert pipe is not None
     thread = threading.Thread(target=_drain, args=(pipe, keep), name="read a program's output", daemon=True)
     thread.start()
@@ -181,8 +186,11 @@ def drain(pipe: IO[bytes] | None, keep: Callable[[bytes], Any]) -> threading.Thr
 
 def _drain(pipe: IO[bytes], keep: Callable[[bytes], Any]) -> None:
     with pipe:
-        while data := os.read(pipe.fileno(), _READ_BYTES):
-            keep(data)
+        try:
+            while data := os.read(pipe.fileno(), _READ_BYTES):
+                keep(data)
+        except OSError as error:
+            keep(f"\nits output can't be read: {cause(error)}\n".encode())
 
 
 def _limited(output: bytearray) -> Callable[[bytes], None]:

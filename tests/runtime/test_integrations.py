@@ -78,6 +78,14 @@ processes.start(["sleep", "60"])
         done = processes.run([sys.executable, "-c", code], seconds=60)
         assert (done.returncode, done.output, done.errors) == (1, b"True\n", ("why", "not"))
 
+    def test_output_that_can_not_be_read_is_not_taken_for_silence(self, mocker: MockerFixture) -> None:
+        failing = mocker.patch.object(processes, "os", wraps=os)
+        failing.read.side_effect = OSError(errno.EIO, os.strerror(errno.EIO))
+        done = processes.run(["true"], seconds=60)
+        assert done.returncode == 0
+        assert b"can't be read: Input/output error" in done.output
+        assert any("can't be read: Input/output error" in line for line in done.errors)
+
     def test_what_takes_too_long_is_killed_with_what_it_started(self, tmp_path: Path) -> None:
         script = f"sleep 60 & echo $! > {tmp_path}/pid; wait"
         started = time.monotonic()
