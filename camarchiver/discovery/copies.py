@@ -1,4 +1,4 @@
-"""Walks the three trees for `cleanup` and states what each file is a copy of, and what may be left over."""
+"""Walks the three trees for `cleanup` and states what each file is a copy of."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from msgspec import structs
 
+from camarchiver.discovery import leftovers
 from camarchiver.discovery.clip_ends import ClipEnds
 from camarchiver.discovery.found_file import FoundFile, with_sharers
 from camarchiver.discovery.source_tree import Discovery
@@ -27,15 +28,13 @@ from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import ClipKey, Ledger, Origin, clip_of
 from camarchiver.journal.lookup import ArchiveLookup, JournalDays
 from camarchiver.journal.store import Day, Journal
-from camarchiver.naming.folders import date_of_folder
-from camarchiver.naming.formats import is_clip_name, is_sidecar_name, is_text_name
+from camarchiver.naming.formats import is_sidecar_name, is_text_name
 from camarchiver.naming.paths import unnumbered
 from camarchiver.naming.patterns import Names, locate
 from camarchiver.policy.archive_rules import keep, own_archive
 from camarchiver.policy.cleanup_rules import Copy
-from camarchiver.policy.leftover_rules import Leftover, LeftoverKind
-from camarchiver.storage import atomic, locking
-from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE, fingerprint_of
+from camarchiver.policy.leftover_rules import Leftover
+from camarchiver.storage.anchored import FROM_SOURCE, fingerprint_of
 from camarchiver.storage.walk import TreeWalk
 
 DAYS_IN_MEMORY = 3
@@ -113,9 +112,9 @@ class CopyFinder:
             if (sidecar := self._sidecar(facts.folder, name)) is not None:
                 yield sidecar
         for name in facts.temporary:
-            yield from self._temporary(Tree.SOURCE, facts.root, facts.folder, name)
+            yield from leftovers.temporary(Tree.SOURCE, facts.root, facts.folder, name)
         if facts.is_empty:
-            yield from self._empty(Tree.SOURCE, facts.root, facts.folder)
+            yield from leftovers.empty_folder(Tree.SOURCE, facts.root, facts.folder)
 
     def in_source(self, clip: Clip, facts: FolderFacts) -> Copy:
         """What a clip of the source is a copy of; `facts` are those of its folder."""
@@ -200,12 +199,12 @@ class CopyFinder:
             yield Keep(root, folder or ".", Reason.UNREADABLE, detail=explained(error))
             return
         if listing.is_empty:
-            yield from self._empty(tree, root, folder)
+            yield from leftovers.empty_folder(tree, root, folder)
         find = self._archive if tree is Tree.ARCHIVE else self._trashed
         for name in sorted(listing.files):
             yield self._copy(find, root, folder, name, listing.files[name])
         for name in sorted(listing.temporary):
-            yield from self._temporary(tree, root, folder, name)
+            yield from leftovers.temporary(tree, root, folder, name)
         for name, problem in sorted(listing.unreadable.items()):
             yield Keep(root, joined(folder, name), Reason.UNREADABLE, detail=explained(problem))
         for name in sorted(listing.irregular):
@@ -336,37 +335,6 @@ class CopyFinder:
                         )
         return None
 
-    # --- leftovers ---------------------------------------------------------------------------------
-
-    def _temporary(self, tree: Tree, root: Path, folder: str, name: str) -> Iterator[Leftover]:
-        """A staged file, or the lock of a clip; what else has a temporary name is somebody else's."""
-        kind = LeftoverKind.STAGED
-        if name.endswith(".lock"):
-            kind = LeftoverKind.LOCK
-            is_ours = is_clip_name(name.removesuffix(".lock"))
-        else:
-            is_ours = atomic.staged_stem(name) is not None
-        relative = joined(folder, name)
-        try:
-            status = (root / relative).lstat() if is_ours else None
-        except OSError:
-            return
-        if status is None or not stat.S_ISREG(status.st_mode):
-            return
-        in_use = kind is LeftoverKind.LOCK and _is_held(root / relative)
-        print_of = fingerprint_of(status)
-        yield Leftover(root, relative, tree, kind, status.st_mtime, print_of, in_use=in_use)
-
-    def _empty(self, tree: Tree, root: Path, folder: str) -> Iterator[Leftover]:
-        """An empty folder, and the day that it is for."""
-        inside = folder.removeprefix(f"{FROM_SOURCE}/").removeprefix(f"{FROM_ARCHIVE}/")
-        day = date_of_folder(inside) if inside else None
-        try:
-            mtime = (root / folder).stat().st_mtime
-        except OSError:
-            return
-        yield Leftover(root, folder, tree, LeftoverKind.FOLDER, mtime, day=day)
-
     # --- the journal -------------------------------------------------------------------------------
 
     def _ledger(self, day: date) -> Ledger:
@@ -404,11 +372,3 @@ def _is_that_file(origin: Origin, relative: str, status: os.stat_result) -> bool
     if origin.tree is Tree.SOURCE:
         return (status.st_size, status.st_mtime_ns) == (origin.size, origin.mtime_ns)
     return origin.file_size in (None, status.st_size)
-
-
-def _is_held(lock: Path) -> bool:
-    """Whether the owner of a clip's lock lives, as far as can be found out."""
-    try:
-        return locking.held_by(lock.with_name(lock.name.removesuffix(".lock"))) is not None
-    except OSError:
-        return True

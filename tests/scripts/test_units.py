@@ -319,6 +319,16 @@ class TestStyle:
         assert len(found) > 600
         assert not [(place, name) for place, name in found if names[name] > 1]
 
+    def test_modules_and_folders_are_neither_too_large_nor_too_small(self) -> None:
+        package = REPOSITORY / "camarchiver"
+        modules = [path for path in package.rglob("*.py") if path.name != "__init__.py"]
+        lines = {str(path.relative_to(package)): path.read_bytes().count(b"\n") for path in modules}
+        assert len(lines) > 300
+        assert not {name: count for name, count in lines.items() if count > 400}
+        assert len([name for name, count in lines.items() if count < 40]) <= 10
+        folders = Counter(path.parent for path in modules)
+        assert not {folder: count for folder, count in folders.items() if count > 12}
+
 
 class TestNamesTable:
     def test_the_page_of_names_says_what_the_table_of_makers_says(self) -> None:
