@@ -1,1 +1,1 @@
-"""Answers questions about the trees; only `verify` writes, and only its findings."""
+"""Answers questions about the trees; only `verify` writes: what it found, and how far it came."""

@@ -1,1 +1,1 @@
-"""What each command adds to the sequence of its run, which is the same for all (`template`)."""
+"""What each command adds to the sequence of its run (`template`); `watch`, `record`, `page` have their own."""
