@@ -173,11 +173,14 @@ class ArchivePublisher:
             refuse_held(self._context, step.clip)
         for former in outdated:
             self._context.remover.replace_archive(step.clip, former)
-        for number in range(1, MOST_NAMES):
-            name = numbered(wanted, number)
-            try:
-                atomic.publish(part, archive / name)
-            except FileExistsError:
-                continue
-            return name
+        # The open folder stays the one below the archive root, also if a link takes its place now.
+        with anchored.opened_folder(archive, anchored.parts_of(wanted)[:-1]) as folder:
+            for number in range(1, MOST_NAMES):
+                name = numbered(wanted, number)
+                try:
+                    with anchored.naming(archive / name):
+                        atomic.publish(part, archive / name, folder=folder)
+                except FileExistsError:
+                    continue
+                return name
         raise ClipFailed(Reason.FAILED, f"{MOST_NAMES} files are named like {wanted} already")

@@ -57,7 +57,9 @@ def bring_back(
         with _fetched(remote, copy, target, clip.fingerprint.mtime_ns, retries) as part:
             if exists and make_way is not None:
                 make_way()
-            atomic.publish(part, target)
+            parts = anchored.parts_of(step.relative)[:-1]
+            with anchored.opened_folder(clip.root, parts) as folder, anchored.naming(target):
+                atomic.publish(part, target, folder=folder)
     except BaseException:
         removal.remove_empty_folders(clip.root, clip.folder)
         raise

@@ -57,7 +57,7 @@ def move(
     unless a NotRemovable names it: the next start must look at both.
     """
     source, target = parts_of(relative), parts_of(trash_relative)
-    with _naming(root / relative, trash_root / trash_relative), _planned(root, relative, fingerprint) as file:
+    with naming(root / relative, trash_root / trash_relative), _planned(root, relative, fingerprint) as file:
         models = permissions.models(root, source[:-1], target[:-1])
         atomic.make_folders(trash_root, model=root)
         with opened_folder(trash_root, target[:-1], models=models) as there:
@@ -73,7 +73,7 @@ def open_file(root: Path, relative: str) -> BufferedReader:
     """
     parts = parts_of(relative)
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with _naming(root / relative), opened_folder(root, parts[:-1]) as here:
+    with naming(root / relative), opened_folder(root, parts[:-1]) as here:
         stream = os.fdopen(os.open(parts[-1], flags, dir_fd=here), "rb")
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
@@ -104,7 +104,7 @@ def make_folder(root: Path, relative: str, *, model: Path | None = None) -> None
     parts = parts_of(relative) if relative else ()
     models = {} if model is None else permissions.models(model, parts, parts)
     try:
-        with _naming(root / relative), opened_folder(root, parts, models=models):
+        with naming(root / relative), opened_folder(root, parts, models=models):
             pass
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
@@ -177,7 +177,7 @@ class _PlannedFile:
 def _planned(root: Path, relative: str, fingerprint: Fingerprint) -> Iterator[_PlannedFile]:
     """The file, checked to be the planned one, and one that can leave its folder."""
     parts = parts_of(relative)
-    with _naming(root / relative), opened_folder(root, parts[:-1]) as here:
+    with naming(root / relative), opened_folder(root, parts[:-1]) as here:
         file = _PlannedFile(here, parts[-1], fingerprint, root / relative)
         file.check()
         # Checked first, so that no large file is copied for nothing; the removal itself still decides.
@@ -383,7 +383,7 @@ def _is_folder(path: Path) -> bool:
 
 
 @contextmanager
-def _naming(*paths: Path) -> Iterator[None]:
+def naming(*paths: Path) -> Iterator[None]:
     """Make errors of calls by descriptor name the whole paths."""
     try:
         yield

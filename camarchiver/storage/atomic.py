@@ -65,13 +65,17 @@ def staged(target: Path, *, announce: Callable[[Path], None] | None = None) -> I
             part.path.unlink()
 
 
-def publish(part: Staged, target: Path) -> None:
+def publish(part: Staged, target: Path, *, folder: int | None = None) -> None:
     """Make the staged file durable and give it its final name, in the same folder.
 
     It never replaces: it raises FileExistsError if the name is taken, and the staged file stays.
     It raises StorageError on a filesystem that offers no safe way. An error of fsync is final: the kernel
-    reports it only once.
+    reports it only once. With `folder`, which is open, both names are in that folder, whatever has taken its
+    path meanwhile.
     """
+    if folder is not None:
+        here = Path(f"/proc/self/fd/{folder}")
+        part, target = Staged(here / part.path.name), here / target.name
     sync_file(part.path)
     try:
         retry_transient(lambda: os.link(part.path, target, follow_symlinks=False))

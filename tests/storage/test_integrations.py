@@ -1071,6 +1071,21 @@ class TestTrash:
         assert removal.remove_empty_folders(root, "2024/05/03") == ()
         assert (tmp_path / "elsewhere" / "05" / "03" / "x.mp4").exists()
 
+    def test_what_takes_the_path_of_an_open_folder_gets_no_file(self, root: Path, tmp_path: Path) -> None:
+        outside, folder = tmp_path / "outside", root / "2024/05/03"
+        outside.mkdir()
+        with (
+            atomic.staged(folder / "archive.mp4") as part,
+            anchored.opened_folder(root, ("2024", "05", "03")) as opened,
+        ):
+            part.path.write_bytes(b"whole")
+            (outside / part.path.name).write_bytes(b"planted")
+            folder.rename(tmp_path / "moved")
+            folder.symlink_to(outside)
+            atomic.publish(part, folder / "archive.mp4", folder=opened)
+        assert (tmp_path / "moved/archive.mp4").read_bytes() == b"whole"
+        assert not (outside / "archive.mp4").exists()
+
     def test_a_link_planted_in_the_trash_is_not_followed(self, root: Path, tmp_path: Path) -> None:
         (root / ".deleted" / "input").mkdir(parents=True)
         (tmp_path / "elsewhere").mkdir()

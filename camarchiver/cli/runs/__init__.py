@@ -1,1 +1,1 @@
-"""What each command adds to the sequence of its run (`template`); `watch`, `record`, `page` have their own."""
+"""What each command adds to the sequence of its run (`template`); watch, record and page have their own."""
