@@ -23,6 +23,8 @@ DOUBTFUL = timedelta(days=1)
 _DOUBTFUL_SECONDS = DOUBTFUL.total_seconds()
 _AHEAD, _BEHIND = 14 * 3600, 12 * 3600
 """Seconds by which the clocks of zones are at most ahead of UTC, and behind it."""
+_SLACK = 86_400
+"""Seconds, more than any zone's clock is changed by: days before a moment are counted by that clock."""
 _YEAR_1 = datetime(1970, 1, 1).toordinal() * 86_400
 """Seconds from the day before the year 1 to 1970."""
 _LAST = datetime(9999, 12, 31)
@@ -173,9 +175,9 @@ def has_age(clip: Clip, age: timedelta, now: datetime) -> bool:
     if clip.corrected is None:
         limit = _seconds(now) - age.total_seconds()
         written = max(clip.written_ns, clip.fingerprint.mtime_ns) / 1e9
-        if written > limit + 1:
+        if written > limit + _SLACK:
             return False
-        if written < limit - 1 and _local_seconds(clip.start) + _BEHIND < limit:
+        if max(written, _local_seconds(clip.start) + _BEHIND) < limit - _SLACK:
             return True
     return latest_time(clip) <= now - age
 

@@ -83,7 +83,8 @@ def decide(found: Leftover, now: datetime) -> RemoveLeftover | None:
 def is_leftover(kind: LeftoverKind, mtime: float, now: datetime) -> bool:
     """Whether nobody can still be at work on what was last changed then; seconds since 1970."""
     age = _AGES[kind]
-    return age is None or mtime < (now - age).timestamp()
+    # In seconds: an hour before half past three is no hour in the night when clocks go forward.
+    return age is None or mtime < now.timestamp() - age.total_seconds()
 
 
 def is_over(day: date | None, now: datetime) -> bool:

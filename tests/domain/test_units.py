@@ -244,6 +244,29 @@ class TestClocks:
         clip = written(start, limit + timedelta(seconds=off))
         assert has_age(clip, timedelta(days=days), LATER) is (latest_time(clip) <= limit)
 
+    @given(
+        st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31)),
+        st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Antarctica/Troll"]),
+        st.integers(1, 200),
+        st.integers(-100_000, 100_000),
+        st.integers(-100_000, 100_000),
+    )
+    def test_an_age_may_span_a_clock_change(
+        self, local: datetime, name: str, days: int, named: int, off: int
+    ) -> None:
+        now = local.replace(tzinfo=ZoneInfo(name))
+        limit = (now - timedelta(days=days)).astimezone(UTC)
+        start = (limit + timedelta(seconds=named)).astimezone(now.tzinfo)
+        clip = written(start, limit + timedelta(seconds=off))
+        exactly = latest_time(clip) <= now - timedelta(days=days)
+        assert has_age(clip, timedelta(days=days), now) is exactly
+
+    @pytest.mark.parametrize("minute", range(0, 120, 10))
+    def test_an_age_over_the_spring_change_is_by_the_clock_on_the_wall(self, minute: int) -> None:
+        now = datetime(2027, 4, 10, 3, tzinfo=BERLIN)
+        start = datetime(2027, 3, 11, 2, tzinfo=BERLIN) + timedelta(minutes=minute)
+        assert has_age(written(start, start), timedelta(days=30), now) is (minute <= 60)
+
     @pytest.mark.parametrize(("seconds", "is_old"), [(-1, True), (0, True), (1, False)])
     def test_an_age_is_reached_to_the_second(self, seconds: int, is_old: bool) -> None:
         limit = LATER - timedelta(days=30)

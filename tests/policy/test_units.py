@@ -34,7 +34,7 @@ from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Rank
 from camarchiver.policy.leftover_rules import Leftover, LeftoverKind
 from camarchiver.policy.safety_brakes import CameraTotals
 from camarchiver.policy.size_goals import Freed, Goal, SizeGoalSolver
-from tests.values import DAYS30, KEEPING, MONTH, NOW, ROOT, a_clip, an_entry
+from tests.values import BERLIN, DAYS30, KEEPING, MONTH, NOW, ROOT, a_clip, an_entry
 
 
 def decided(
@@ -403,6 +403,12 @@ class TestLeftovers:
         for kind in kinds:
             found = may_be_left(kind, hours)
             assert leftover_rules.is_leftover(kind, found.mtime, NOW) is is_left, kind
+
+    @pytest.mark.parametrize("kind", HOUR_OLD)
+    def test_an_hour_is_an_hour_in_the_night_when_clocks_go_forward(self, kind: LeftoverKind) -> None:
+        now = datetime(2027, 3, 28, 3, 30, tzinfo=BERLIN)
+        assert not leftover_rules.is_leftover(kind, now.timestamp() - 5, now)
+        assert leftover_rules.is_leftover(kind, now.timestamp() - 3601, now)
 
     @pytest.mark.parametrize("kind", [LeftoverKind.STAGED, LeftoverKind.LOCK, LeftoverKind.SPOOLED])
     def test_a_file_goes_once_it_is_old_enough_and_nobody_uses_it(self, kind: LeftoverKind) -> None:
