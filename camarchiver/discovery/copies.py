@@ -234,7 +234,7 @@ class CopyFinder:
         return self._clocks.applied(clip) if self._has_clocks else clip
 
     def _archive(self, place: FoundFile) -> Copy | Keep | None:
-        _, _, name, relative, status = place
+        name, relative, status = place.name, place.relative, place.status
         for day in self._days.of(relative):
             ledger = self._ledger(day)
             known, is_sidecar = ledger.archives.get(relative), False

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
+import msgspec
 from msgspec import structs
 
 from camarchiver.domain.clip import Clip, Fingerprint
@@ -16,7 +16,7 @@ from camarchiver.journal.event import JournalEvent
 from camarchiver.policy.cleanup_rules import Copy
 
 
-class FoundFile(NamedTuple):
+class FoundFile(msgspec.Struct, frozen=True):
     """A file that was found in archive or trash."""
 
     root: Path
@@ -29,12 +29,12 @@ class FoundFile(NamedTuple):
         self, camera: str, start: datetime, written_ns: int | None, duration: float | None = None
     ) -> Clip:
         """The file as a copy of a clip, whose source was last written at `written_ns`; seconds."""
-        root, folder, name, _, status = self
+        status = self.status
         print_of = Fingerprint(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         return Clip(
-            root,
-            folder,
-            name,
+            self.root,
+            self.folder,
+            self.name,
             camera,
             start,
             print_of,
