@@ -74,7 +74,7 @@ def _(case_clips: CaseClips, case_tree: CaseTree) -> Iterator[str]:
     clip = case_tree.put()
     patch = (
         "from camarchiver.storage import atomic\npublish = atomic.publish\n"
-        "def late(*a):\n    publish(*a)\n"
+        "def late(*a, **k):\n    publish(*a, **k)\n"
         f"    a[1].suffix == '.mp4' and open({str(clip)!r}, 'ab').write(b'more')\n"
         "atomic.publish = late\n"
     )

@@ -900,7 +900,7 @@ class TestArchiveUnderFaults:
         killed = camera.start(
             "--no-skip",
             patch="import os\nfrom camarchiver.storage import atomic\n"
-            "atomic.publish = lambda *a: os.kill(os.getpid(), 9)",
+            "atomic.publish = lambda *a, **k: os.kill(os.getpid(), 9)",
         )
         killed.process.communicate()
         assert killed.code == -signal.SIGKILL

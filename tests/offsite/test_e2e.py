@@ -467,7 +467,7 @@ class TestCounting:
         assert again.returncode == 0
         assert bytes_of(copied) == before, "what was restored stays for a week"
 
-    @pytest.mark.parametrize("harm", ["changed", "deleted", "unreachable"])
+    @pytest.mark.parametrize("damage", ["changed", "deleted", "unreachable"])
     def test_it_stays_if_its_copy_is_not_good_at_that_moment(
         self, copied: Path, config: Path, told: Command, elsewhere: Path, damage: str
     ) -> None:
@@ -615,7 +615,7 @@ class TestRemoteAtFault:
         status = told("offsite", "status", archived, "--remote", elsewhere).stdout
         assert "1 archive could not be copied" in status
 
-    @pytest.mark.parametrize("harm", ["not a line of it\n[x", "a folder", "encrypted"])
+    @pytest.mark.parametrize("damage", ["not a line of it\n[x", "a folder", "encrypted"])
     def test_a_config_of_rclone_that_it_can_not_read_is_named(
         self, archived: Path, told: Command, elsewhere: Path, own_rclone_config: Path, damage: str
     ) -> None:
@@ -766,7 +766,7 @@ class TestRestore:
         there = told("restore", "-C", copied, here, "--from-offsite", "--config", config)
         assert (there.returncode, f"{here} is in its place" in there.stderr) == (ExitCode.FAILED, True)
 
-    @pytest.mark.parametrize("harm", ["missing", "damaged"])
+    @pytest.mark.parametrize("damage", ["missing", "damaged"])
     def test_repair_uses_the_copy_as_the_last_source(
         self, copied: Path, config: Path, told: Command, damage: str
     ) -> None:
