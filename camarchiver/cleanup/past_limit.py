@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
-from functools import lru_cache
 
 from camarchiver.domain.clip import Clip
-from camarchiver.domain.clocks import is_doubtful, latest_time
+from camarchiver.domain.clocks import earliest_time, has_age, is_doubtful
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
 from camarchiver.errors import Problem
@@ -39,15 +38,12 @@ class PastLimit:
         hard = self._policy.of(clip.camera).max_age_hard
         if hard is None:
             return
-        limit = self._now - hard
-        if clip.corrected is None and clip.written_ns > _surely_later_ns(limit) and clip.start > limit:
-            # Whichever of its clocks is right: this is nearly every clip that stays.
-            return
-        # A doubtful clip counts as past the limit if either of its clocks says so.
-        written = datetime.fromtimestamp(clip.written_ns / 1e9, clip.start.tzinfo)
-        doubtful = is_doubtful(clip, self._now)
-        time = min(clip.start, written) if doubtful else latest_time(clip)
-        if time <= limit:
+        if is_doubtful(clip, self._now):
+            # It counts as past the limit if either of its clocks says so.
+            is_past = earliest_time(clip) <= self._now - hard
+        else:
+            is_past = has_age(clip, hard, self._now)
+        if is_past:
             self._add(clip.camera, f"{clip.path} ({reason})")
 
     def is_left(self, kept: Keep) -> None:
@@ -126,9 +122,3 @@ class PastLimit:
             if hard is not None and hard != general and not self._counts[camera] and not self._counts[""]:
                 limit = f"{self._now - hard:%Y-%m-%d %H:%M}"
                 yield f"after this run no tree holds anything that {shown(camera)} recorded before {limit}"
-
-
-@lru_cache(maxsize=64)
-def _surely_later_ns(moment: datetime) -> int:
-    """Nanoseconds since 1970, later than a moment by more than any rounding of a file's time."""
-    return int((moment.timestamp() + 1) * 1e9)

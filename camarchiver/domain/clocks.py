@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import lru_cache
 
@@ -27,8 +27,8 @@ _SLACK = 86_400
 """Seconds, more than any zone's clock is changed by: days before a moment are counted by that clock."""
 _YEAR_1 = datetime(1970, 1, 1).toordinal() * 86_400
 """Seconds from the day before the year 1 to 1970."""
-_LAST = datetime(9999, 12, 31)
-"""The last day that a datetime can hold; every zone can."""
+_FIRST, _LAST = datetime(1, 1, 2), datetime(9999, 12, 31)
+"""The first and the last day that a datetime can hold in every zone."""
 _AGREED_SECONDS = 3600.0
 """A clip of unknown length whose file was last written within this after its start has one time."""
 _SHIFT = re.compile(
@@ -150,24 +150,30 @@ def is_doubtful(clip: Clip, now: datetime) -> bool:
         is_near = _BEHIND - _DOUBTFUL_SECONDS <= written - local <= _DOUBTFUL_SECONDS - _AHEAD
         if is_near and local <= _seconds(now) + _DOUBTFUL_SECONDS - _BEHIND:
             return False
-    recorded = clip.recorded
-    if recorded > now and recorded > now + DOUBTFUL:
+    if clip.recorded > now + DOUBTFUL:
         return True
     return clip.corrected is None and abs(start.timestamp() - written) > _DOUBTFUL_SECONDS
 
 
 def latest_time(clip: Clip) -> datetime:
-    """The time by which rules by age count: a clip's latest, or the one that the owner trusts.
-
-    A file's time may be one that no datetime can hold: it then counts as the first or the last of all.
-    """
+    """The time by which rules by age count: a clip's latest, or the one that the owner trusts."""
     if clip.corrected is not None:
         return clip.corrected
-    written = max(clip.written_ns, clip.fingerprint.mtime_ns) / 1e9
+    written_ns = max(clip.written_ns, clip.fingerprint.mtime_ns)
+    return max(clip.start, _moment(written_ns, clip.start.tzinfo))
+
+
+def earliest_time(clip: Clip) -> datetime:
+    """The earlier one of what a clip's name and its file say."""
+    return min(clip.start, _moment(clip.written_ns, clip.start.tzinfo))
+
+
+def _moment(mtime_ns: int, zone: tzinfo | None) -> datetime:
+    """A file's time; one that no datetime can hold counts as the first or the last of all."""
     try:
-        return max(clip.start, datetime.fromtimestamp(written, clip.start.tzinfo))
+        return datetime.fromtimestamp(mtime_ns / 1e9, zone)
     except (OverflowError, ValueError, OSError):
-        return clip.start if written < 0 else _LAST.replace(tzinfo=clip.start.tzinfo)
+        return (_FIRST if mtime_ns < 0 else _LAST).replace(tzinfo=zone)
 
 
 def has_age(clip: Clip, age: timedelta, now: datetime) -> bool:
