@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
@@ -205,10 +206,7 @@ class CleanupExecutor:
 
     def _locked(self, step: RemoveCopy) -> tuple[Outcome, _RemovedFile | None]:
         memory, now = self._memory(), self._writer.now()
-        known = (step.archived,) if step.archived else ()
-        for clip in (step.clip, *step.sharers):
-            if hold := current_hold(clip, memory.holds, now, known):
-                raise removal.Held(hold)
+        _check_holds(step, memory, now)
         spared = step.reason is not Reason.MAX_AGE_HARD and step.tree is not Tree.TRASH
         if spared and restored_lately(step.source, step.identity, memory, now):
             return Outcome(step, Result.SKIPPED, Reason.RESTORED), None
@@ -229,8 +227,7 @@ class CleanupExecutor:
     def _remove_copy(self, step: RemoveCopy) -> Outcome:
         """Remove an off-site copy. It needs no intent: the next run looks whether the remote has it."""
         with removal.locked(self._trees, step.source):
-            if hold := current_hold(step.clip, self._memory().holds, self._writer.now(), ()):
-                raise removal.Held(hold)
+            _check_holds(step, self._memory(), self._writer.now())
             self._copies().remove(step)
         return Outcome(step, Result.DONE, step.reason)
 
@@ -309,6 +306,14 @@ class _FreeSpaceMeter:
 def _is_of_a_tree(step: RemoveCopy) -> bool:
     """Whether a step is about a file of this machine, and not about an off-site copy."""
     return step.tree is not Tree.OFFSITE
+
+
+def _check_holds(step: RemoveCopy, memory: Memory, now: datetime) -> None:
+    """Raise Held if a hold covers a clip whose copy this is."""
+    known = (step.archived,) if step.archived else ()
+    for clip in (step.clip, *step.sharers):
+        if hold := current_hold(clip, memory.holds, now, known):
+            raise removal.Held(hold)
 
 
 def _removal_event(step: RemoveCopy, gone: _RemovedFile) -> EventKind:

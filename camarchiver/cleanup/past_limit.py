@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from camarchiver.domain.clip import Clip
@@ -14,7 +13,7 @@ from camarchiver.errors import Problem
 from camarchiver.naming.folders import camera_of_folder
 from camarchiver.naming.formats import is_clip_name, is_other_video_name
 from camarchiver.naming.patterns import Names, locate
-from camarchiver.policy.cleanup_rules import CleanupPolicy
+from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy
 from camarchiver.runtime.formatting import count_of, shown
 from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE
 
@@ -30,21 +29,25 @@ class PastLimit:
         self._names = names
         self._now = now
         self._listed: list[str] = []
-        self._counts = Counter[str]()
-        """By camera; empty for files whose camera is unknown."""
+        self._count = 0
+        """All files."""
+        self._cameras = set[str]()
+        """Those that recorded them; empty for an unknown one."""
 
-    def stays(self, clip: Clip, reason: Reason) -> None:
-        """A copy of a clip stays."""
+    def stays(self, copy: Copy, reason: Reason) -> None:
+        """A copy of a clip, or of several ones, stays."""
+        clips = (copy.clip, *(sharer.clip for sharer in copy.sharers))
+        if past := {clip.camera for clip in clips if self._is_past(clip)}:
+            self._add(past, f"{copy.clip.path} ({reason})")
+
+    def _is_past(self, clip: Clip) -> bool:
         hard = self._policy.of(clip.camera).max_age_hard
         if hard is None:
-            return
+            return False
         if is_doubtful(clip, self._now):
             # It counts as past the limit if either of its clocks says so.
-            is_past = earliest_time(clip) <= self._now - hard
-        else:
-            is_past = has_age(clip, hard, self._now)
-        if is_past:
-            self._add(clip.camera, f"{clip.path} ({reason})")
+            return earliest_time(clip) <= self._now - hard
+        return has_age(clip, hard, self._now)
 
     def is_left(self, kept: Keep) -> None:
         """A file stays that is no copy of a clip, as far as is known."""
@@ -77,10 +80,8 @@ class PastLimit:
             is_past = min(start, written) <= limit
         if is_past:
             why = ", ".join(filter(None, (str(kept.reason), kept.detail)))
-            self._add(
-                camera if camera in self._policy.cameras_own or start is not None else "",
-                f"{kept.path} ({why})",
-            )
+            is_known = camera in self._policy.cameras_own or start is not None
+            self._add({camera if is_known else ""}, f"{kept.path} ({why})")
 
     def _written(self, kept: Keep) -> datetime | None:
         """When a file was last written; None if it can't be examined, or is a folder."""
@@ -91,19 +92,21 @@ class PastLimit:
         except OSError:
             return None
 
-    def _add(self, camera: str, words: str) -> None:
-        self._counts[camera] += 1
+    def _add(self, cameras: Iterable[str], words: str) -> None:
+        self._count += 1
+        self._cameras.update(cameras)
         if len(self._listed) < LISTED:
             self._listed.append(words)
 
     def problems(self) -> Iterator[Problem]:
         """What stays, one by one as far as possible."""
-        count = self._counts.total()
-        if count:
+        if count := self._count:
             more = f" and {count - LISTED:,} more" if count > LISTED else ""
             listed = "; ".join(map(shown, self._listed))
+            are, stay = ("is", "stays") if count == 1 else ("are", "stay")
             words = (
-                f"{count_of(count, 'file')} that are or may be older than max_age_hard stay: {listed}{more}"
+                f"{count_of(count, 'file')} that {are} or may be older than max_age_hard {stay}:"
+                f" {listed}{more}"
             )
             remedy = (
                 "end the hold, say which clock of a camera is right, or remove by hand what camarchiver"
@@ -114,11 +117,11 @@ class PastLimit:
     def promises(self) -> Iterator[str]:
         """Statements about all files; only made if every file was examined and none is in doubt."""
         general = self._policy.limits.max_age_hard
-        if general is not None and not self._counts:
+        if general is not None and not self._count:
             limit = f"{self._now - general:%Y-%m-%d %H:%M}"
             yield f"after this run no tree holds anything recorded before {limit}"
         for camera, own in sorted(self._policy.cameras_own.items()):
             hard = own.max_age_hard
-            if hard is not None and hard != general and not self._counts[camera] and not self._counts[""]:
+            if hard is not None and hard != general and not self._cameras & {camera, ""}:
                 limit = f"{self._now - hard:%Y-%m-%d %H:%M}"
                 yield f"after this run no tree holds anything that {shown(camera)} recorded before {limit}"

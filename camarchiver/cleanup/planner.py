@@ -244,7 +244,7 @@ class CleanupPlanner:
         if stay.reason is Reason.CLOCK_DOUBTFUL:
             self._doubtful.add(clip)
         if self._has_hard_limit:
-            self._past_limit.stays(clip, stay.reason)
+            self._past_limit.stays(copy, stay.reason)
         if self._names_kept:
             self._name_kept(stay.step(clip))
 

@@ -272,7 +272,7 @@ class CopyFinder:
         for day in self._days.of(relative):
             origin = _trashed_origin(self._ledger(day), relative)
             if origin is not None and _is_that_file(origin, relative, place.status):
-                return self._trash_copy(place, day, origin)
+                return self._with_sharers(self._trash_copy(place, day, origin), place, day, origin)
         return self._unjournalled(place)
 
     def in_archive(self, relative: str, status: os.stat_result) -> Copy | Keep | None:
@@ -307,6 +307,15 @@ class CopyFinder:
             if existing
             else journalled.ledger.newest_copy(self._remote, (entry.archive for entry in reversed(entries))),
         )
+
+    def _with_sharers(self, copy: Copy, place: FoundFile, day: date, origin: Origin) -> Copy:
+        """A trashed archive with the other clips whose archive it was."""
+        ledger = self._ledger(day)
+        event = ledger.trashed.get(place.relative) if origin.tree is Tree.ARCHIVE else None
+        if event is None or event.archive is None:
+            return copy
+        others = ledger.also_made(event.archive, origin.source)
+        return with_sharers(copy, others, place, self._clocks) if others else copy
 
     def _damage_of(self, entries: Iterable[Archived]) -> str:
         """What was found wrong with a clip's archives; empty if nothing was."""

@@ -45,7 +45,7 @@ class FoundFile(msgspec.Struct, frozen=True):
 
 
 def with_sharers(copy: Copy, events: Iterable[JournalEvent], place: FoundFile, clocks: Clocks) -> Copy:
-    """An archive with the other clips of the same bytes, whose archive it is, too.
+    """An archive, or a trashed one, with the other clips of the same bytes, whose archive it is, too.
 
     The bytes settle when they were written, whatever time a copy of them has.
     """
@@ -55,7 +55,14 @@ def with_sharers(copy: Copy, events: Iterable[JournalEvent], place: FoundFile, c
         other = place.clip(event.camera, event.start, clip.source_mtime_ns, clip.duration)
         return clocks.applied(other) if clocks else other
 
-    others = (event for event in events if event.source != copy.source)
-    return structs.replace(
-        copy, sharers=tuple(structs.replace(copy, clip=of(event), source=event.source) for event in others)
+    sharers = tuple(
+        structs.replace(
+            copy,
+            clip=of(event),
+            source=event.source,
+            identity=(event.source_size or 0, event.source_mtime_ns or 0),
+        )
+        for event in events
+        if event.source != copy.source
     )
+    return structs.replace(copy, sharers=sharers)

@@ -12,7 +12,9 @@ from camarchiver.discovery import walks
 from camarchiver.discovery.clip_ends import ClipEnds
 from camarchiver.domain.clip import Clip, Fingerprint, Tree
 from camarchiver.domain.memory import Memory
-from camarchiver.journal.ledger import Ledger, OffsiteCopy
+from camarchiver.journal.event import JournalEvent
+from camarchiver.journal.ledger import OffsiteCopy, clip_of
+from camarchiver.journal.store import Day
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import Copy
 
@@ -24,25 +26,36 @@ def offsite_copies(pipeline: Pipeline, memory: Memory, last: date) -> Iterator[C
     """
     ends = ClipEnds(memory.holds, pipeline.started)
     following = walks.of_source(pipeline, memory).following(())
-    for day in pipeline.journal.days():
-        if day > last:
+
+    def of(day: Day, found: OffsiteCopy, line: JournalEvent) -> Copy:
+        copy = _copy(pipeline, day, found, line)
+        if not ends.has_holds:
+            return copy
+        known = day.archived.get(copy.source, ())
+        return structs.replace(copy, clip=ends.with_duration(copy.clip, known, following))
+
+    for each in pipeline.journal.days():
+        if each > last:
             break
-        ledger = pipeline.journal.day(day).ledger
-        for found in ledger.copies.values():
-            if found.was_removed:
-                continue
-            copy = _copy(pipeline, ledger, found)
-            if ends.has_holds:
-                known = ledger.archived.get(copy.source, ())
-                copy = structs.replace(copy, clip=ends.with_duration(copy.clip, known, following))
-            yield copy
+        day = pipeline.journal.day(each)
+        if not any(event.object for event in day.events):
+            # Most days name no off-site copy: to fold them would take most of the time.
+            continue
+        for found in day.ledger.copies.values():
+            if not found.was_removed:
+                others = day.ledger.also_made(found.copy.archive, found.line.source)
+                sharers = tuple(of(day, found, line) for line in others)
+                yield structs.replace(of(day, found, found.line), sharers=sharers)
 
 
-def _copy(pipeline: Pipeline, ledger: Ledger, found: OffsiteCopy) -> Copy:
-    """As a file whose path is remote and name, as rclone writes them, and whose root is therefore empty."""
-    line, copy = found.line, found.copy
+def _copy(pipeline: Pipeline, day: Day, found: OffsiteCopy, line: JournalEvent) -> Copy:
+    """As a file whose path is remote and name, as rclone writes them, and whose root is therefore empty.
+
+    `line` is about the clip: several clips of the same bytes have one copy.
+    """
+    copy = found.copy
     folder, _, name = copy.name.rpartition("/")
-    written_ns = line.source_mtime_ns or 0
+    written_ns = day.written.get(clip_of(line), line.source_mtime_ns) or 0
     clip = Clip(
         Path(),
         folder,
@@ -50,9 +63,9 @@ def _copy(pipeline: Pipeline, ledger: Ledger, found: OffsiteCopy) -> Copy:
         line.camera,
         line.start,
         Fingerprint(-1, -1, copy.size, written_ns),
-        duration=ledger.origin(line).duration,
+        duration=day.ledger.origin(line).duration,
         place=copy.path,
     )
     clip = pipeline.conventions.clocks.applied(clip)
-    identity = line.source_size or 0, written_ns
+    identity = line.source_size or 0, line.source_mtime_ns or 0
     return Copy(clip, Tree.OFFSITE, line.source, identity=identity, offsite=copy)

@@ -275,6 +275,14 @@ class Ledger:
                 found.setdefault(event.archive, []).append(event)
         return found
 
+    def also_made(self, archive: str, source: str) -> tuple[JournalEvent, ...]:
+        """The newest line of each other clip that has, or had, this archive and the same bytes."""
+        newest = {line.source: line for line in self.made.get(archive, ())}
+        own = newest.pop(source, None)
+        return tuple(
+            line for line in newest.values() if own is not None and line.source_blake2b == own.source_blake2b
+        )
+
     def made_with(self, archive: str, digest: str) -> JournalEvent | None:
         """The newest line that says an archive with this BLAKE2b was made there; None if there is none."""
         lines = reversed(self.made.get(archive, ()))

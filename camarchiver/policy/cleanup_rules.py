@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from camarchiver.domain.clip import Archived, Clip, Disposal, RemoteCopy, Tree
 from camarchiver.domain.clocks import has_age, is_doubtful
@@ -170,15 +171,27 @@ def decide(
 ) -> RemoveCopy | Stay:
     """What the rules by age do with one copy; exactly one answer for each.
 
-    An archive that several clips share goes only if it would go as the archive of each of them.
+    An archive that several clips share goes only if it would go as the archive of each of them. If one of
+    them lets it go only for its off-site copy, that copy must be good; if one is past its hard limit, no copy
+    goes to the trash.
     """
     answer = _decide(copy, policy, memory, newest, now)
     for sharer in copy.sharers:
         if isinstance(answer, Stay):
             break
         other = _decide(sharer, policy, memory, newest, now)
-        answer = other if isinstance(other, Stay) else answer
+        if isinstance(other, Stay):
+            answer = other
+        elif _strictness(other) > _strictness(answer):
+            answer = structs.replace(
+                answer, reason=other.reason, disposal=other.disposal, offsite=other.offsite
+            )
     return answer
+
+
+def _strictness(step: RemoveCopy) -> tuple[bool, bool]:
+    """Of the rules by which a shared archive goes, the one that decides how it goes is the greatest."""
+    return step.offsite is not None, step.reason is Reason.MAX_AGE_HARD
 
 
 def goes_as_newest(copy: Copy, policy: CleanupPolicy, memory: Memory, now: datetime) -> bool:

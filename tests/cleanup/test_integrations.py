@@ -35,6 +35,7 @@ from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import RemoveCopy
 from camarchiver.errors import ExitCode, StorageError
+from camarchiver.policy.cleanup_rules import Limits
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import holds, volume_marker, work_in_progress
@@ -135,6 +136,65 @@ class TestCleanup:
         assert by_path[held.path] == by_path[trashed] == Reason.HELD
         assert by_path[yard.trees.archive / held.relative] == Reason.HELD
         assert by_path[back.path] == Reason.RESTORED
+
+    # --- archives that several clips share -------------------------------------------------------------
+
+    @staticmethod
+    def _shared(yard: Yard) -> Clip:
+        """The archive of a clip of two cameras; its sources are gone, and each camera has a newer clip."""
+        front, back = yard.record(60, "front"), yard.record(60, "yard")
+        archived = yard.archive(front)
+        yard.writer(front.start).same_content(back, archived)
+        for clip in (front, back):
+            clip.path.unlink()
+            yard.standing(1, clip.camera)
+        return front
+
+    @staticmethod
+    def _hold_other(yard: Yard, clip: Clip) -> None:
+        """Keep the clip of the other camera."""
+        end = clip.start + timedelta(hours=1)
+        holds.add(yard.trees.state, clip.start, end, camera="yard", reason="police", until=None)
+
+    def test_a_trashed_archive_stays_for_a_hold_on_each_of_its_clips(self, yard: Yard) -> None:
+        clip = self._shared(yard)
+        assert yard.carry_out(yard.plan(clean_output=True)).exit_code == 0
+        later = yard.now + timedelta(days=22)
+        place = f"output/{clip.relative}"
+        assert reasons_of(yard.plan(later))[place] == "delete trash-age"
+        self._hold_other(yard, clip)
+        assert reasons_of(yard.plan(later))[place] == Reason.HELD
+
+    def test_an_offsite_copy_stays_for_a_hold_on_each_of_its_clips(self, yard: Yard) -> None:
+        clip = self._shared(yard)
+        yard.copy(clip, "nas:")
+        yard.carry_out(yard.plan(clean_output=True))
+        plan = yard.plan(max_age_hard=50)
+        assert [step.path for step in plan.steps if step.tree == "offsite"] == [Path(f"nas:{clip.relative}")]
+        self._hold_other(yard, clip)
+        report = yard.carry_out(plan)
+        assert {outcome.result for outcome in report.outcomes} == {Result.HELD}
+        assert not [step for step in yard.plan(max_age_hard=50).steps if step.tree == "offsite"]
+
+    def test_a_shared_archive_past_the_limit_of_one_of_its_cameras_is_listed(self, yard: Yard) -> None:
+        clip = self._shared(yard)
+        legal = {"yard": Limits(*[timedelta(days=400)] * 3, max_age_hard=timedelta(days=50))}
+        plan = yard.plan(cameras_own=legal)
+        assert not plan.steps and not plan.promises
+        assert [problem.code for problem in plan.problems] == ["past-limit"]
+        assert str(yard.trees.archive / clip.relative) in plan.problems[0].message
+
+    def test_a_shared_archive_stays_for_a_week_after_one_of_its_clips_was_restored(self, yard: Yard) -> None:
+        front, back = yard.record(60, "front"), yard.record(60, "yard")
+        os.utime(back.path, (back.start.timestamp() + 90,) * 2)
+        back = yard.clip(back.path, "yard", back.start)
+        yard.writer(front.start).same_content(back, yard.archive(front))
+        for clip in (front, back):
+            clip.path.unlink()
+            yard.standing(1, clip.camera)
+        assert reasons_of(yard.plan(clean_output=True))[front.relative] == "trash archive-age"
+        restored_clips.note(yard.trees.state, [(back.relative, back.fingerprint.identity)], yard.now)
+        assert reasons_of(yard.plan(clean_output=True))[front.relative] == Reason.RESTORED
 
     def test_a_hold_made_between_plan_and_removal_stops_it(self, yard: Yard) -> None:
         clip = yard.standing(40)
@@ -283,7 +343,7 @@ class TestCleanup:
         }
         report = yard.carry_out(plan)
         assert report.exit_code == ExitCode.PARTIAL
-        assert "older than max_age_hard stay" in report.problems[0].message
+        assert "older than max_age_hard stay:" in report.problems[0].message
         assert str(held.path) in report.problems[0].message
         for path in (standing.path, yard.trees.archive / standing.relative, trashed, lonely.path):
             assert not path.exists(), path

@@ -638,6 +638,19 @@ class TestRetention:
         assert step.archived is not None
         assert step.offsite is None
 
+    @pytest.mark.parametrize("order", [("front", "yard"), ("yard", "front")])
+    def test_a_shared_archive_goes_as_the_strictest_of_its_clips_asks(self, order: tuple[str, str]) -> None:
+        first, other = (a_copy(Tree.ARCHIVE, camera=each, offsite=an_offsite_copy()) for each in order)
+        both = shared(first, other)
+        only_offsite = replace(OFFSITE.limits, archive_age=timedelta(days=400))
+        policy = replace(OFFSITE, clean_output=True, cameras_own={"yard": only_offsite})
+        assert told(both, policy) == "trash archive-age-offsite"
+        step = cleanup_rules.decide(both, policy, Memory(), {}, NOW)
+        assert isinstance(step, RemoveCopy)
+        assert step.offsite == first.offsite, "nothing proves that the copy is good"
+        legal = replace(policy, cameras_own={"yard": replace(HARD.limits, max_age_hard=timedelta(days=35))})
+        assert told(both, legal) == "delete max-age-hard"
+
     def test_a_held_copy_stays_in_the_remote(self) -> None:
         copy = a_copy(Tree.OFFSITE, age=36, offsite=an_offsite_copy())
         hold = Hold("h", copy.clip.start, copy.clip.start + timedelta(minutes=1))
