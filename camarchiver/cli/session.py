@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,13 +15,15 @@ from typing import TYPE_CHECKING
 import click
 
 from camarchiver.cli.help_page import COLOR
-from camarchiver.errors import Declined, UsageError
+from camarchiver.errors import Declined, UsageError, cause
 
 if TYPE_CHECKING:
     from camarchiver.domain.clip import Trees
     from camarchiver.monitoring.channels import Channels
     from camarchiver.pipeline import Pipeline
     from camarchiver.runtime.signals import Stop
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,23 @@ def show(lines: Iterable[str], *, err: bool = False) -> None:
     for line in map(shown, lines):
         stream.write((color.colored(line) if is_colored else line) + "\n")
     stream.flush()
+
+
+def tell(line: str) -> None:
+    """Print a line of a run that goes on for months; control characters are escaped.
+
+    If standard output is full, or its reader is gone, as when journald restarts, the run goes on without it.
+    """
+    from camarchiver.runtime.formatting import shown
+
+    try:
+        print(shown(line), flush=True)
+    except OSError as error:
+        _log.info("standard output is gone: %s", cause(error))
+        # what could not be written would be tried again at the end
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def write(pieces: Iterable[str]) -> None:

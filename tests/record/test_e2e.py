@@ -91,6 +91,24 @@ class TestRecord:
             command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(clip), "-f", "null", "-"]
             assert subprocess.run(command, capture_output=True, text=True).stderr == ""
 
+    @pytest.mark.parametrize("reader", ["full", "gone"])
+    def test_it_goes_on_when_what_it_prints_goes_nowhere(
+        self, rec_twice: Path, rec_command: list[str], tmp_path: Path, reader: str
+    ) -> None:
+        words = [*rec_command, "--camera", "yard", "--min-free", "0", "--source", f"file:{rec_twice}"]
+        if reader == "full":
+            target = os.open("/dev/full", os.O_WRONLY)
+        else:
+            nobody, target = os.pipe()
+            os.close(nobody)
+        ran = subprocess.run(words, cwd=tmp_path, stdout=target, stderr=subprocess.PIPE, text=True)
+        os.close(target)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        clips = rec_clips(tmp_path / "recorded_clips" / "yard")
+        assert rec_exact(clips, rec_twice) == [(60, 165), (210, 315)]
+        log = (tmp_path / "temp_clips" / "recorder.log").read_text()
+        assert log.count("standard output is gone") == 1
+
     def test_two_triggers_three_seconds_apart_are_one_clip(
         self, rec_make: Callable[..., Path], rec_run: RecRun, tmp_path: Path
     ) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camarchiver.cli.conventions import check_mask, view_of
+from camarchiver.cli.session import tell
 from camarchiver.domain.report import concluded
 from camarchiver.errors import EncoderError, ExitCode, Problem, StorageError, UsageError
 from camarchiver.motion.events import rules_for
@@ -289,7 +290,7 @@ def _member(options: RecordOptions, monitor: CameraMonitor, locks: ExitStack) ->
 
 def _print_clip(options: RecordOptions, clip: Recorded) -> None:
     if clip.published and not (options.quiet or options.as_json):
-        _print(f"{lists.recorded_line(clip)}\n")
+        tell(lists.recorded_line(clip))
 
 
 def _base(source: Camera, zone: tzinfo) -> datetime | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -14,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from camarchiver.cli.runs.archive import ArchiveOptions
-from camarchiver.cli.session import running, show, write
+from camarchiver.cli.session import running, show, tell, write
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Outcome, Report
-from camarchiver.errors import UsageError, cause
+from camarchiver.errors import UsageError
 from camarchiver.monitoring.run_events import open_run_events
 from camarchiver.output import text as text_output
 from camarchiver.output.json import document
@@ -108,7 +106,7 @@ class WatchOptions:
 
     def _print_outcome(self, outcome: Outcome) -> None:
         if not (self.archive.as_json or self.archive.quiet):
-            _print(text_output.outcome_line(outcome))
+            tell(text_output.outcome_line(outcome))
 
     def _finish(self, last: Report, totals: WatchTotals) -> None:
         if self.archive.as_json:
@@ -132,12 +130,3 @@ def run_watch(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
     with open_run_events(archive.channels, "watch", documents.of_failure, source=source):
         settings = options.settings()
     return watch_run.watch(settings, reread_settings, documents)
-
-
-def _print(line: str) -> None:
-    """Print to standard output; if its reader is gone, as when journald restarts, the watch goes on."""
-    try:
-        print(line, flush=True)
-    except OSError as error:
-        _log.info("standard output is gone: %s", cause(error))
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
