@@ -7,17 +7,22 @@ import os
 import shutil
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 from pytest_mock import MockerFixture
 
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Result
+from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.outbox import cleanup as outbox_cleanup
+from camarchiver.record.outbox import publisher as outbox_publisher
 from camarchiver.record.outbox import rules as outbox_rules
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
@@ -25,10 +30,12 @@ from camarchiver.record.outbox.cleanup import SpoolPolicy
 from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
 from camarchiver.record.outbox.folders import Folders
 from camarchiver.record.outbox.keeper import OutboxKeeper
+from camarchiver.record.outbox.publisher import ClipPublisher
 from camarchiver.record.outbox.rules import OutboxLimits
 from camarchiver.record.outbox.spool import Unfit
 from camarchiver.state import holds
 from camarchiver.storage import anchored
+from tests.processes import wait_until
 from tests.recordings import rec_items, rec_packets, rec_place
 from tests.samples import REC_START
 
@@ -245,6 +252,65 @@ class TestSpool:
 OB_NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
 
 ObPut = Callable[..., Path]
+
+
+class TestPublisher:
+    def test_a_clip_that_waits_for_its_outbox_holds_no_pictures(
+        self, rec_folders: Folders, rec_twice: Path
+    ) -> None:
+        class Followed:
+            """A packet whose end can be seen."""
+
+            def __init__(self, packet: Any) -> None:
+                self.data = bytes(packet)
+                self.pts, self.dts, self.duration = packet.pts, packet.dts, packet.duration
+                self.time_base, self.is_keyframe = packet.time_base, packet.is_keyframe
+
+            def __bytes__(self) -> bytes:
+                return self.data
+
+        def followed(entry: TimedPacket) -> TimedPacket:
+            packet = Followed(entry.packet)
+            seen.append(weakref.ref(packet))
+            return replace(entry, packet=packet)
+
+        seen: list[weakref.ref[Followed]] = []
+        publisher = ClipPublisher("yard", rec_folders, pictures=False, on_clip=lambda clip: None)
+        opened, entries = rec_items(rec_twice)
+        video = [followed(entry) for entry in [each for each in entries if each.video][:90]]
+        del video[50:53]
+        take = ClipWriter(rec_folders, ClipStart(REC_START, video[0], 1.0, 0.0), opened.video, None)
+        for entry in video:
+            take.write(entry)
+        away = rec_folders.outbox.rename(rec_folders.outbox.with_name("away"))
+        publisher.hand_over(take)
+        del video, entry
+        wait_until(lambda: publisher.collect() or publisher.waits, "that it waits")
+        assert (len(seen), [each for each in seen if each() is not None]) == (90, [])
+        away.rename(rec_folders.outbox)
+        publisher.close()
+        (clip,) = publisher.clips
+        assert (clip.published, clip.frames, clip.lost, clip.preroll) == (True, 87, 3, 1.0)
+
+    def test_an_error_that_nobody_expected_costs_neither_the_clip_nor_the_recording(
+        self,
+        rec_take: ClipWriter,
+        rec_folders: Folders,
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        publisher = ClipPublisher("yard", rec_folders, pictures=True, on_clip=lambda clip: None)
+        broken = mocker.patch.object(outbox_publisher, "snapshot", side_effect=cv2.error("no memory"))
+        publisher.hand_over(rec_take)
+        wait_until(lambda: publisher.collect() or publisher.totals.failed, "the failure")
+        (clip,) = publisher.clips
+        assert (clip.published, clip.error) == (False, "error: no memory")
+        assert "Traceback" in caplog.text
+        mocker.stop(broken)
+        publisher.salvage(set())
+        publisher.close()
+        (salvaged,) = publisher.salvaged
+        assert spool.read(salvaged).frames == 300
 
 
 @pytest.fixture

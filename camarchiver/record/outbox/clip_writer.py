@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from typing import Any, cast
@@ -20,6 +20,7 @@ from camarchiver.errors import cause
 from camarchiver.motion.events import MotionEvent
 from camarchiver.naming import recorder_names
 from camarchiver.naming.recorder_names import Kind
+from camarchiver.record import clip_rules
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.picture_format import IN_BAND
 from camarchiver.record.capture.sound import formats
@@ -81,8 +82,8 @@ class ClipWriter:
         self.clip_start = clip_start
         self.peak: MotionEvent | None = None
         """The motion event with the largest moving area."""
-        self.moments: list[float] = []
-        """Presentation time of each received frame as sent, in seconds of the source's own clock."""
+        self.lost = 0
+        """Frames that are missing by the camera's timestamps; known when the clip is closed."""
         self.frames = 0
         """Frames written."""
         self.failed = ""
@@ -92,6 +93,8 @@ class ClipWriter:
         self._streams: dict[bool, tuple[Stream, int]] = {}
         """For video (True) and sound (False), the output stream and the ticks to subtract."""
         self._last: dict[bool, int] = {}
+        self._moments: list[float] = []
+        """Presentation time of each received frame as sent, in seconds of the source's own clock."""
         self._has_begun = False
         """Whether the first picture that is shown was written."""
         self._order: float | None = None
@@ -192,8 +195,18 @@ class ClipWriter:
             self._output.close()
         except (OSError, av.FFmpegError) as error:
             self.failed = self.failed or cause(error)
+        self._release()
         if self.failed:
             cut(self.path)
+
+    def _release(self) -> None:
+        """Keep what publishing needs: with its outbox away a clip waits for days, and thousands with it."""
+        self.lost = clip_rules.missing(sorted(self._moments))
+        self._moments.clear()
+        self._streams.clear()
+        self._pcm = self._strip = None
+        first = replace(self.clip_start.first, packet=None)
+        self.clip_start = replace(self.clip_start, first=first)
 
     def _belongs(self, entry: TimedPacket) -> bool:
         """Whether a packet belongs in this clip; a muxer aborts the process if times are absurd."""
@@ -206,7 +219,7 @@ class ClipWriter:
             if plausible:
                 self._order = entry.order
             if plausible and self._has_begun:
-                self.moments.append(entry.at)
+                self._moments.append(entry.at)
             return plausible and (not self._has_begun or entry.at >= first.at - _TICK)
         shown = max(self._order if self._order is not None else first.order, first.at)
         return first.at - SOUND_APART <= entry.at <= shown + SOUND_APART

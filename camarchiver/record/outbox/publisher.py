@@ -14,10 +14,9 @@ import av
 import cv2
 from av.video.frame import VideoFrame
 
-from camarchiver.errors import CamarchiverError, sentence
+from camarchiver.errors import CamarchiverError, described, sentence
 from camarchiver.naming import recorder_names
 from camarchiver.naming.recorder_names import Kind
-from camarchiver.record import clip_rules
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox.clip_writer import ClipWriter
 from camarchiver.record.outbox.folders import Folders
@@ -77,13 +76,13 @@ class ClipPublisher:
             self._pending.remove((writer, future))
             try:
                 clip = future.result()
-            except (OSError, CamarchiverError) as error:
+            except Exception as error:  # whatever is wrong with one clip, recording goes on
                 if isinstance(error, OSError) and not wait:
                     self._let_wait(writer, error)
                     continue
-                clip = _recorded(writer, writer.path, None, error=sentence(error))
+                clip = _recorded(writer, writer.path, None, error=described(error))
                 with log_setup.about(writer.path.name):
-                    _log.error("%s was not published: %s", writer.path, clip.error)
+                    _log.error("%s was not published: %s", writer.path, clip.error, exc_info=_traced(error))
             self.clips.append(clip)
             self.totals = self.totals.with_clip(clip)
             self._on_clip(clip)
@@ -127,10 +126,10 @@ class ClipPublisher:
         with log_setup.about(path.name):
             try:
                 target = spool.salvage(path, self.folders.outbox)
-            except (OSError, CamarchiverError) as error:
+            except Exception as error:  # likewise
                 if path not in self._reported:
                     self._reported.add(path)
-                    _log.error("%s was not salvaged: %s", path, sentence(error))
+                    _log.error("%s was not salvaged: %s", path, described(error), exc_info=_traced(error))
                 return None
             if target is not None:
                 _log.warning("salvaged %s", target)
@@ -155,6 +154,11 @@ class ClipPublisher:
         return clip
 
 
+def _traced(error: Exception) -> Exception | None:
+    """The error itself if nobody expected it, so that the log has its traceback."""
+    return None if isinstance(error, OSError | CamarchiverError) else error
+
+
 def _recorded(
     writer: ClipWriter, path: Path, found: spool.SpoolContents | None, *, error: str = ""
 ) -> Recorded:
@@ -164,7 +168,7 @@ def _recorded(
         start=clip_start.start,
         seconds=found.seconds if found else 0.0,
         frames=found.frames if found else writer.frames,
-        lost=clip_rules.missing(sorted(writer.moments)),
+        lost=writer.lost,
         preroll=max(clip_start.trigger - clip_start.first.at, 0.0),
         latency=clip_start.latency,
         peak=writer.peak.peak if writer.peak else 0.0,
