@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -64,6 +65,8 @@ class FakeRecorder:
             os.abort()
         if self.deed == "hang":
             time.sleep(600)
+        if self.deed == "fail":
+            raise OSError(errno.EIO, "Input/output error", "/spool")
         if self.deed == "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
 

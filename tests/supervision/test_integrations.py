@@ -102,6 +102,27 @@ class TestProcesses:
         assert (status, exit_code) == (Status.FAILED, ExitCode.FAILED)
         assert "the recorder of yard crashed once" in problems[0].message
 
+    def test_one_that_an_error_ended_is_started_again(
+        self, begin: Begin, manager: Manager, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        cameras = begin(yard=("fail", "go on"), gate=("go on",))
+        run_until(cameras, lambda: cameras.facts.cameras[0].frames > 10)
+        yard, gate = cameras.facts.cameras
+        assert (yard.crashes, yard.crash, yard.failure) == (1, "/spool: Input/output error", None)
+        assert "its recorder crashed (/spool: Input/output error); it starts again in 0 s" in caplog.text
+        assert "STATUS=yard: watching; gate: watching" in manager.sent[manager.sent.index("WATCHDOG=1") :]
+        assert gate.frames > yard.frames
+
+    def test_a_file_whose_recorder_an_error_ended_is_not_recorded_twice(
+        self, begin: Begin, tmp_path: Path
+    ) -> None:
+        cameras = begin(reconnects=False, yard=("fail", "go on"))
+        cameras.run(threading.Event())
+        (yard,) = cameras.facts.cameras
+        assert yard.failure is not None
+        assert (yard.crashes, yard.failure.exit_code) == (0, ExitCode.STORAGE)
+        assert not (tmp_path / "yard/start1").exists()
+
     def test_a_file_is_not_recorded_twice(self, begin: Begin, tmp_path: Path) -> None:
         cameras = begin(reconnects=False, yard=("abort", "go on"))
         cameras.run(threading.Event())

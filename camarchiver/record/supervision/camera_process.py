@@ -50,7 +50,7 @@ class CameraProgress:
     facts: CameraFacts | None
     """None if nothing changed but the frames."""
     is_last: bool
-    """Whether the recorder has ended and every clip is in its place."""
+    """Whether the recorder has ended, not by an error that another start may overcome."""
 
 
 Message = Started | StartRefused | CameraProgress
@@ -110,7 +110,7 @@ class _Reports:
         self._thread.start()
 
     def end(self) -> None:
-        """Send the last message."""
+        """Send the last message. A recorder that an error ended is to be started again, as after a crash."""
         self._ended.set()
         self._thread.join()
 
@@ -118,7 +118,8 @@ class _Reports:
         try:
             while not self._ended.wait(INTERVAL):
                 self._connection.send(self._progress(is_last=False))
-            self._connection.send(self._progress(is_last=True))
+            goes_on = self._member.error is not None and self._member.source.reconnects
+            self._connection.send(self._progress(is_last=not goes_on))
         except OSError:
             # the parent died, and the kernel did not signal it: what is recorded is in the spool
             os._exit(1)

@@ -210,12 +210,13 @@ class _CameraProcess:
         if self._is_done:
             self.is_over = True
             return
-        why = self._refused_with or status
+        failure = self.facts.failure
+        why = self._refused_with or (failure.problem.message if failure is not None else status)
         self._crashes += 1
         self._failures = 0 if time.monotonic() - self._began > WELL_SECONDS else self._failures + 1
         self._watchdog.report(self.name, "crashed", away=True)
         self._earlier = replace(
-            self.facts, is_connected=False, is_full=False, crashes=self._crashes, crash=why
+            self.facts, is_connected=False, is_full=False, crashes=self._crashes, crash=why, failure=None
         )
         self.facts = self._earlier
         self.is_over = self._is_stopping or not self._reconnects
