@@ -236,14 +236,45 @@ class TestBackends:
 
     @pytest.mark.parametrize(
         "remote",
-        ["", "relative/path", ":sftp,host=h,pass=abc:x", "nas,pass=abc:x", ":s3,secret_access_key=k:b"],
+        [
+            "",
+            "relative/path",
+            "relative/path,pass=abc",
+            ":sftp,host=h,pass=abc:x",
+            ":sftp,host='h:22',pass=abc:x",
+            "nas,pass=abc:x",
+            ":s3,secret_access_key=k:b",
+            ':webdav,url="https://u:abc@h/":x',
+            ":webdav,url='https://u:abc@h/':x",
+            ":http,url=https://u:abc@h/:x",
+            ":storj,access_grant=abc:x",
+            ":gcs,service_account_credentials=abc:x",
+            ':azurefiles,connection_string="a;AccountKey=abc":x',
+            ":filen,master_keys=abc:x",
+            ":internxt,mnemonic=abc:x",
+            ":iclouddrive,cookies=abc:x",
+            ":mega,session_id=abc:x",
+            ":s3,sse_customer_key_base64=abc:x",
+            ':webdav,url=h,headers="Cookie,abc":x',
+        ],
     )
     def test_a_remote_without_sense_or_with_a_secret_is_refused(self, remote: str) -> None:
         with pytest.raises(ConfigError) as refused:
             backends.check(remote)
         assert "abc" not in refused.value.message + refused.value.hint
 
-    @pytest.mark.parametrize("remote", ["nas:", "b2:cameras/front", "/mnt/disk", ":sftp,host=h,user=u:x"])
+    @pytest.mark.parametrize(
+        "remote",
+        [
+            "nas:",
+            "b2:cameras/front",
+            "/mnt/disk",
+            "/mnt/disk@home",
+            ":sftp,host=h,user=u:x",
+            ":s3,env_auth=true:b",
+            ':webdav,url="https://h/dav":x@y',
+        ],
+    )
     def test_others_are_taken(self, remote: str) -> None:
         backends.check(remote)
 
@@ -268,6 +299,9 @@ class TestLocalFolders:
             ("/mnt/x", [("/mnt/x", True)]),
             (":local:/mnt/x", [("/mnt/x", True)]),
             ("disk:/mnt/x", [("/mnt/x", True)]),
+            (":alias,remote=/mnt/x:y", [("/mnt/x/y", True)]),
+            (":alias,remote='/mnt/x':y", [("/mnt/x/y", True)]),
+            (":alias,description='a:b, ''c',remote=\"/mnt/x\":y", [("/mnt/x/y", True)]),
             ("disk:", [(".", True)]),
             ("link:x/y", [("/mnt/usb/x/y", True)]),
             ("link,copy_links:x", [("/mnt/usb/x", True)]),

@@ -13,10 +13,15 @@ from camarchiver.errors import ConfigError
 Settings = Mapping[str, Mapping[str, str]]
 """rclone's config file: the settings of each remote by its name."""
 
-_SECRETS = re.compile(r"pass|secret|token|key_pem|private|_key\b|^key$|sas_url|auth|bearer", re.IGNORECASE)
-_CONNECTION = re.compile(
-    r'(?P<name>:?[\w .+@-]+)(?P<options>(,\w+(=("([^"]|"")*"|[^",:]*))?)*):(?P<path>.*)', re.DOTALL
+_SECRETS = re.compile(
+    r"pass|secret|token|key_pem|private|_keys?\b|^key$|key_base64|sas_url|(?<!env_)auth|bearer|mnemonic|cookies"
+    r"|(account|config)_credentials|access_grant|connection_string|session_id|^headers$",
+    re.IGNORECASE,
 )
+"""Names of settings that hold one: those that `rclone config providers` calls sensitive, but for names."""
+_LOGIN = re.compile(r"://[^/\s]*@")
+_VALUE = r"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|(?!["'])[^,:]*)"""
+_CONNECTION = re.compile(rf"(?P<name>:?[\w .+@-]+)(?P<options>(,\w+(={_VALUE})?)*):(?P<path>.*)", re.DOTALL)
 _DEPTH = 10
 """Backends on top of each other."""
 
@@ -71,16 +76,20 @@ def check(remote: str) -> None:
         )
     found = _CONNECTION.fullmatch(remote)
     if found is None and not remote.startswith("/"):
+        # what is misspelt may hold a secret, too
+        named = "the remote of off-site copies" if re.search("[=@]", remote) else remote
         raise ConfigError(
-            f"{remote} is not a remote",
+            f"{named} is not a remote",
             hint="write it as rclone does: NAME:PATH with a name of rclone listremotes, or an absolute path",
         )
-    for key in _options(found["options"]) if found else ():
-        if _SECRETS.search(key):
-            raise ConfigError(
-                f"the remote of off-site copies has {key} in its name, where everybody can read it",
-                hint="put it into rclone's config file with rclone config, and name that remote",
-            )
+    keys = [key for key in _options(found["options"]) if _SECRETS.search(key)] if found else []
+    if _LOGIN.search(remote):
+        keys.append("a login")
+    if keys:
+        raise ConfigError(
+            f"the remote of off-site copies has {keys[0]} in its name, where everybody can read it",
+            hint="put it into rclone's config file with rclone config, and name that remote",
+        )
 
 
 def label(remote: str) -> str:
@@ -226,5 +235,10 @@ def _set_by(environment: Mapping[str, str], start: str) -> dict[str, str]:
 
 def _options(text: str) -> dict[str, str]:
     """The settings of a connection string, `,key=value,key="value"`."""
-    found = re.findall(r',(\w+)(?:=("(?:[^"]|"")*"|[^",:]*))?', text)
-    return {key: value.strip('"').replace('""', '"') for key, value in found}
+    return {key: _unquoted(value) for key, value in re.findall(rf",(\w+)(?:=({_VALUE}))?", text)}
+
+
+def _unquoted(value: str) -> str:
+    """A value without the quotes around it, in which the same quote is written twice."""
+    quote = value[:1]
+    return value[1:-1].replace(quote * 2, quote) if quote in ("'", '"') else value
