@@ -88,9 +88,18 @@ def unescaped(path: str) -> str:
     return _ESCAPE.sub(character, path)
 
 
-def without_login(text: str) -> str:
-    """An address without the user and the password in it."""
-    return re.sub(r"(?<=://).*@", "***@", text)
+_SECRET = r"([\w-]*(?:pas|pwd?|psw|auth|token|secret|key)[\w-]*=)"
+"""How makers name what opens a camera, in the path or the query: `password`, `loginpas`, `authbasic`."""
+_IN_PATH = re.compile(rf"{_SECRET}[^&?#]+", re.IGNORECASE)
+_IN_QUERY = re.compile(rf"{_SECRET}[^&#]+", re.IGNORECASE)
+
+
+def without_secrets(text: str) -> str:
+    """An address without the user and the password in it; any other text as it is."""
+    if "://" not in text:
+        return text
+    path, mark, query = re.sub(r"(?<=://).*@", "***@", text).partition("?")
+    return _IN_PATH.sub(r"\1***", path) + mark + _IN_QUERY.sub(r"\1***", query)
 
 
 def is_text(path: str | Path) -> bool:

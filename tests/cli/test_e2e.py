@@ -656,6 +656,9 @@ class TestConfigCommand:
         shown = told("config", "show", "record", "--config", file, CAMARCHIVER_SOURCE=address).stdout
         assert shown.count("rtsp://***@10.0.0.7/x") == 2
         assert "gehe" not in shown
+        address = "rtsp://10.0.0.7/user=admin&password=geheim?authbasic=geheim"
+        shown = told("config", "show", "record", CAMARCHIVER_SOURCE=address).stdout
+        assert "rtsp://10.0.0.7/user=admin&password=***?authbasic=***" in shown
 
     @pytest.mark.parametrize(
         ("text", "complaint"),

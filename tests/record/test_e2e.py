@@ -698,12 +698,16 @@ class TestRecord:
             (("--source", "{clip}", "--schedule", "always"), "schedule"),
             (("--source", "rtsp://a:b@c/d"), "--credentials"),
             (("--source", "rtsp://c/d", "--dry-run"), "--dry-run"),
+            (("--source", "rtsp://c/d", "--credentials", "{old}"), "is no text in UTF-8"),
         ],
     )
     def test_what_cannot_be_meant_is_refused(
         self, rec_twice: Path, rec_run: RecRun, words: tuple[str, ...], said: str, tmp_path: Path
     ) -> None:
-        ran = rec_run(*(word.replace("{clip}", str(rec_twice)) for word in words))
+        old = tmp_path / "old"
+        old.write_text("admin:gehei\xdf", encoding="latin-1")
+        named = {"{clip}": str(rec_twice), "{old}": str(old)}
+        ran = rec_run(*(named.get(word, word) for word in words))
         error = rec_document(ran)["errors"][0]
         assert ran.returncode == ExitCode.USAGE
         assert said in error["message"] + error["hint"]

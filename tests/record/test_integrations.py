@@ -462,6 +462,22 @@ class TestCameras:
         assert "geheim" not in found.name + repr(found)
         assert found.name.endswith("channel=1?pwd=***")
 
+    @pytest.mark.parametrize(
+        ("rest", "name"),
+        [
+            ("udp/av0_0?loginuse=admin&loginpas=geheim", "udp/av0_0?loginuse=admin&loginpas=***"),
+            ("cam/realmonitor?channel=1&authbasic=Z2V/oZWlt==", "cam/realmonitor?channel=1&authbasic=***"),
+            ("user=admin_password=geheim_channel=1.sdp?real_stream", "user=admin_password=***?real_stream"),
+            ("live?usr=admin&psw=geheim", "live?usr=admin&psw=***"),
+            ("live?token=geheim&stream=0", "live?token=***&stream=0"),
+            ("h264/ch1/main?profile=2", "h264/ch1/main?profile=2"),
+        ],
+    )
+    def test_what_opens_a_camera_is_not_printed_however_its_maker_names_it(
+        self, rest: str, name: str
+    ) -> None:
+        assert camera(f"rtsp://10.0.0.7/{rest}").name == f"rtsp://10.0.0.7/{name}"
+
     @pytest.mark.parametrize("source", ["http://x/y", "rtsp:///x", "file:/nonexistent", "/"])
     def test_unknown_sources_are_refused(self, source: str) -> None:
         with pytest.raises(UsageError):

@@ -62,10 +62,24 @@ class TestHeaders:
         )
         assert parameter_sets.sequence(self.packet(b"\x65\x88"), "h264") == b""
 
-    @given(st.binary(max_size=60), st.sampled_from(["h264", "hevc", "av1"]))
-    def test_anything_may_come(self, data: bytes, codec: str) -> None:
+    @given(
+        st.lists(st.sampled_from([b"\0\0\1", b"\0", b"\x06", b"\x4e\x01", b"\x67"]) | st.binary(max_size=9)),
+        st.sampled_from(["h264", "hevc", "av1"]),
+    )
+    def test_anything_may_come(self, parts: list[bytes], codec: str) -> None:
+        data = b"".join(parts)
         assert isinstance(parameter_sets.sequence(data, codec), bytes)
         assert parameter_sets.codec(data) in ("", *parameter_sets.CODECS)
+        count = parameter_sets.refresh(data, codec)
+        assert count is None or count >= 0
+        assert all(parameter_sets.every(data, codec))
+
+    @pytest.mark.parametrize("codec", ["h264", "hevc"])
+    def test_empty_units_are_passed_over(self, codec: str) -> None:
+        first, slice_of = (self.SEQUENCE, b"\x65\x88") if codec == "h264" else (self.HEVC, b"\x26\x01\xaf")
+        data = self.packet(b"", first, b"\0", slice_of)
+        assert parameter_sets.refresh(data, codec) is None
+        assert parameter_sets.every(data, codec) == {first}
 
     @pytest.mark.parametrize(
         ("information", "count", "of_hevc"),

@@ -26,7 +26,7 @@ from camarchiver.cli.options import (
 )
 from camarchiver.cli.session import TreeOptions
 from camarchiver.errors import ConfigError, ExitCode, UsageError, raise_all, sentence
-from camarchiver.runtime.formatting import without_login
+from camarchiver.runtime.formatting import without_secrets
 
 EXAMPLE = """\
 # camarchiver: every key is an option without its dashes (cameras, masks, zones and schedules in the plural).
@@ -344,4 +344,4 @@ def _as_toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_as_toml, value))}]"
     text = str(value)
-    return text if _NUMBER.fullmatch(text) else json.dumps(without_login(text), ensure_ascii=False)
+    return text if _NUMBER.fullmatch(text) else json.dumps(without_secrets(text), ensure_ascii=False)

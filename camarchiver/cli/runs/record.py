@@ -307,7 +307,11 @@ def _base(source: Camera, zone: tzinfo) -> datetime | None:
 def _credentials(path: Path | None) -> str:
     if path is None:
         return ""
-    words = path.read_text(encoding="utf-8").strip()
+    try:
+        words = path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError as error:
+        hint = "save it as UTF-8, or with letters without accents"
+        raise UsageError(f"{path} is no text in UTF-8", hint=hint) from error
     if ":" not in words or "\n" in words:
         raise UsageError(f"{path} does not hold USER:PASSWORD", hint="write both into its only line")
     return words

@@ -19,15 +19,18 @@ def every(data: bytes, codec: str) -> frozenset[bytes]:
 
 
 def _before_slice(data: bytes, codec: str) -> Iterator[tuple[str, bytes]]:
-    """The kind and the bytes of each unit before the first slice."""
+    """The kind and the bytes of each unit before the first slice, but for empty ones, which some senders add."""
     position = data.find(_START)
     while 0 <= position < len(data) - 4:
         begin = position + len(_START)
         position = data.find(_START, begin)
         kind = _kind(data[begin], codec)
-        if kind == "slice":
+        # no header of a slice is two zeros, with which an empty unit is followed
+        if kind == "slice" and any(data[begin : begin + 2]):
             return
-        yield kind, data[begin : position if position >= 0 else len(data)].rstrip(b"\0")
+        unit = data[begin : position if position >= 0 else len(data)].rstrip(b"\0")
+        if unit and kind != "slice":
+            yield kind, unit
 
 
 def refresh(data: bytes, codec: str) -> int | None:

@@ -16,6 +16,7 @@ from camarchiver.record.capture import feed
 from camarchiver.record.capture.devices import rpicam, v4l2
 from camarchiver.record.capture.devices.v4l2 import DeviceCamera
 from camarchiver.record.capture.feed import SILENCE, CaptureMode, Feed
+from camarchiver.runtime.formatting import without_secrets
 
 
 class Camera(Protocol):
@@ -89,7 +90,7 @@ class RtspCamera:
     @property
     def name(self) -> str:
         """The URL, without a password that some cameras require in it."""
-        return _SECRET.sub(r"\1***", self.url)
+        return without_secrets(self.url)
 
     def open(self) -> Feed:
         """Connect; gives up after SILENCE seconds, also while reading."""
@@ -162,8 +163,6 @@ _ADDRESS = (
     "write rtsp://USER:PASSWORD@HOST/PATH, and in the password %2F for /, %23 for #, %3F for ?, %40 for @ and"
     " %25 for %; or name a file that holds USER:PASSWORD with --credentials"
 )
-_SECRET = re.compile(r"((?:pass(?:word|wd)?|pwd)=)[^&/?#]+", re.IGNORECASE)
-"""How some makers put the password into the path or the query."""
 
 
 def _picamera(number: int, mode: CaptureMode) -> Camera:
