@@ -59,8 +59,8 @@ class CameraCounts:
         self._now = now
         self._cameras: dict[str, _CameraCount] = {}
         self._linked: set[tuple[int, int]] = set()
-        self._roots: dict[int, Path] = {}
-        """By device (`st_dev`): a root with files on it."""
+        self._folders: dict[int, Path] = {}
+        """By device (`st_dev`): a folder with files on it."""
 
     def see(self, copy: Copy) -> None:
         """Count what the brakes and the goals need to know about all files."""
@@ -69,8 +69,8 @@ class CameraCounts:
         device, inode, size = print_of.device, print_of.inode, print_of.size
         if (seen := self._cameras.get(clip.camera)) is None:
             seen = self._cameras[clip.camera] = _CameraCount()
-        if device not in self._roots:
-            self._roots[device] = clip.root
+        if device not in self._folders:
+            self._folders[device] = clip.path.parent
         if clip.links == 1:
             seen.size += size
         elif (device, inode) not in self._linked:
@@ -123,6 +123,23 @@ class CameraCounts:
 
     def disks(self, trees: Trees) -> list[Disk]:
         """The filesystems of the roots, and any other that a copy was found on. Raises StorageError."""
-        roots = {filesystems.device_of(root): root for root in (trees.trash, trees.archive, trees.source)}
-        found = {**self._roots, **roots}
+        found: dict[int, Path] = {}
+        for root in (trees.source, trees.archive, trees.trash):
+            found.setdefault(filesystems.device_of(root), root)
+        for device, folder in self._folders.items():
+            if device not in found:
+                found[device] = filesystems.top_of(folder)
         return [Disk(device, path, filesystems.free_bytes(path)) for device, path in found.items()]
+
+
+def may_fall_short(trees: Trees, least: int, *, moves: bool) -> bool:
+    """Whether some filesystem that copies may lie on has less than `least` bytes free, or may have soon.
+
+    A run that `moves` files to the trash takes room there if they come from another filesystem.
+    Raises StorageError.
+    """
+    roots = (trees.source, trees.archive, trees.trash)
+    places = (*roots, *(mount for root in roots for mount in filesystems.mounts_below(root)))
+    if moves and len(set(map(filesystems.device_of, places))) > 1:
+        return True
+    return any(filesystems.free_bytes(place) < least for place in places)

@@ -284,7 +284,7 @@ class _FreeSpaceMeter:
         """Why a step of this rule is not performed now; raises StorageError if the free space is unknown."""
         if step.reason is not Reason.MIN_FREE or self._goal is None:
             return None
-        device, free = step.clip.fingerprint.device, filesystems.free_bytes(step.clip.root)
+        device, free = step.clip.fingerprint.device, filesystems.free_bytes(step.path.parent)
         first = self._free_at_first.setdefault(device, free)
         freed = self._freed.get(device, 0)
         if free >= self._goal:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from camarchiver.cleanup.camera_counts import CameraCounts, Disk
+from camarchiver.cleanup.camera_counts import CameraCounts, Disk, may_fall_short
 from camarchiver.cleanup.past_limit import PastLimit
 from camarchiver.cleanup.plan_notes import PlanNotes
 from camarchiver.discovery import walks
@@ -272,15 +272,12 @@ class CleanupPlanner:
     def _size_rules_may_apply(self, used: int | None) -> bool:
         """Whether a rule by size may have to take anything, so that all copies must be remembered."""
         policy = self._policy
-        if any(limits.max_size is not None for limits in policy.cameras_own.values()):
+        if policy.free is not None or any(each.max_size is not None for each in policy.cameras_own.values()):
             return True
         if policy.max_size is not None and (used is None or used > policy.max_size):
             return True
-        if policy.free is not None:
-            return True
-        return policy.min_free is not None and any(
-            d.free < policy.min_free for d in self._cameras.disks(self._trees)
-        )
+        least = policy.min_free
+        return least is not None and may_fall_short(self._trees, least, moves=not policy.delete)
 
     def _goals(self, used: int | None) -> list[Goal]:
         """The bytes that exceed each limit after the rules by age."""
@@ -288,7 +285,7 @@ class CleanupPlanner:
         for camera, limits in sorted(policy.cameras_own.items()):
             if limits.max_size is not None:
                 excess = self._cameras.used_by(camera) - self._freed_of[camera] - limits.max_size
-                words = f"max_size {size(limits.max_size)} of {camera}"
+                words = f"max_size {size(limits.max_size)} of {shown(camera)}"
                 goals.append(Goal(Reason.MAX_SIZE, excess, words, camera=camera))
         if policy.max_size is not None:
             if used is None:
@@ -321,7 +318,7 @@ class CleanupPlanner:
         self._newest = self._cameras.newest()
         for _, copy in candidates:
             self._count_freed(copy, self._by_age(copy))
-        solver = SizeGoalSolver(self._goals(used), self._freed)
+        solver = SizeGoalSolver(self._goals(used), self._freed, self._trash_device)
         yield from self._small
         yield from self._offsite_steps()
         for place, copy in candidates:
@@ -345,13 +342,15 @@ class CleanupPlanner:
                 continue
             waiting.append(candidate)
             if len(waiting) >= most:
-                certain = list(filter(self._is_certain, waiting))
-                waiting = [each for each in waiting if not self._is_certain(each)]
+                candidates, waiting = waiting, []
+                for each in candidates:
+                    if not self._is_certain(each):
+                        waiting.append(each)
+                        continue
+                    step = self._by_age(each.copy)
+                    self._count_freed(each.copy, step)
+                    yield from self._counted(each.copy, step)
                 most = max(IN_MEMORY, 2 * len(waiting))
-                for _, copy in certain:
-                    step = self._by_age(copy)
-                    self._count_freed(copy, step)
-                    yield from self._counted(copy, step)
         return sorted(waiting, key=_by_rank)
 
     def _is_certain(self, candidate: _Candidate) -> bool:

@@ -119,7 +119,9 @@ def forecast_lines(plan: Plan[Any, Any]) -> Iterator[str]:
         line = (
             f"free at {shown(disk.path)}: {size(disk.free)} now, {about}{size(max(disk.after, 0))} afterwards"
         )
-        if disk.freed > 0 or not disk.is_estimate:
+        if disk.freed < 0 and not disk.is_estimate:
+            line += f" ({size(-disk.freed)} are taken)"
+        elif disk.freed > 0 or not disk.is_estimate:
             line += f" ({size(disk.freed)} are actually freed)"
         if disk.expires is not None and disk.trashed:
             line += f", {about}{size(disk.after + disk.trashed)} when its trash expires on {disk.expires}"

@@ -26,9 +26,14 @@ class Goal:
     camera: str | None = None
     device: int | None = None
 
-    def concerns(self, clip: Clip) -> bool:
-        """Whether removing this file brings the goal nearer."""
-        return self.camera in (None, clip.camera) and self.device in (None, clip.fingerprint.device)
+    def concerns(self, clip: Clip, *, leaves_disk: bool) -> bool:
+        """Whether deleting this file brings the goal nearer; `leaves_disk` if it would be moved off its disk.
+
+        The goal counts what that move frees already.
+        """
+        if self.device is not None and (leaves_disk or self.device != clip.fingerprint.device):
+            return False
+        return self.camera in (None, clip.camera)
 
 
 RECORD_BYTES = 1000
@@ -58,12 +63,18 @@ class Freed:
 
     def by_move(self, clip: Clip, trash: int) -> None:
         """Count a file that goes to a trash on this filesystem; a trash on its own one frees nothing."""
+        self._move(clip, trash, clip.fingerprint.size)
+
+    def by_no_move(self, clip: Clip, trash: int) -> None:
+        """Take back what was counted for such a file: it is deleted instead."""
+        self._move(clip, trash, -clip.fingerprint.size)
+
+    def _move(self, clip: Clip, trash: int, size: int) -> None:
         if clip.links > 1:
             return
-        device, size = clip.fingerprint.device, clip.fingerprint.size
         self.trashed[trash] += size
-        if device != trash:
-            self.on[device] += size
+        if clip.fingerprint.device != trash:
+            self.on[clip.fingerprint.device] += size
             self.on[trash] -= size
 
 
@@ -73,19 +84,27 @@ class SizeGoalSolver:
     Every goal counts every removal that concerns it, whichever goal asked for it.
     """
 
-    def __init__(self, goals: Iterable[Goal], freed: Freed) -> None:
+    def __init__(self, goals: Iterable[Goal], freed: Freed, trash: int) -> None:
+        """`trash` is the filesystem (`st_dev`) of the trash."""
+        self._trash = trash
         self._left = {goal: goal.excess for goal in goals}
         self._freed = freed
 
-    def take(self, clip: Clip) -> Reason | None:
-        """The reason for which a file must go; None if no goal needs it."""
-        wanted = next((goal for goal, left in self._left.items() if left > 0 and goal.concerns(clip)), None)
+    def take(self, clip: Clip, *, moves: bool = False) -> Reason | None:
+        """The reason for which a file must be deleted; None if no goal needs it.
+
+        `moves` if it was counted to go to the trash.
+        """
+        leaves_disk = moves and clip.links == 1 and clip.fingerprint.device != self._trash
+        nearer = [goal for goal in self._left if goal.concerns(clip, leaves_disk=leaves_disk)]
+        wanted = next((goal for goal in nearer if self._left[goal] > 0), None)
         if wanted is None:
             return None
+        if moves:
+            self._freed.by_no_move(clip, self._trash)
         count = max(0, self._freed.by(clip) - RECORD_BYTES)
-        for goal in self._left:
-            if goal.concerns(clip):
-                self._left[goal] -= count
+        for goal in nearer:
+            self._left[goal] -= count
         return wanted.reason
 
     @property
@@ -111,7 +130,7 @@ def decide_by_size(
         return by_age
     if rank(copy, policy, memory, newest, now) is None:
         return by_age
-    reason = solver.take(copy.clip)
+    reason = solver.take(copy.clip, moves=isinstance(by_age, RemoveCopy))
     return by_age if reason is None else discard_by(copy, reason)
 
 

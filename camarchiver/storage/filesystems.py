@@ -14,6 +14,8 @@ from camarchiver.domain.clip import Trees
 from camarchiver.errors import StorageError, cause, remedy
 from camarchiver.storage.walk import Listing, TreeWalk, every_folder
 
+_MOUNTINFO = Path("/proc/self/mountinfo")
+
 
 def used_bytes(trees: Trees) -> int:
     """Bytes of everything below the three roots: an inode once, a tree inside another once.
@@ -107,6 +109,28 @@ def device_of(folder: Path) -> int:
         raise StorageError(
             f"{folder} can't be looked at: {cause(error)}", hint="check that it is mounted"
         ) from error
+
+
+def top_of(folder: Path) -> Path:
+    """The highest of the folders above this one that is on the same filesystem: where that is mounted.
+
+    Raises StorageError if that can't be determined.
+    """
+    top, device = folder, device_of(folder)
+    while top != top.parent and device_of(top.parent) == device:
+        top = top.parent
+    return top
+
+
+def mounts_below(folder: Path) -> list[Path]:
+    """Where filesystems are mounted below a folder, as far as the kernel says so and lets us look at them."""
+    try:
+        mounts = [*parse(_MOUNTINFO.read_text(encoding="latin-1"))]
+    except OSError:
+        return []
+    root = os.fspath(folder)
+    places = (mount.place for mount in mounts if mount.place != root and _is_within(mount.place, root))
+    return [Path(place) for place in places if os.access(place, os.R_OK | os.X_OK)]
 
 
 def _nearest(folder: Path) -> Path:

@@ -35,6 +35,7 @@ from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import RemoveCopy
 from camarchiver.errors import ExitCode, StorageError
+from camarchiver.output import cleanup_text
 from camarchiver.policy.cleanup_rules import Limits
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stop
@@ -414,6 +415,36 @@ class TestCleanup:
             assert report.exit_code == 0
             assert storage_filesystems.free_bytes(disk) >= free + 900_000
             assert not yard.plan(min_free=free + 900_000).steps
+
+    def test_a_disk_that_is_mounted_below_a_tree_has_a_goal_of_its_own(self, yard: Yard) -> None:
+        yard.standing(1)
+        folder = yard.record(20).path.parent
+        for disk in mounted(folder, "-t", "tmpfs", "-o", "size=4M", "tmpfs"):
+            clip = yard.record(20, size=500_000)
+            yard.archive(clip)
+            least = storage_filesystems.free_bytes(disk) + 300_000
+            assert storage_filesystems.free_bytes(yard.trees.source) > least
+            plan = yard.plan(min_free=least)
+            assert [(step.path, step.reason) for step in plan.steps] == [(clip.path, Reason.MIN_FREE)]
+            assert not plan.problems
+            assert [each.path for each in plan.forecast] == [yard.trees.source, disk]
+            (outcome,) = yard.carry_out(plan).outcomes
+            assert (outcome.result, outcome.freed) == (Result.DONE, 500_000)
+            assert storage_filesystems.free_bytes(disk) >= least
+
+    def test_room_that_the_run_takes_on_the_disk_of_the_trash_is_made_there(self, tmp_path: Path) -> None:
+        for disk in mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=4M", "tmpfs"):
+            yard = Yard(tmp_path / "cams", trash_root=disk / "trash")
+            trashed = yard.given_away(50, trashed=1)
+            old = yard.record(40, size=20_000)
+            yard.archive(old)
+            yard.standing(1)
+            least = storage_filesystems.free_bytes(disk) - 15_000
+            assert [step.path for step in yard.plan(delete=True, min_free=least).steps] == [old.path]
+            plan = yard.plan(min_free=least)
+            assert [step.path for step in plan.steps] == [trashed, old.path]
+            assert not plan.problems
+            assert "(10.0 kB are taken)" in "".join(cleanup_text.plan_lines(plan, verbose=False))
 
     def test_it_stops_as_soon_as_the_disk_is_free_enough(self, tmp_path: Path) -> None:
         for disk in mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=4M", "tmpfs"):

@@ -734,14 +734,36 @@ class TestRetention:
             step = cleanup_rules.decide(copy, policy, Memory(), {}, NOW)
             assert in_short(step) == by_age
             for excess, expected in ((1, in_the_end), (0, by_age)):
-                solver = SizeGoalSolver([Goal(Reason.MAX_SIZE, excess, "")], Freed())
+                solver = SizeGoalSolver([Goal(Reason.MAX_SIZE, excess, "")], Freed(), 1)
                 answer = size_goals.decide_by_size(copy, step, solver, policy, Memory(), {}, NOW)
                 assert in_short(answer) == expected
+
+    @pytest.mark.parametrize(
+        ("trash", "answer", "on", "trashed"),
+        [(1, "delete free", {1: 2000}, {1: 0}), (2, "trash age", {1: 2000, 2: -2000}, {2: 2000})],
+    )
+    def test_what_a_move_to_another_disk_frees_is_not_counted_again(
+        self, trash: int, answer: str, on: dict[int, int], trashed: dict[int, int]
+    ) -> None:
+        copy, freed = a_copy(size=2000), Freed()
+        step = cleanup_rules.decide(copy, KEEPING, Memory(), {}, NOW)
+        freed.by_move(copy.clip, trash)
+        solver = SizeGoalSolver([Goal(Reason.FREE, 1000, "", device=1)], freed, trash)
+        found = size_goals.decide_by_size(copy, step, solver, KEEPING, Memory(), {}, NOW)
+        assert (in_short(found), freed.on, freed.trashed) == (answer, on, trashed)
+
+    def test_a_limit_of_size_deletes_what_would_go_to_a_trash_on_another_disk(self) -> None:
+        copy, freed = a_copy(size=2000), Freed()
+        freed.by_move(copy.clip, 2)
+        goals = [Goal(Reason.MAX_SIZE, 100, ""), Goal(Reason.FREE, 1000, "", device=1)]
+        solver = SizeGoalSolver(goals, freed, 2)
+        assert solver.take(copy.clip, moves=True) is Reason.MAX_SIZE
+        assert (freed.on, freed.trashed, solver.unmet) == ({1: 2000, 2: 0}, {2: 0}, {goals[1]: 1000})
 
     def test_no_goal_takes_the_newest_clip_of_a_camera(self) -> None:
         copy = a_copy(age=3)
         newest = {"front": copy.clip.recorded}
-        solver = SizeGoalSolver([Goal(Reason.MAX_SIZE, 1, "")], Freed())
+        solver = SizeGoalSolver([Goal(Reason.MAX_SIZE, 1, "")], Freed(), 1)
         step = cleanup_rules.decide(copy, KEEPING, Memory(), newest, NOW)
         answer = size_goals.decide_by_size(copy, step, solver, KEEPING, Memory(), newest, NOW)
         assert in_short(answer) == "keep newest"
@@ -752,7 +774,7 @@ class TestRetention:
             Goal(Reason.MAX_SIZE, 3500, ""),
             Goal(Reason.MIN_FREE, 100, "", device=2),
         ]
-        solver = SizeGoalSolver(goals, Freed())
+        solver = SizeGoalSolver(goals, Freed(), 1)
         size = 1000 + size_goals.RECORD_BYTES
         taken = [
             solver.take(a_copy(age=age, camera=camera, size=size).clip)
@@ -884,7 +906,7 @@ class TestRetention:
         total = sum(copy.clip.fingerprint.size for copy in copies)
         ranks = {id(c): cleanup_rules.rank(c, ARCHIVES_TOO, Memory(), {}, NOW) for c in copies}
         ordered = sorted(copies, key=lambda copy: (ranks[id(copy)] or 0, copy.clip.start))
-        solver = SizeGoalSolver([Goal(Reason.MAX_SIZE, total - cap, "")], Freed())
+        solver = SizeGoalSolver([Goal(Reason.MAX_SIZE, total - cap, "")], Freed(), 1)
         taken = [copy for copy in ordered if solver.take(copy.clip)]
         written = len(taken) * size_goals.RECORD_BYTES
         after = total - sum(copy.clip.fingerprint.size for copy in taken) + written
