@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from camarchiver.domain.clip import Clip
-from camarchiver.domain.clocks import earliest_time, has_age, is_doubtful
+from camarchiver.domain.clocks import as_recorded, earliest_time, has_age, is_doubtful
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
 from camarchiver.errors import Problem
@@ -47,7 +47,7 @@ class PastLimit:
         if is_doubtful(clip, self._now):
             # It counts as past the limit if either of its clocks says so.
             return earliest_time(clip) <= self._now - hard
-        return has_age(clip, hard, self._now)
+        return has_age(as_recorded(clip), hard, self._now)
 
     def is_left(self, kept: Keep) -> None:
         """A file stays that is no copy of a clip, as far as is known."""

@@ -79,7 +79,7 @@ def plan(
     """
     memory = pipeline.memory()
     copies = walks.of_copies(pipeline, memory, remote if policy.offsite_counts is not None else "")
-    others = OtherFiles(pipeline.trees, pipeline.conventions.passed_over)
+    others = OtherFiles(pipeline.trees, pipeline.conventions.passed_over, copies.lone_texts)
     planner = CleanupPlanner(
         pipeline.trees,
         copies,

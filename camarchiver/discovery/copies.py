@@ -164,6 +164,15 @@ class CopyFinder:
         copy = Copy(clip, Tree.SOURCE, relative, identity=identity, is_sidecar=True)
         return LoneSidecar(copy, orphan=origin is not None)
 
+    def lone_texts(self, folder: str) -> frozenset[str]:
+        """The texts of one folder of the source that are no sidecars; the walk says nothing of them."""
+        self._fresh.clear()
+        try:
+            lone = self._discovery.folder(folder).lone_sidecars
+        except OSError:
+            return frozenset()
+        return frozenset(name for name in lone if is_text_name(name) and self._sidecar(folder, name) is None)
+
     def _clip_of(
         self, folder: str, stem: str, camera: str, start: datetime, *, by_time: bool
     ) -> Origin | None:
@@ -247,9 +256,9 @@ class CopyFinder:
             event, entry = known
             of = clip_of(event)
             clip = self._placed(place, event, of, entry.duration)
-            if not is_sidecar and status.st_size != entry.archive_size:
-                return keep(clip, Reason.DAMAGED, "its size is not the journalled one")
             damage = None if is_sidecar else self._damaged.get(relative)
+            if not is_sidecar and damage is None and status.st_size != entry.archive_size:
+                return keep(clip, Reason.DAMAGED, "its size is not the journalled one")
             copy = Copy(
                 clip,
                 Tree.ARCHIVE,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from camarchiver.domain.clip import STATE_FOLDER, Trees, joined
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
 from camarchiver.errors import cause
-from camarchiver.naming.formats import is_other_video_name
+from camarchiver.naming.formats import is_other_video_name, is_text_name
 from camarchiver.naming.system_folders import HIDDEN, PassedOver
 from camarchiver.storage import atomic
 from camarchiver.storage.walk import NOTHING, Listing, TreeWalk
@@ -26,7 +26,14 @@ class OtherFiles:
     Only what must be said about all files needs it: it lists every folder, and examines no clip again.
     """
 
-    def __init__(self, trees: Trees, passed_over: PassedOver) -> None:
+    def __init__(
+        self,
+        trees: Trees,
+        passed_over: PassedOver,
+        lone_texts: Callable[[str], Collection[str]],
+    ) -> None:
+        """`lone_texts` gives the texts of a folder of the source that belong to no clip."""
+        self._lone_texts = lone_texts
         self._trees = trees
         self._passed_over = passed_over
 
@@ -55,8 +62,11 @@ class OtherFiles:
         if kind:
             names = listing.names()
         elif root == self._trees.source:
-            # The walk over the source names videos of other formats by itself.
-            foreign = (name for name in listing.foreign if not is_other_video_name(name))
+            # The walk over the source names videos of other formats by itself, and decides about sidecars.
+            foreign = [name for name in listing.foreign if not is_other_video_name(name)]
+            if any(map(is_text_name, foreign)):
+                lone = self._lone_texts(folder)
+                foreign = [name for name in foreign if not is_text_name(name) or name in lone]
             names = iter((*foreign, *listing.temporary))
         else:
             # The walk over archive and trash names foreign files by itself.

@@ -159,8 +159,22 @@ def latest_time(clip: Clip) -> datetime:
     """The time by which rules by age count: a clip's latest, or the one that the owner trusts."""
     if clip.corrected is not None:
         return clip.corrected
-    written_ns = max(clip.written_ns, clip.fingerprint.mtime_ns)
-    return max(clip.start, _moment(written_ns, clip.start.tzinfo))
+    return max(clip.start, _moment(_latest_ns(clip), clip.start.tzinfo))
+
+
+def as_recorded(clip: Clip) -> Clip:
+    """The clip with the times of its source alone.
+
+    An archive that was copied to another disk may have a new time. Nothing was recorded then.
+    """
+    print_of, written_ns = clip.fingerprint, clip.written_ns
+    if print_of.mtime_ns <= written_ns:
+        return clip
+    return structs.replace(clip, fingerprint=structs.replace(print_of, mtime_ns=written_ns))
+
+
+def _latest_ns(clip: Clip) -> int:
+    return max(clip.written_ns, clip.fingerprint.mtime_ns)
 
 
 def earliest_time(clip: Clip) -> datetime:
@@ -180,7 +194,7 @@ def has_age(clip: Clip, age: timedelta, now: datetime) -> bool:
     """Whether a clip's latest time is at least this long ago; `latest_time` decides where it is close."""
     if clip.corrected is None:
         limit = _seconds(now) - age.total_seconds()
-        written = max(clip.written_ns, clip.fingerprint.mtime_ns) / 1e9
+        written = _latest_ns(clip) / 1e9
         if written > limit + _SLACK:
             return False
         if max(written, _local_seconds(clip.start) + _BEHIND) < limit - _SLACK:

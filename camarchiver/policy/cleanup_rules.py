@@ -12,7 +12,7 @@ import msgspec
 from msgspec import structs
 
 from camarchiver.domain.clip import Archived, Clip, Disposal, RemoteCopy, Tree
-from camarchiver.domain.clocks import has_age, is_doubtful
+from camarchiver.domain.clocks import as_recorded, has_age, is_doubtful
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
@@ -309,7 +309,7 @@ def _barrier(
 def _is_past_limit(copy: Copy, limits: Limits, now: datetime) -> bool:
     """Whether a copy is older than its camera's hard limit."""
     hard = limits.max_age_hard
-    return hard is not None and has_age(copy.clip, hard, now)
+    return hard is not None and has_age(as_recorded(copy.clip), hard, now)
 
 
 def _unless_it_failed(

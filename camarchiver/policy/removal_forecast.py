@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from camarchiver.domain.clip import Disposal
-from camarchiver.domain.clocks import latest_time
+from camarchiver.domain.clocks import as_recorded, latest_time
 from camarchiver.domain.memory import RESTORE_GRACE, Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import RemoveCopy
@@ -47,10 +47,16 @@ class RemovalForecast:
     def _moments(self, copy: Copy) -> Iterator[datetime]:
         """Later moments at which the answer may change."""
         ages = self._ages_of(copy.clip.camera)
-        starts = (latest_time(copy.clip), *((copy.since,) if copy.since else ()))
+        starts = {latest_time(copy.clip), latest_time(as_recorded(copy.clip))}
+        starts |= {copy.since} if copy.since else set()
         found = {start + age for start in starts for age in ages}
         if restored := self._memory.restored.get(copy.source):
             found.add(restored.at + RESTORE_GRACE)
+        if (failure := self._memory.failures.get(copy.source)) and failure.next_try:
+            found.add(failure.next_try)
+        found |= {hold.until for hold in self._memory.holds if hold.until is not None}
+        for sharer in copy.sharers:
+            found.update(self._moments(sharer))
         yield from (at for at in found if at > self._now)
 
     def _ages_of(self, camera: str) -> tuple[timedelta, ...]:

@@ -350,6 +350,61 @@ class TestCleanup:
             assert not path.exists(), path
         assert held.path.exists() and (yard.trees.archive / held.relative).exists()
 
+    def test_the_text_beside_a_clip_is_no_file_that_stays_past_the_limit(self, yard: Yard) -> None:
+        clip, held, gone = yard.standing(40), yard.standing(45), yard.given_away(50, trashed=1)
+        hold(yard, held.start)
+        yard.standing(1)
+        orphan = yard.trees.source / gone.relative_to(yard.trees.trash / "input").with_suffix(".xml")
+        beside, other = clip.path.with_suffix(".txt"), clip.path.with_name("notes.txt")
+        for path, days in ((beside, 40), (orphan, 50), (other, 40), (held.path.with_suffix(".txt"), 45)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("x")
+            os.utime(path, ((yard.now - timedelta(days=days)).timestamp(),) * 2)
+        plan = yard.plan(max_age_hard=30, allow_large=True)
+        (problem,) = plan.problems
+        assert problem.code == "past-limit" and f"{other} (foreign)" in problem.message
+        assert problem.message.startswith("3 files that"), "the held clip, its archive, and the notes"
+        yard.carry_out(plan)
+        assert other.exists() and not any(path.exists() for path in (clip.path, beside, orphan))
+        other.unlink()
+        holds.remove(yard.trees.state, holds.read(yard.trees.state)[0].id)
+        plan = yard.plan(max_age_hard=30, allow_large=True)
+        assert plan.promises and not plan.problems
+        assert yard.carry_out(plan).exit_code == 0
+        assert not held.path.with_suffix(".txt").exists()
+
+    def test_the_hard_limit_goes_by_the_recording_and_not_by_the_time_of_a_copied_archive(
+        self, yard: Yard
+    ) -> None:
+        clip = yard.standing(40)
+        yard.standing(1)
+        clip.path.unlink()
+        archive = yard.trees.archive / clip.relative
+        os.utime(archive, (yard.now.timestamp(),) * 2)
+        assert not yard.plan(clean_output=True).steps, "by its age it stays, as the newer time counts"
+        filtered = yard.plan(max_age_hard=30, exclude=(clip.name,))
+        assert not filtered.promises and str(archive) in filtered.problems[0].message
+        plan = yard.plan(max_age_hard=30, allow_large=True)
+        assert [step.path for step in plan.steps] == [archive]
+        assert plan.promises
+
+    @pytest.mark.parametrize("is_known", [False, True])
+    def test_the_hard_limit_removes_a_truncated_archive_only_if_it_was_found_damaged(
+        self, yard: Yard, is_known: bool
+    ) -> None:
+        """Otherwise nobody knows whether it is the archive at all."""
+        clip = yard.standing(40)
+        clip.path.unlink()
+        yard.standing(1)
+        archive = yard.trees.archive / clip.relative
+        os.truncate(archive, 1000)
+        if is_known:
+            yard.find_damaged(clip.relative)
+        assert not yard.plan(clean_output=True, max_size=1).steps
+        report = yard.carry_out(yard.plan(max_age_hard=30))
+        assert archive.exists() is not is_known
+        assert report.exit_code == (0 if is_known else ExitCode.PARTIAL)
+
     # --- sizes ---------------------------------------------------------------------------------------
 
     def test_a_cap_takes_the_cheapest_first_and_ends_below_it(self, yard: Yard) -> None:

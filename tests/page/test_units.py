@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -11,9 +12,11 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Tree, Trees
-from camarchiver.domain.memory import RESTORE_GRACE, Memory, Restored
+from camarchiver.domain.hold import Hold
+from camarchiver.domain.memory import RESTORE_GRACE, Failure, Memory, Restored
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import RemoveCopy
 from camarchiver.errors import UsageError
@@ -95,6 +98,30 @@ class TestForecast:
         found = RemovalForecast(policy, memory, {}, NOW).of(copy)
         assert found is not None
         assert found.at == NOW - DAY + RESTORE_GRACE
+
+    def test_what_is_held_until_a_day_goes_then(self) -> None:
+        policy = CleanupPolicy(Limits(30 * DAY, 400 * DAY, 21 * DAY))
+        copy, until = a_copy(Tree.SOURCE, 100), NOW + 5 * DAY
+        hold = Hold("h", copy.clip.start, copy.clip.start + DAY, until=until)
+        found = RemovalForecast(policy, Memory(holds=(hold,)), {}, NOW).of(copy)
+        assert found is not None and found.at == until
+        for_ever = Memory(holds=(replace(hold, until=None),))
+        assert RemovalForecast(policy, for_ever, {}, NOW).of(copy) is None
+
+    def test_what_could_not_be_removed_goes_at_the_next_try(self) -> None:
+        policy = CleanupPolicy(Limits(30 * DAY, 400 * DAY, 21 * DAY))
+        copy = a_copy(Tree.SOURCE, 100)
+        failure = Failure(1000, copy.identity[1], 1, NOW, Reason.KEPT_SOURCE, "read-only")
+        found = RemovalForecast(policy, Memory(failures={"c.mp4": failure}), {}, NOW).of(copy)
+        assert found is not None and found.at == failure.next_try
+
+    def test_a_shared_archive_goes_when_the_last_of_its_clips_lets_it_go(self) -> None:
+        own = {"yard": Limits(30 * DAY, 150 * DAY, 21 * DAY)}
+        policy = CleanupPolicy(Limits(30 * DAY, 120 * DAY, 21 * DAY), own, clean_output=True)
+        copy = a_copy(Tree.ARCHIVE, 100)
+        other = structs.replace(copy, clip=structs.replace(copy.clip, camera="yard"), source="other.mp4")
+        found = RemovalForecast(policy, Memory(), {}, NOW).of(structs.replace(copy, sharers=(other,)))
+        assert found is not None and found.at == NOW + 50 * DAY
 
     def test_the_newest_clip_stays_until_there_is_a_newer_one(self) -> None:
         policy = CleanupPolicy(Limits(30 * DAY, 30 * DAY, 21 * DAY))
