@@ -21,7 +21,6 @@ LONGEST_SECONDS = 1e9
 """No clip lasts for thirty years, whatever its name, its header or its journal line says."""
 
 _EPOCH = datetime(1970, 1, 1)
-_LONGEST = timedelta(seconds=LONGEST_SECONDS)
 _UNIX_MILLISECONDS = 13
 """Digits of a Unix time in milliseconds, from 2001 to 2286."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -53,10 +52,12 @@ def duration_of(found: Groups, start: datetime) -> float | None:
     elif "unix" in found:
         length = unix_time(end) - start
     else:
-        length = _moment(end, start.date(), "") - start.replace(microsecond=0)
-        if sum(map(str.isdigit, end)) == 6:  # only a clock time: midnight may lie between
+        whole = start.replace(microsecond=0) if start.microsecond else start
+        length = _moment(end, start.date(), "") - whole
+        if length.days < 0 and len(_digits(end)) == 6:  # only a clock time: midnight lies between
             length %= timedelta(days=1)
-    return length.total_seconds() if timedelta(0) <= length <= _LONGEST else None
+    length_seconds = length.total_seconds()
+    return length_seconds if 0 <= length_seconds <= LONGEST_SECONDS else None
 
 
 def offset_of(text: str) -> timedelta:
@@ -82,14 +83,21 @@ def unix_time(text: str) -> datetime:
 
 
 def _moment(text: str, day: date | None, folder: str) -> datetime:
-    if len(text) != 14 or not text.isdigit():
-        text = "".join(filter(str.isdigit, text))
-        if len(text) == 6:
-            text = f"{day or date_within(folder):%Y%m%d}{text}"
-        if len(text) != 14:
-            raise ValueError(text)
+    digits = _digits(text)
+    if len(digits) == 6:
+        digits = f"{day or date_within(folder):%Y%m%d}{digits}"
+    if len(digits) != 14:
+        raise ValueError(text)
     # This takes a twentieth of the time of strptime.
-    return datetime.fromisoformat(f"{text[:8]}T{text[8:]}")
+    return datetime.fromisoformat(f"{digits[:8]}T{digits[8:]}")
+
+
+def _digits(text: str) -> str:
+    """The digits of a time; most makers write none or one other character between date and clock."""
+    if text.isdigit():
+        return text
+    likely = text[:8] + text[9:]
+    return likely if likely.isdigit() else "".join(filter(str.isdigit, text))
 
 
 def _day(found: Groups, folder: str) -> date:
