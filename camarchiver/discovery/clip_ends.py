@@ -42,7 +42,12 @@ class ClipEnds:
         """The clips of one folder, with durations if a hold needs them; `archived` is by relative path."""
         if not self.has_holds:
             return tuple(clips)
-        return tuple(self.with_duration(clip, archived.get(clip.relative, ()), following) for clip in clips)
+        return tuple(
+            self.with_duration(clip, archived.get(clip.relative, ()), following)
+            if may_reach(clip, self._holds, self._now)
+            else clip
+            for clip in clips
+        )
 
     def with_duration(self, clip: Clip, archived: Iterable[Archived], following: NextClipStart) -> Clip:
         """The clip, with a duration if a hold needs it: the journal's, its file's, or up to the next clip."""

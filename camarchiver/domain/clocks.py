@@ -146,7 +146,7 @@ def is_doubtful(clip: Clip, now: datetime) -> bool:
     """
     start, written = clip.start, clip.written_ns / 1e9
     if clip.corrected is None:
-        local = _local_seconds(start)
+        local = wall_seconds(start)
         is_near = _BEHIND - _DOUBTFUL_SECONDS <= written - local <= _DOUBTFUL_SECONDS - _AHEAD
         if is_near and local <= _seconds(now) + _DOUBTFUL_SECONDS - _BEHIND:
             return False
@@ -197,12 +197,12 @@ def has_age(clip: Clip, age: timedelta, now: datetime) -> bool:
         written = _latest_ns(clip) / 1e9
         if written > limit + _SLACK:
             return False
-        if max(written, _local_seconds(clip.start) + _BEHIND) < limit - _SLACK:
+        if max(written, wall_seconds(clip.start) + _BEHIND) < limit - _SLACK:
             return True
     return latest_time(clip) <= now - age
 
 
-def _local_seconds(start: datetime) -> int:
+def wall_seconds(start: datetime) -> int:
     """Seconds since 1970 by the clock on the wall.
 
     Asking a time zone takes most of the time of a plan. What this number decides for every zone needs no

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property
 
 from camarchiver.domain.clip import Clip
+from camarchiver.domain.clocks import wall_seconds
 from camarchiver.naming.folders import comparable
 
 SLOWEST = 250
@@ -18,6 +19,9 @@ LONGEST = 172_800.0
 
 _UNKNOWN = 3600.0
 """Seconds that a clip of unknown duration counts as."""
+
+_DAY = 86_400.0
+"""Seconds; no zone's clock differs from UTC by as much."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,25 @@ class Hold:
         """Whether it is about this camera and has not lapsed."""
         return self._camera in ("", camera) and (self.until is None or self.until > now)
 
+    def may_concern(self, clip: Clip, now: datetime) -> bool:
+        """Whether it is about this camera, and the clip is not so far away that its zone does not matter."""
+        if not self.is_about(clip.camera, now):
+            return False
+        if clip.corrected is not None:
+            return True
+        wall, written = wall_seconds(clip.start), clip.written_ns / 1e9
+        margin = _DAY + (LONGEST if clip.duration is None else clip.duration)
+        first, last = self.first - margin, self.last + margin
+        is_before, is_after = wall < first and written < first, wall > last and written > last
+        return not is_before and not is_after
+
 
 def held_by(clip: Clip, holds: Iterable[Hold], now: datetime) -> Hold | None:
     """The hold that covers a clip by any of its clocks; one of unknown duration counts as an hour long."""
     spans: tuple[tuple[float, float], ...] = ()
     for hold in holds:
-        # Most clips are of other cameras, and their times take longer to find out.
-        if hold.is_about(clip.camera, now):
+        # Most clips are far away, and to find out their times in their zone takes longer.
+        if hold.may_concern(clip, now):
             spans = spans or tuple(_spans(clip))
             if any(first <= hold.last and last >= hold.first for first, last in spans):
                 return hold
@@ -90,17 +106,17 @@ def may_reach(clip: Clip, holds: Iterable[Hold], now: datetime) -> bool:
     It may begin before the hold and reach into it, or, by its file's time, end after it and begin in it.
     Its size gives its greatest possible length.
     """
-    if clip.duration is not None:
-        return False
-    about = [hold for hold in holds if hold.is_about(clip.camera, now)]
-    if not about:
-        return False
+    if clip.duration is None:
+        for hold in holds:
+            if hold.may_concern(clip, now) and _may_reach(clip, hold):
+                return True
+    return False
+
+
+def _may_reach(clip: Clip, hold: Hold) -> bool:
     longest = min(max(_UNKNOWN, clip.fingerprint.size / SLOWEST), LONGEST)
     start, written = clip.start.timestamp(), clip.written_ns / 1e9
     starts = (start,) if clip.corrected is None else (start, clip.corrected.timestamp())
-    return any(
-        any(0 < hold.first - each <= longest for each in starts)
-        # A clip that begins after the hold by its name, and ends later, does not reach back into it.
-        or (0 < written - hold.last <= longest and not hold.last < start <= written)
-        for hold in about
-    )
+    # A clip that begins after the hold by its name, and ends later, does not reach back into it.
+    ends_after = 0 < written - hold.last <= longest and not hold.last < start <= written
+    return ends_after or any(0 < hold.first - each <= longest for each in starts)
