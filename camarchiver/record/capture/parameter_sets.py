@@ -19,7 +19,7 @@ def every(data: bytes, codec: str) -> frozenset[bytes]:
 
 
 def _before_slice(data: bytes, codec: str) -> Iterator[tuple[str, bytes]]:
-    """The kind and the bytes of each unit before the first slice, but for empty ones, which some senders add."""
+    """Kind and bytes of each unit before the first slice, but for the empty ones that some senders add."""
     position = data.find(_START)
     while 0 <= position < len(data) - 4:
         begin = position + len(_START)
