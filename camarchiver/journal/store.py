@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -107,11 +108,12 @@ NO_DAY = Day(())
 
 
 class Journal:
-    """Reads and appends below `<archive>/.camarchiver/journal`."""
+    """Reads and appends below `<archive>/.camarchiver/journal`; several threads may do so at once."""
 
     def __init__(self, state: Path) -> None:
         self._root = state / "journal"
         self._days: OrderedDict[date, tuple[tuple[int, int], Day]] = OrderedDict()
+        self._days_lock = threading.Lock()
 
     def day(self, day: date) -> Day:
         """The events of one day's clips; read again if the file has changed."""
@@ -121,12 +123,14 @@ class Journal:
         except FileNotFoundError:
             return NO_DAY
         mark = (status.st_size, status.st_mtime_ns)
-        known = self._days.get(day)
-        if known is None or known[0] != mark:
-            known = (mark, parse(path.read_bytes(), path))
-            self._days[day] = known
-            self._forget()
-        self._days.move_to_end(day)
+        # A day that one thread reads must not be forgotten meanwhile because another one reads more days.
+        with self._days_lock:
+            known = self._days.get(day)
+            if known is None or known[0] != mark:
+                known = (mark, parse(path.read_bytes(), path))
+                self._days[day] = known
+                self._forget()
+            self._days.move_to_end(day)
         return known[1]
 
     def _forget(self) -> None:
