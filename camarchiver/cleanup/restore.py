@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -12,7 +13,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from camarchiver.cleanup import unjournalled
-from camarchiver.domain.clip import Clip, Fingerprint, Tree, Trees, beside
+from camarchiver.domain.clip import Clip, Fingerprint, Tree, Trees, beside, is_copied
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.reason import Reason
@@ -171,6 +172,7 @@ class Restorer:
             detail = "" if place == clip.relative else f"as {place}, its own name was taken meanwhile"
         came, problem = self._bring_sidecars(step)
         self._writer.restored(step, came)
+        _set_time(clip.root / place, step)
         if problem:
             return Outcome(step, Result.FAILED, Reason.FAILED, f"restored; but {problem}")
         return Outcome(step, Result.DONE, step.reason, detail, os.fspath(clip.root / place))
@@ -289,8 +291,20 @@ def _look(path: Path, journalled: tuple[int | None, int | None]) -> os.stat_resu
         status = path.lstat()
     except OSError:
         return None
-    same = (status.st_size, status.st_mtime_ns) == journalled
+    same = is_copied((status.st_size, status.st_mtime_ns), journalled)
     return status if stat.S_ISREG(status.st_mode) and same else None
+
+
+def _set_time(home: Path, step: Restore) -> None:
+    """Give a source the time that the journal knows it by, if the trash's filesystem rounded it.
+
+    With another time it would be another clip, and the next run would remove it again.
+    """
+    # Only the owner of a file may set its time.
+    with suppress(OSError):
+        status = home.lstat()
+        if step.tree is Tree.SOURCE and status.st_mtime_ns != step.identity[1]:
+            os.utime(home, ns=(status.st_atime_ns, step.identity[1]), follow_symlinks=False)
 
 
 def _is_same(path: Path, fingerprint: Fingerprint) -> bool:

@@ -17,7 +17,7 @@ from camarchiver.discovery import leftovers
 from camarchiver.discovery.clip_ends import ClipEnds
 from camarchiver.discovery.found_file import FoundFile, with_sharers
 from camarchiver.discovery.source_tree import Discovery
-from camarchiver.domain.clip import Archived, Clip, Tree, Trees, joined
+from camarchiver.domain.clip import Archived, Clip, Tree, Trees, is_copied, joined
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.memory import FolderFacts
@@ -340,7 +340,7 @@ class CopyFinder:
         for name in dict.fromkeys((source, unnumbered(source))):
             for day in self._days.of(relative):
                 for entry in self._day(day).archived.get(name, ()):
-                    same = (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
+                    same = is_copied((status.st_size, status.st_mtime_ns), (entry.size, entry.mtime_ns))
                     if same and (known := self._ledger(day).archives.get(entry.archive)):
                         return Copy(
                             self._placed(place, known[0], clip_of(known[0])),
@@ -388,5 +388,5 @@ def _is_that_file(origin: Origin, relative: str, status: os.stat_result) -> bool
     if is_sidecar_name(relative) and not is_sidecar_name(origin.source):
         return True
     if origin.tree is Tree.SOURCE:
-        return (status.st_size, status.st_mtime_ns) == (origin.size, origin.mtime_ns)
+        return is_copied((status.st_size, status.st_mtime_ns), (origin.size, origin.mtime_ns))
     return origin.file_size in (None, status.st_size)

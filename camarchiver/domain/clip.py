@@ -28,6 +28,19 @@ class Fingerprint(msgspec.Struct, frozen=True):
         return self.size, self.mtime_ns
 
 
+COARSEST_NS = 2_000_000_000
+"""How far a copy's time may differ from its original's: FAT stores even seconds, others are finer."""
+
+
+def is_copied(found: tuple[int, int], original: tuple[int | None, int | None]) -> bool:
+    """Whether a file of this size and mtime_ns may be a copy of the original.
+
+    Another filesystem may have rounded its time.
+    """
+    (size, mtime_ns), (original_size, original_ns) = found, original
+    return size == original_size and original_ns is not None and abs(mtime_ns - original_ns) <= COARSEST_NS
+
+
 class Clip(msgspec.Struct, frozen=True):
     """One finished video file of one camera, placed in time by its name.
 

@@ -561,6 +561,23 @@ class TestCleanup:
         assert restore.execute(pipeline, back, stop=Stop(), on_outcome=lambda outcome: None).exit_code == 0
         assert (clip.path.read_bytes(), clip.path.stat().st_mtime_ns) == (content, times)
 
+    def test_a_trash_that_rounds_times_is_purged_and_gives_back_all_the_same(self, yard: Yard) -> None:
+        """FAT keeps even seconds, exFAT hundredths, NTFS and SMB tenths of a microsecond."""
+        clip = yard.record(40)
+        written = clip.fingerprint.mtime_ns + 1_123_456_789
+        os.utime(clip.path, ns=(written, written))
+        clip = yard.clip(clip.path, clip.camera, clip.start)
+        place = yard.trash(clip, yard.archive(clip), 2)
+        yard.standing(1)
+        os.utime(place, ns=(0, written // 2_000_000_000 * 2_000_000_000))
+        later = yard.now + timedelta(days=30)
+        assert reasons_of(yard.plan(later))[f"input/{clip.relative}"] == f"delete {Reason.TRASH_AGE}"
+        pipeline = yard.pipeline()
+        back = restore.plan(pipeline, Selection())
+        assert restore.execute(pipeline, back, stop=Stop(), on_outcome=lambda outcome: None).exit_code == 0
+        assert (clip.path.lstat().st_mtime_ns, place.exists()) == (written, False)
+        assert reasons_of(yard.plan())[clip.relative] == Reason.RESTORED
+
     def test_many_clips_come_back_and_each_is_spared_from_then_on(
         self, yard: Yard, mocker: MockerFixture
     ) -> None:
