@@ -13,9 +13,11 @@ from contextlib import suppress
 from datetime import UTC, date
 from pathlib import Path
 
+from msgspec import structs
+
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.discovery.clip_ends import current_hold
-from camarchiver.domain.clip import STATE_FOLDER, Archived, Clip, Tree, beside
+from camarchiver.domain.clip import STATE_FOLDER, Archived, Clip, Tree, beside, is_copied
 from camarchiver.errors import CamarchiverError, ClipBusy, sentence
 from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.lookup import MOST_NAMES
@@ -31,9 +33,6 @@ from camarchiver.storage import anchored, atomic, copying, removal
 from camarchiver.storage.removal import Place
 
 _log = logging.getLogger(__name__)
-
-COARSEST_NS = 2_000_000_000
-"""How far a copy's time may differ from its original's: FAT stores even seconds, others are finer."""
 
 
 def sweep(pipeline: Pipeline, sidecars: SidecarPolicy) -> None:
@@ -99,19 +98,22 @@ class _Recovery:
         tree = Tree(name)
         roots = {Tree.SOURCE: self._trees.source, Tree.ARCHIVE: self._trees.archive}
         root = roots.get(tree, self._trees.trash)
-        copy = removal.in_trash(self._trees.trash, tree, relative)
-        if os.path.lexists(root / relative):
-            detail, day = "a run died before it removed it", event.start.date()
-            if tree is not Tree.TRASH and (taken := self._take_back(root / relative, copy, day)):
-                detail += f"; its copy {taken} was taken out of the trash again"
-            self._writer.found_ended(event, EventKind.LEFT, None, {}, detail)
-            return
         detail = "written down by a later run"
         if tree is Tree.TRASH:
-            self._writer.found_ended(event, EventKind.PURGED, None, {}, detail)
+            if _status(root / relative) is None:
+                self._writer.found_ended(event, EventKind.PURGED, None, {}, detail)
+            else:
+                self._writer.found_ended(event, EventKind.LEFT, None, {}, _NOT_BEGUN)
             return
         in_archive = tree is Tree.ARCHIVE
         identity = (event.archive_size, event.archive_mtime_ns) if in_archive else event.identity
+        copy, day = removal.in_trash(self._trees.trash, tree, relative), event.start.date()
+        if self._stands(root / relative, identity, copy):
+            detail = _NOT_BEGUN
+            if taken := self._take_back(root / relative, copy, day):
+                detail += f"; its copy {taken} was taken out of the trash again"
+            self._writer.found_ended(event, EventKind.LEFT, None, {}, detail)
+            return
         there = next(self._places(copy, identity), None)
         went = self._sidecars_of(event, root, tree, relative)
         self._writer.found_ended(
@@ -124,18 +126,32 @@ class _Recovery:
         They went into the trash or beside the clip's archive; a deleted one leaves no trace.
         """
         went: dict[str, str] = {}
+        day = event.start.date()
         for name in event.sidecars or {}:
             original = root / beside(relative, name)
             copies = [removal.in_trash(self._trees.trash, tree, beside(relative, name))]
             if tree is Tree.SOURCE:
                 places = (beside(entry.archive, name) for entry in self._entries_of(event))
                 copies += [Place(self._trees.archive, place) for place in places]
-            if os.path.lexists(original):
+            if _status(original) is not None:
                 for copy in copies:
-                    self._take_back(original, copy, event.start.date())
-            elif found := next((copy.path for copy in copies if os.path.lexists(copy.path)), None):
-                went[name] = os.fspath(found)
+                    self._take_back(original, copy, day)
+            elif found := next(filter(None, (self._arrived(copy, day) for copy in copies)), None):
+                went[name] = found
         return went
+
+    def _arrived(self, copy: Place, day: date) -> str:
+        """Where a dead run put a sidecar that was to get this place; empty if it is nowhere there.
+
+        Its bytes are not known. A taken name gets the next number, so it is the last file there of which no
+        line of the journal says what it is.
+        """
+        found = ""
+        for place, status in self._numbered(copy):
+            path = copy.root / place
+            if stat.S_ISREG(status.st_mode) and not self._is_journalled(path, place, day):
+                found = os.fspath(path)
+        return found
 
     def _entries_of(self, event: JournalEvent) -> Iterator[Archived]:
         """What the journal says of archives of an event's clip, newest first."""
@@ -166,16 +182,43 @@ class _Recovery:
                 self._remove_staged(clip, copy.root, staged)
             if taken := self._take_back(original, copy, clip.start.date()):
                 self._writer.swept(clip, taken)
-        if not entries or os.path.lexists(clip.path):
+        for event in self._unresolved((clip.start.date(),), work.run):
+            if event.source == clip.relative:
+                self._resolve_intent(event)
+        identity = clip.fingerprint.identity
+        trashed = removal.in_trash(self._trees.trash, Tree.SOURCE, clip.relative)
+        if not entries or self._stands(clip.path, identity, trashed):
             return
         self._finish_replacing(clip, entries)
-        fingerprint = clip.fingerprint
-        gone = self._journal.day(clip.start.date()).ledger.gone
-        left = gone.get((clip.relative, *fingerprint.identity))
+        left = self._journal.day(clip.start.date()).ledger.gone.get((clip.relative, *identity))
+        is_reused = _status(clip.path) is not None
         if left is None:
-            self._explain(clip, entries[-1])
-        elif self._remover.left_behind(clip):
+            # Beside another clip of this name lie that one's sidecars.
+            mine = structs.replace(clip, sidecars=()) if is_reused else clip
+            place = next(self._places(trashed, identity), None)
+            self._remover.resume(mine, entries[-1], place, self._followers(clip, entries[-1]))
+        elif not is_reused and self._remover.left_behind(clip):
             self._remover.follow(clip, entries[-1], left)
+
+    def _followers(self, clip: Clip, archived: Archived) -> dict[str, str]:
+        """The sidecars that a dead run moved after their clip, and their absolute paths now."""
+        day = clip.start.date()
+        return {
+            original.name: found
+            for original, copy in self._remover.copies_of_sidecars(clip, archived)
+            if _status(original) is None and (found := self._arrived(copy, day))
+        }
+
+    def _stands(self, path: Path, identity: tuple[int | None, int | None], copy: Place) -> bool:
+        """Whether a file that was to be removed is still in its place.
+
+        Another file may have got its name since: then the one that was removed is in the trash.
+        """
+        status = _status(path)
+        if status is None:
+            return False
+        is_same = (status.st_size, status.st_mtime_ns) == identity
+        return is_same or next(self._places(copy, identity), None) is None
 
     def _finish_replacing(self, clip: Clip, entries: tuple[Archived, ...]) -> None:
         """Move away the archive from which a dead run made the clip's present one, and journal that."""
@@ -188,7 +231,7 @@ class _Recovery:
             copy = removal.in_trash(self._trees.trash, Tree.ARCHIVE, former.archive)
             self._take_back(path, copy, clip.start.date())
             made = ledger.made[former.archive][-1]
-            if os.path.lexists(path):
+            if _status(path) is not None:
                 if current_hold(clip, self._holds(), self._writer.now(), entries) is None:
                     self._remover.replace_archive(clip, former.archive)
             elif place := next(self._places(copy, (former.archive_size, made.archive_mtime_ns)), None):
@@ -205,7 +248,7 @@ class _Recovery:
             return ""
         if not stat.S_ISREG(status.st_mode):
             return ""
-        for place in self._places(copy, (status.st_size, status.st_mtime_ns), slack_ns=COARSEST_NS):
+        for place in self._places(copy, (status.st_size, status.st_mtime_ns)):
             path = copy.root / place
             if path == original or self._is_journalled(path, place, day):
                 continue
@@ -231,25 +274,31 @@ class _Recovery:
         _log.info("%s: removed the unfinished %s of a dead run", clip.relative, staged)
         self._writer.swept(clip, staged)
 
-    def _explain(self, clip: Clip, archived: Archived) -> None:
-        """Journal a removal: a run died after it removed an archived source and before it wrote that down."""
-        self._remover.resume(clip, archived, self._in_trash(clip))
+    def _places(self, wanted: Place, identity: tuple[int | None, int | None]) -> Iterator[str]:
+        """Paths of copies of a file of this size and mtime_ns, under the wanted name and numbered ones."""
+        for place, status in self._numbered(wanted):
+            if stat.S_ISREG(status.st_mode) and is_copied((status.st_size, status.st_mtime_ns), identity):
+                yield place
 
-    def _in_trash(self, clip: Clip) -> str | None:
-        wanted = removal.in_trash(self._trees.trash, Tree.SOURCE, clip.relative)
-        return next(self._places(wanted, clip.fingerprint.identity), None)
-
-    def _places(
-        self, wanted: Place, identity: tuple[int | None, int | None], *, slack_ns: int = 0
-    ) -> Iterator[str]:
-        """Paths of files of this size and mtime_ns, under the wanted name and numbered ones."""
-        size, mtime_ns = identity
+    def _numbered(self, wanted: Place) -> Iterator[tuple[str, os.stat_result]]:
+        """What has the wanted name and the numbered ones; a lower number may be free by now."""
+        try:
+            names = {path.name for path in wanted.path.parent.iterdir()}
+        except (FileNotFoundError, NotADirectoryError):
+            return
         for number in range(1, MOST_NAMES):
             place = numbered(wanted.relative, number)
-            try:
-                status = (wanted.root / place).lstat()
-            except OSError:
-                return
-            same = status.st_size == size and abs(status.st_mtime_ns - (mtime_ns or 0)) <= slack_ns
-            if same and stat.S_ISREG(status.st_mode):
-                yield place
+            path = wanted.root / place
+            if path.name in names and (status := _status(path)) is not None:
+                yield place, status
+
+
+_NOT_BEGUN = "a run died before it removed it"
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """The state of what has this path; None if nothing has. Raises OSError if that can't be found out."""
+    try:
+        return atomic.retry_transient(path.lstat)
+    except (FileNotFoundError, NotADirectoryError):
+        return None

@@ -101,13 +101,8 @@ class SourceRemover:
         """
         self._complete(clip, archived, place, reason, {}, None)
 
-    def resume(self, clip: Clip, archived: Archived, place: str | None) -> None:
-        """As `finish`, for a run that ended before it wrote the line; some sidecars may have followed."""
-        went = {
-            original.name: os.fspath(copy.path)
-            for original, copy in self._copies_of_sidecars(clip, archived)
-            if os.path.lexists(copy.path) and not os.path.lexists(original)
-        }
+    def resume(self, clip: Clip, archived: Archived, place: str | None, went: Mapping[str, str]) -> None:
+        """As `finish`, for a run that ended before it wrote the line; the sidecars `went` have followed."""
         self._complete(clip, archived, place, Reason.NOT_ARCHIVED, went, "written down by a later run")
 
     def _complete(
@@ -164,12 +159,13 @@ class SourceRemover:
     def copies(self, clip: Clip, archived: Archived | None) -> Iterator[tuple[Path, Place]]:
         """Each file that removing the clip, or replacing its archive, would move, and its new place."""
         yield clip.path, removal.in_trash(self._trees.trash, Tree.SOURCE, clip.relative)
-        yield from self._copies_of_sidecars(clip, archived)
+        yield from self.copies_of_sidecars(clip, archived)
         if archived is not None:
             path = self._trees.archive / archived.archive
             yield path, removal.in_trash(self._trees.trash, Tree.ARCHIVE, archived.archive)
 
-    def _copies_of_sidecars(self, clip: Clip, archived: Archived | None) -> Iterator[tuple[Path, Place]]:
+    def copies_of_sidecars(self, clip: Clip, archived: Archived | None) -> Iterator[tuple[Path, Place]]:
+        """Each sidecar that would follow its clip, and its new place."""
         if self._sidecars is SidecarPolicy.TRASH or (archived is not None and self._has_followers):
             for name in clip.sidecars:
                 yield clip.path.with_name(name), self._place_of_sidecar(clip.beside(name), archived)

@@ -21,7 +21,7 @@ from camarchiver.archive import recovery
 from camarchiver.archive.source_removal import SidecarPolicy
 from camarchiver.cleanup import restore
 from camarchiver.cleanup.restore import Selection
-from camarchiver.domain.clip import Disposal, Tree
+from camarchiver.domain.clip import Clip, Disposal, Tree
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Report, Result
 from camarchiver.domain.steps import RemoveCopy
@@ -30,6 +30,7 @@ from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import work_in_progress
+from camarchiver.state.work_in_progress import ClipWork
 from camarchiver.storage import anchored, atomic, copying, linux, permissions
 from tests import dates
 from tests.cameras import Camera
@@ -589,3 +590,76 @@ anchored._PlannedFile.check_copied = fail
     assert {path.name for path in other_disk.rglob("*.*") if path.is_file()} == {clip.name, *sidecars}
     told = {name for event in camera.events("trashed") for name in event.get("sidecars") or ()}
     assert told == sidecars
+
+
+class TestWhatADeadRunMoved:
+    """The next start finds it where it is, and writes that down, whatever has happened to the names."""
+
+    @pytest.fixture
+    def clip(self, yard: Yard) -> Clip:
+        """A source with its archive and a picture."""
+        clip = yard.standing(40)
+        clip.path.with_suffix(".jpg").write_bytes(b"its picture")
+        return yard.clip(clip.path, clip.camera, clip.start)
+
+    @pytest.fixture(params=["note", "intent"])
+    def leave(self, yard: Yard, clip: Clip, request: pytest.FixtureRequest) -> Callable[..., None]:
+        """Leaves what a run leaves that dies when it has moved the clip, and perhaps its picture."""
+
+        def left(place: str = "", picture: str = "") -> None:
+            writer, state = yard.writer(yard.now), yard.trees.state
+            if request.param == "note":
+                path = state / "claims" / "dead.json"
+                work_in_progress.ClipNote(path, ClipWork.on(clip, writer.run), yard.trees.archive)
+            else:
+                identity = clip.fingerprint.identity
+                step = RemoveCopy(
+                    clip, Tree.SOURCE, Disposal.TRASH, Reason.AGE, clip.relative, identity, None
+                )
+                work_in_progress.RemovalNote(state, writer.run.id).announce({clip.start.date()})
+                writer.intend([step])
+            for path, name in ((clip.path, place or clip.name), (clip.path.with_suffix(".jpg"), picture)):
+                there = yard.trees.trash / "input" / clip.beside(name)
+                there.parent.mkdir(parents=True, exist_ok=True)
+                if name:
+                    path.rename(there)
+
+        return left
+
+    def told(self, yard: Yard) -> tuple[str, dict[str, str]]:
+        """Where the clip and its sidecars are by the only line about that."""
+        recovery.sweep(yard.pipeline(), SidecarPolicy.TRASH)
+        assert not list(work_in_progress.existing(yard.trees))
+        assert yard.events("left") == []
+        (line,) = yard.events("trashed", "deleted")
+        return line.get("trash", ""), line.get("sidecars") or {}
+
+    def test_another_clip_has_its_name(self, yard: Yard, clip: Clip, leave: Callable[..., None]) -> None:
+        leave()
+        clip.path.write_bytes(b"another clip")
+        assert self.told(yard) == (f"input/{clip.relative}", {})
+        assert clip.path.read_bytes() == b"another clip"
+        assert clip.path.with_suffix(".jpg").exists(), "it belongs to the clip that is there now"
+
+    def test_the_names_before_its_own_are_free_by_now(
+        self, yard: Yard, clip: Clip, leave: Callable[..., None]
+    ) -> None:
+        clip.path.with_suffix(".jpg").unlink()
+        place = f"{clip.path.stem}~3.mp4"
+        leave(place)
+        assert self.told(yard) == (f"input/{clip.beside(place)}", {})
+
+    def test_its_picture_got_a_number(self, yard: Yard, clip: Clip, leave: Callable[..., None]) -> None:
+        foreign = (yard.trees.trash / "input" / clip.relative).with_suffix(".jpg")
+        foreign.parent.mkdir(parents=True)
+        foreign.write_bytes(b"another picture")
+        leave(picture=f"{clip.path.stem}~2.jpg")
+        place, sidecars = self.told(yard)
+        assert place == f"input/{clip.relative}"
+        assert [Path(each).read_bytes() for each in sidecars.values()] == [b"its picture"]
+
+    def test_its_disk_rounds_times(self, yard: Yard, clip: Clip, leave: Callable[..., None]) -> None:
+        leave(picture=f"{clip.path.stem}.jpg")
+        there = yard.trees.trash / "input" / clip.relative
+        os.utime(there, ns=(0, clip.fingerprint.mtime_ns - 1_000_000_000))
+        assert self.told(yard)[0] == f"input/{clip.relative}"
