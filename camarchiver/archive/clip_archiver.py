@@ -12,7 +12,13 @@ from camarchiver.archive.adoption import ArchiveFound, SharedArchives
 from camarchiver.archive.encode import ArchiveEncoder, ClipFailed, Refused, Stopped, digest_unless_stopped
 from camarchiver.archive.lossless import NOT_SMALLER, Unencoded
 from camarchiver.archive.measured_clip import MeasuredClip
-from camarchiver.archive.publishing import ArchiveContext, ArchivePublisher, StepInWork, refuse_held
+from camarchiver.archive.publishing import (
+    ArchiveContext,
+    ArchivePublisher,
+    StepInWork,
+    refuse_held,
+    replace_archive,
+)
 from camarchiver.archive.source_removal import STAYS, disposal_of, with_known_time
 from camarchiver.discovery.source_tree import still_there
 from camarchiver.domain.clip import Archived, Clip, Disposal
@@ -156,7 +162,7 @@ class ClipArchiver:
         archived, made = self._make(work, step, original, encoder)
         archives.check_valid(archived)
         refuse_held(self._context, step.source_clip)
-        self._context.remover.replace_archive(step.source_clip, former.archive)
+        replace_archive(self._context, work, former.archive)
         self._context.failures.forget(step.source_clip)
         return ArchiveFound(archived, step.reason, "; ".join((AGAIN, *made.notes)), made.encoding)
 

@@ -22,6 +22,7 @@ from camarchiver.domain.motion import WHOLE_VIEWS, CameraViews
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult
 from camarchiver.domain.steps import Archive, ArchiveStep
+from camarchiver.errors import CamarchiverError
 from camarchiver.journal.lookup import MOST_NAMES, ArchiveLookup
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.naming.paths import numbered
@@ -77,6 +78,16 @@ def refuse_held(context: ArchiveContext, clip: Clip) -> None:
     entries = context.archives.entries(clip)
     if hold := current_hold(clip, context.holds(), context.writer.now(), entries):
         raise removal.Held(hold)
+
+
+def replace_archive(context: ArchiveContext, work: StepInWork, former: str) -> None:
+    """Move an archive of the clip in work away; if the journal can't say where it is then, the note stays."""
+    try:
+        context.remover.replace_archive(work.step.source_clip, former)
+    except (OSError, CamarchiverError) as error:
+        if context.remover.is_open(error, former):
+            work.note.keep()
+        raise
 
 
 class ArchivePublisher:
@@ -137,7 +148,7 @@ class ArchivePublisher:
         unencoded = made.encoding.unencoded
         if made.way is ArchiveMethod.COPY and unencoded is not None:
             self._context.writer.copying(clip, digest, unencoded)
-        place = self._place(step, original, part, target)
+        place = self._place(work, step, original, part, target)
         archived = original.archived_as(place, size, unencoded or "", made.findings.motion)
         generation = self._generation(step)
         self._context.writer.archived(step.source_clip, archived, made, digest, moment_ns, generation)
@@ -162,7 +173,9 @@ class ArchivePublisher:
         if over := frozenset(filter(archives.is_damaged, known)):
             findings.change(self._context.trees.state, FindingsUpdate(sound=over))
 
-    def _place(self, step: Archive, original: MeasuredClip, part: Staged, target: Path) -> str:
+    def _place(
+        self, work: StepInWork, step: Archive, original: MeasuredClip, part: Staged, target: Path
+    ) -> str:
         """Publish under the target name, or under a numbered one if another file has that name."""
         archive = self._context.trees.archive
         wanted = target.relative_to(archive).as_posix()
@@ -172,7 +185,7 @@ class ArchivePublisher:
         if outdated:
             refuse_held(self._context, step.clip)
         for former in outdated:
-            self._context.remover.replace_archive(step.clip, former)
+            replace_archive(self._context, work, former)
         # The open folder stays the one below the archive root, also if a link takes its place now.
         with anchored.opened_folder(archive, anchored.parts_of(wanted)[:-1]) as folder:
             for number in range(1, MOST_NAMES):

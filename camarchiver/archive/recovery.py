@@ -20,6 +20,7 @@ from camarchiver.discovery.clip_ends import current_hold
 from camarchiver.domain.clip import STATE_FOLDER, Archived, Clip, Tree, beside, is_copied
 from camarchiver.errors import CamarchiverError, ClipBusy, sentence
 from camarchiver.journal.event import EventKind, JournalEvent
+from camarchiver.journal.ledger import REPLACED
 from camarchiver.journal.lookup import MOST_NAMES
 from camarchiver.journal.replay import file_of
 from camarchiver.naming.paths import numbered
@@ -182,8 +183,9 @@ class _Recovery:
                 self._remove_staged(clip, copy.root, staged)
             if taken := self._take_back(original, copy, clip.start.date()):
                 self._writer.swept(clip, taken)
-        for event in self._unresolved((clip.start.date(),), work.run):
-            if event.source == clip.relative:
+        for event in tuple(self._journal.day(clip.start.date()).ledger.intended.values()):
+            # Announced under the lock that is ours now, by this run or by one that swept after it.
+            if event.source == clip.relative and event.reason == REPLACED:
                 self._resolve_intent(event)
         identity = clip.fingerprint.identity
         trashed = removal.in_trash(self._trees.trash, Tree.SOURCE, clip.relative)

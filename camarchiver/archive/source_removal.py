@@ -15,7 +15,7 @@ from camarchiver.domain.clip import Archived, Clip, Disposal, Tree, Trees, besid
 from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, ArchiveStep, RemoveSource
-from camarchiver.errors import cause
+from camarchiver.errors import CamarchiverError, cause, sentence
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.writer import JournalWriter
@@ -175,15 +175,26 @@ class SourceRemover:
         return self._sidecars is not SidecarPolicy.KEEP
 
     def replace_archive(self, clip: Clip, relative: str) -> None:
-        """Move an archive of this clip into the trash, so that a better one can take its place."""
-        status = (self._trees.archive / relative).lstat()
-        gone = removal.remove(
-            self._trees.archive,
-            relative,
-            anchored.fingerprint_of(status),
-            removal.in_trash(self._trees.trash, Tree.ARCHIVE, relative),
-        )
+        """Move an archive of this clip into the trash, so that a better one can take its place.
+
+        If it fails and `is_open`, the caller keeps its note: the next start finds out where the archive is,
+        and writes that down.
+        """
+        path = self._trees.archive / relative
+        found = anchored.fingerprint_of(path.lstat())
+        to = removal.in_trash(self._trees.trash, Tree.ARCHIVE, relative)
+        try:
+            self._writer.replacing(clip, relative, found)
+            gone = removal.remove(self._trees.archive, relative, found, to)
+        except (OSError, CamarchiverError) as error:
+            if not removal.unsettled(error, path):
+                self._writer.not_replaced(clip, relative, found, sentence(error))
+            raise
         self._writer.replaced(clip, relative, gone.place)
+
+    def is_open(self, error: Exception, relative: str) -> bool:
+        """Whether an archive may have left, or its announcement may have no outcome, after this error."""
+        return isinstance(error, OSError) or removal.unsettled(error, self._trees.archive / relative)
 
     def _remove_sidecars(self, clip: Clip, archived: Archived) -> Followed:
         """Move the sidecars after their clip, which is gone."""

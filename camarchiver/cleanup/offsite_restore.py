@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from itertools import islice
 
+from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.cleanup.restore import BLOCK, RestorePlan, Selection, is_named
 from camarchiver.cleanup.restore_misses import nearest_path
 from camarchiver.discovery.clip_ends import current_hold
@@ -38,7 +39,8 @@ from camarchiver.runtime.signals import Stop
 from camarchiver.state import findings
 from camarchiver.state import restored as restored_clips
 from camarchiver.state.findings import FindingsUpdate
-from camarchiver.storage import anchored, removal
+from camarchiver.state.work_in_progress import RemovalNote
+from camarchiver.storage import removal
 
 _DAY = timedelta(days=1)
 
@@ -218,18 +220,22 @@ class OffsiteRestorer:
         """Move the damaged archive into the trash, as any archive for which a better one takes its place."""
         if hold := current_hold(step.clip, self._pipeline.holds(), self._pipeline.now(), ()):
             raise removal.Held(hold)
-        status = step.path.lstat()
-        gone = removal.remove(
-            step.clip.root,
-            step.relative,
-            anchored.fingerprint_of(status),
-            removal.in_trash(self._trees.trash, Tree.ARCHIVE, step.relative),
-        )
         folder, _, name = step.source.rpartition("/")
         source = Clip(
             self._trees.source, folder, name, step.camera, step.start, Fingerprint(-1, -1, *step.identity)
         )
-        self._pipeline.writer.replaced(source, step.relative, gone.place)
+        writer, day = self._pipeline.writer, step.start.date()
+        note = RemovalNote(self._trees.state, writer.run.id)
+        note.announce({day})
+        remover = SourceRemover(self._trees, writer, SidecarPolicy.KEEP)
+        try:
+            remover.replace_archive(source, step.relative)
+        except (OSError, CamarchiverError) as error:
+            if remover.is_open(error, step.relative):
+                note.leave_open(day)
+            note.close()
+            raise
+        note.close()
 
     def _journal(self, step: Restore) -> None:
         writer, copy = self._pipeline.writer, step.offsite

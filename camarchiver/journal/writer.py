@@ -9,13 +9,14 @@ from typing import Any, Protocol, cast
 
 from msgspec.structs import replace
 
-from camarchiver.domain.clip import Archived, Clip, Tree
+from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import EncodeResult
 from camarchiver.domain.steps import CheckCopy, MakeCopy, RemoveCopy, Restore
 from camarchiver.domain.untrusted import TreeName
 from camarchiver.journal.event import EventKind, JournalEvent
+from camarchiver.journal.ledger import REPLACED
 
 CopyStep = MakeCopy | CheckCopy
 """The steps about an off-site copy."""
@@ -199,9 +200,17 @@ class JournalWriter:
         doubt = reason if reason is Reason.CLOCK_DOUBTFUL else None
         self._write(EventKind.KEPT, clip, archive=archived.archive, reason=doubt)
 
+    def replacing(self, clip: Clip, archive: str, found: Fingerprint) -> None:
+        """An archive of this clip, as it was found, is about to be moved away for a better one."""
+        self._write(EventKind.INTENDED, clip, **_fields_of_former(archive, found))
+
     def replaced(self, clip: Clip, archive: str, trash: str) -> None:
         """An archive of this clip was moved away for a better one."""
-        self._write(EventKind.TRASHED, clip, archive=archive, trash=trash, reason="replaced")
+        self._write(EventKind.TRASHED, clip, archive=archive, trash=trash, reason=REPLACED)
+
+    def not_replaced(self, clip: Clip, archive: str, found: Fingerprint, detail: str) -> None:
+        """An archive that was to be moved away stays."""
+        self._write(EventKind.LEFT, clip, **_fields_of_former(archive, found), detail=detail)
 
     def restored(self, step: Restore, sidecars: Mapping[str, str]) -> None:
         """A file came back from the trash, or from its off-site copy, to the tree that it came from."""
@@ -358,6 +367,16 @@ def _fields_of(archived: Archived) -> dict[str, Any]:
         "remuxed": archived.remuxed,
         "unencoded": archived.unencoded or None,
         "motion": archived.motion,
+    }
+
+
+def _fields_of_former(archive: str, found: Fingerprint) -> dict[str, Any]:
+    return {
+        "tree": _name(Tree.ARCHIVE),
+        "archive": archive,
+        "archive_size": found.size,
+        "archive_mtime_ns": found.mtime_ns,
+        "reason": REPLACED,
     }
 
 

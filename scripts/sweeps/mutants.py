@@ -98,11 +98,11 @@ MUTANTS = (
         (
             (
                 "archive/publishing",
-                "        place = self._place(step, original, part, target)\n",
+                "        place = self._place(work, step, original, part, target)\n",
                 "        planned = target.relative_to(self._context.trees.archive).as_posix()\n"
                 '        early = original.archived_as(planned, size, "")\n'
                 "        self._context.remover.remove(clip, early, self._context.disposal, step.reason)\n"
-                "        place = self._place(step, original, part, target)\n",
+                "        place = self._place(work, step, original, part, target)\n",
             ),
         ),
         by_calls(ONE, KILL, "linkat"),

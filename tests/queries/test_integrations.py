@@ -252,6 +252,9 @@ class TestFindings:
                 left += [path.name for path in place.rglob("*.mp4.lock")]
                 assert not left
                 assert not list((yard.trees.state / "claims").glob("[!.]*.json"))
+                told = {line["trash"] for line in yard.events("trashed")}
+                for path in (yard.trees.trash / "output").rglob("*.mp4"):
+                    assert path.relative_to(yard.trees.trash).as_posix() in told
             fresh()
 
         fresh()

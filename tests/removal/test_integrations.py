@@ -19,13 +19,15 @@ from pytest_mock import MockerFixture
 
 from camarchiver.archive import recovery
 from camarchiver.archive.source_removal import SidecarPolicy
-from camarchiver.cleanup import restore
+from camarchiver.cleanup import offsite_restore, restore
+from camarchiver.cleanup.offsite_restore import OffsiteRestorer
 from camarchiver.cleanup.restore import Selection
 from camarchiver.domain.clip import Clip, Disposal, Tree
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Report, Result
-from camarchiver.domain.steps import RemoveCopy
+from camarchiver.domain.steps import Keep, RemoveCopy
 from camarchiver.errors import ExitCode, NotRemovable, sentence, user_name
+from camarchiver.journal.writer import JournalWriter
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
 from camarchiver.runtime.signals import Stop
@@ -663,3 +665,68 @@ class TestWhatADeadRunMoved:
         there = yard.trees.trash / "input" / clip.relative
         os.utime(there, ns=(0, clip.fingerprint.mtime_ns - 1_000_000_000))
         assert self.told(yard)[0] == f"input/{clip.relative}"
+
+
+class TestArchivesThatMakeWay:
+    """Whoever moves an archive away announces it: also after a kill the journal says where it is."""
+
+    DIES = (
+        "import os\nfrom camarchiver.journal.writer import JournalWriter\n"
+        "JournalWriter.replaced = lambda *a, **k: os.kill(os.getpid(), 9)"
+    )
+    FAILS = (
+        "import errno\nfrom camarchiver.storage import anchored\nmove = anchored.move\n"
+        "def fail(root, relative, *a, **k):\n    place = move(root, relative, *a, **k)\n"
+        "    if 'archived' in root.parts:\n        raise OSError(errno.EIO, 'the disk fails', str(root))\n"
+        "    return place\n"
+        "anchored.move = fail"
+    )
+
+    def places(self, camera: Camera) -> list[str]:
+        """Where replaced archives are by the journal, below the trash."""
+        return [line["trash"] for line in camera.events("trashed") if line.get("reason") == "replaced"]
+
+    @pytest.mark.parametrize(("patch", "code"), [(DIES, -9), (FAILS, ExitCode.FAILED)], ids=["kill", "EIO"])
+    def test_one_that_was_moved_and_not_journalled_is_journalled_by_the_next_run(
+        self, camera: Camera, patch: str, code: int
+    ) -> None:
+        clip = camera.add()
+        camera.archive("--keep-source")
+        assert camera.archive("--no-skip", patch=patch).code == code
+        (former,) = camera.trashed("output")
+        assert (self.places(camera), camera.archives()) == ([], [])
+        assert camera.archive("--retry-failed").code == 0
+        assert self.places(camera) == [former.relative_to(camera.root / ".deleted").as_posix()]
+        assert (clip.exists(), camera.litter()) == (False, [])
+        camera.assert_finished()
+
+    def test_one_that_stays_is_not_announced_for_ever(self, camera: Camera) -> None:
+        camera.add()
+        camera.archive("--keep-source")
+        refuses = (
+            "from camarchiver.errors import NotRemovable\nfrom camarchiver.storage import permissions\n"
+            "permissions.obstacle = lambda *a: NotRemovable('it stays')"
+        )
+        assert camera.archive("--no-skip", patch=refuses).code == ExitCode.FAILED
+        (left,) = camera.events("left")
+        assert (left["reason"], left["detail"], left["tree"]) == ("replaced", "it stays", "archive")
+        assert len(camera.archives()) == 1 and camera.litter() == []
+
+    def test_one_for_which_its_off_site_copy_takes_the_place(self, yard: Yard, mocker: MockerFixture) -> None:
+        clip = yard.standing(40)
+        yard.copy(clip, "nas:")
+        yard.find_damaged(clip.relative)
+        clip.path.unlink()
+        pipeline = yard.pipeline()
+        (damaged,) = pipeline.journal.day(clip.start.date()).ledger.expected.values()
+        lost = [Keep(yard.trees.archive, clip.relative, Reason.UNREPAIRABLE)]
+        (step,) = offsite_restore.repairs(pipeline, [damaged], lost, "nas:")
+        restorer = OffsiteRestorer(pipeline, mocker.Mock(), Stop())
+        mocker.patch.object(JournalWriter, "replaced", side_effect=OSError(errno.EIO, "x"))
+        with pytest.raises(OSError, match="x"):
+            restorer._move_away(step)
+        mocker.stopall()
+        recovery.sweep(yard.pipeline(), SidecarPolicy.TRASH)
+        (line,) = yard.events("trashed")
+        assert (line["trash"], line["reason"]) == (f"output/{clip.relative}", "replaced")
+        assert not list(work_in_progress.existing(yard.trees))
