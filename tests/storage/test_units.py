@@ -243,6 +243,16 @@ class TestSealed:
         assert len(sealed._runs) == 2
         assert list(sealed) == sorted([*range(100), *range(50, 101)])
 
+    def test_a_walk_of_many_runs_takes_no_descriptors(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("camarchiver.runtime.external_sort.IN_MEMORY", 10)
+        numbers = [index - 20 * (index // 10) for index in range(10_000)]
+        sealed = SealedSequence(numbers, key=lambda number: number)
+        assert len(sealed._runs) == 1000
+        walk, before = iter(sealed), len([*Path("/proc/self/fd").iterdir()])
+        assert next(walk) == min(numbers)
+        assert len([*Path("/proc/self/fd").iterdir()]) <= before
+        assert [min(numbers), *walk] == list(sealed) == sorted(numbers)
+
     def test_each_walk_is_arranged(self) -> None:
         def doubled(items: Iterator[int]) -> Iterator[int]:
             return (2 * item for item in items)
