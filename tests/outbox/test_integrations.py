@@ -196,6 +196,29 @@ class TestSpool:
             planned = outbox_cleanup.plan(policy, written + timedelta(hours=hours))
             assert [step.path for step in planned.steps] == steps
 
+    def test_a_plan_passes_over_what_leaves_meanwhile(
+        self, rec_folders: Folders, mocker: MockerFixture
+    ) -> None:
+        paths = [rec_folders.spool / f"motion_20260503_14200{number}.0.mp4" for number in (1, 2)]
+        others = [rec_folders.outbox / name for name in ("a.mp4", "b.mp4")]
+        for path in (*paths, *others):
+            path.write_bytes(b"\0\0\0\x1cftypisom")
+
+        def is_empty(path: Path) -> bool:
+            paths[1].unlink()
+            return True
+
+        def is_clip_name(name: str) -> bool:
+            others[1].unlink(missing_ok=True)
+            return True
+
+        mocker.patch.object(spool, "is_empty", is_empty)
+        mocker.patch.object(outbox_cleanup, "is_clip_name", is_clip_name)
+        policy = SpoolPolicy(rec_folders.spool.parent, rec_folders.outbox.parent, OutboxLimits())
+        planned = outbox_cleanup.plan(policy, datetime.now(UTC) + timedelta(days=1))
+        assert [step.path for step in planned.steps] == paths[:1]
+        assert [kept.path for kept in planned.left] == others[:1]
+
     def test_salvage_publishes_nothing_twice(self, rec_take: ClipWriter, rec_folders: Folders) -> None:
         rec_take.close()
         path = rec_take.path.rename(rec_take.path.with_name("motion_20260503_142005.0.mp4"))

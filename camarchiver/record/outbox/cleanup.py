@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -105,8 +106,7 @@ def _in_spool(
     policy: SpoolPolicy, camera: str, now: datetime, *, running: bool
 ) -> Iterator[_SpoolStep | Keep]:
     folders = policy.folders(camera)
-    for path in sorted(folders.spool.iterdir()):
-        status = path.lstat()
+    for path, status in _listed(folders.spool):
         if not recorder_names.is_spool_name(path.name) or not stat.S_ISREG(status.st_mode):
             continue
         fingerprint, is_empty, problem = anchored.fingerprint_of(status), False, ""
@@ -137,11 +137,7 @@ def _start(name: str, camera: str, fingerprint: Fingerprint, now: datetime) -> d
 
 def _copied(policy: SpoolPolicy, folders: Folders, *, running: bool) -> Iterator[Leftover]:
     """What a killed copy may have left in the outbox."""
-    for path in folders.leftovers():
-        try:
-            status = path.lstat()
-        except FileNotFoundError:
-            continue
+    for path, status in _statuses(folders.leftovers()):
         yield Leftover(
             policy.outbox,
             str(path.relative_to(policy.outbox)),
@@ -155,10 +151,23 @@ def _copied(policy: SpoolPolicy, folders: Folders, *, running: bool) -> Iterator
 
 def _foreign(policy: SpoolPolicy, camera: str, folder: Path, zone: tzinfo) -> Iterator[Keep]:
     own = {each.clip.name for each in outbox_store.waiting(policy.outbox, camera, zone)}
-    for path in sorted(folder.iterdir()):
+    for path, status in _listed(folder):
         if is_clip_name(path.name) and path.name not in own:
-            size = path.lstat().st_size
-            yield Keep(policy.outbox, f"{camera}/{path.name}", Reason.FOREIGN, size, camera)
+            yield Keep(policy.outbox, f"{camera}/{path.name}", Reason.FOREIGN, status.st_size, camera)
+
+
+def _listed(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    return _statuses(sorted(folder.iterdir()))
+
+
+def _statuses(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+    """Those that still exist: a recorder publishes and a transfer fetches meanwhile."""
+    for path in paths:
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            continue
+        yield path, status
 
 
 def execute(planned: SpoolPlan, run: str, *, stop: Stop, on_outcome: Callable[[Outcome], None]) -> Report:
