@@ -34,9 +34,9 @@ class ClipLines:
         """One clip's line."""
         camera, (path, count) = shown(clip.camera), _place(clip)
         copies = ("offsite",) if clip.copies else ()
-        trees = "+".join((*dict.fromkeys(each.tree for each in clip.files), *copies))
-        remarks = "".join(f", {each}" for each in _REMARKS if each in clip.states)
-        where = trees + remarks
+        here = dict.fromkeys(each.tree for each in clip.files if not each.is_missing)
+        remarks = (each for each in _REMARKS if each in clip.states)
+        where = ", ".join(filter(None, ("+".join((*here, *copies)), *remarks)))
         self._camera_width = max(self._camera_width, cells(camera))
         self._trees_width = max(self._trees_width, len(where))
         length = span(clip.seconds) if clip.seconds is not None else "?"
@@ -45,16 +45,17 @@ class ClipLines:
         if self._zone is not None and clip.motion is not None:
             moving = f"{span(clip.motion.seconds(self._zone)):>9} in motion  "
         return (
-            f"{moving}{clip.start:%Y-%m-%d %H:%M:%S}  {camera} {length:>9} {size(count):>8}"
+            f"{moving}{clip.start:%Y-%m-%d %H:%M:%S}  {camera} {length:>9} {count:>8}"
             f"  {where:{self._trees_width}}  {shown(path)}"
         )
 
 
-def _place(clip: FoundClip) -> tuple[str, int]:
-    """The path of the best copy, or the object of an off-site one, and its bytes."""
-    if clip.files:
-        return clip.files[0].path, clip.files[0].size
-    return clip.copies[0].path, clip.copies[0].size
+def _place(clip: FoundClip) -> tuple[str, str]:
+    """The path of the best copy, or the object of an off-site one, and its size."""
+    best = clip.files[0] if clip.files else None
+    if best is not None and (not best.is_missing or not clip.copies):
+        return best.path, "missing" if best.is_missing else size(best.size)
+    return clip.copies[0].path, size(clip.copies[0].size)
 
 
 def nearest_lines(before: FoundClip | None, after: FoundClip | None) -> Iterator[str]:

@@ -147,7 +147,7 @@ def summary_of(clips: Iterable[PageClip]) -> DaySummary:
     trees: dict[str, TreeTotal] = {}
     removals: dict[str, tuple[date, int]] = {}
     for clip in there:
-        for file in clip.files:
+        for file in (each for each in clip.files if not each.is_missing):
             before = trees.get(file.tree, TreeTotal(0, 0))
             trees[file.tree] = TreeTotal(before.clips + 1, before.size + file.size)
         for planned in clip.removals:

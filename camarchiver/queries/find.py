@@ -62,7 +62,8 @@ class FindQuestion:
     """Whether clips of which no copy exists any more are found, too."""
     with_copies: bool = False
     """Whether clips that exist only off-site are found, too."""
-
+    without_missing: bool = False
+    """Whether clips of which nothing is left but a missing archive are not found."""
     in_motion: bool = False
     """Whether only clips are found in which something moves, those in which it does so longest first."""
     zone: str = ""
@@ -94,7 +95,9 @@ class ClipFile(NamedTuple):
     """Absolute."""
     tree: Tree
     size: int
-    """Bytes; 0 for an archive that is missing."""
+    """Bytes; 0 if it is missing."""
+    is_missing: bool = False
+    """Whether it is an archive that `verify` found damaged, and that is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,9 @@ class FoundClip:
     seconds: float | None
     """Its length, if it is known without opening a file."""
     files: tuple[ClipFile, ...]
-    """Its copies; those in a tree that was asked for come first. Empty if the clip is gone."""
+    """Its copies; those in a tree that was asked for come first, and archives that are missing last. Empty
+    if the clip is gone.
+    """
     states: frozenset[FindState]
     identity: tuple[int, int] = (0, 0)
     """Bytes and mtime_ns of its source, which may be gone."""
@@ -244,17 +249,19 @@ class ClipFinder:
         """Add a copy if it exists; an archive that was found missing `is_listed`, too."""
         try:
             status = os.lstat(path)
-            size = status.st_size if stat.S_ISREG(status.st_mode) else -1
         except OSError:
-            size = 0 if is_listed else -1
-        if size >= 0:
-            clip.files.append(ClipFile(path, tree, size))
+            status = None
+        if status is not None and stat.S_ISREG(status.st_mode):
+            clip.files.append(ClipFile(path, tree, status.st_size))
+        elif is_listed:
+            clip.files.append(ClipFile(path, tree, 0, is_missing=True))
 
     def _found(self, identity: _Identity, clip: _CollectedClip) -> FoundClip | None:
         """The clip, if it has copies and is one of those that are looked for."""
         question, (source, size, mtime_ns) = self._question, identity
+        files = [each for each in clip.files if not (question.without_missing and each.is_missing)]
         if (
-            not (clip.files or (question.with_copies and clip.copies) or question.with_gone)
+            not (files or (question.with_copies and clip.copies) or question.with_gone)
             or (question.since is not None and clip.start < question.since)
             or (question.until is not None and clip.start >= question.until)
         ):
@@ -272,7 +279,7 @@ class ClipFinder:
         motion = clip.motion
         if question.in_motion and not (motion and motion.in_zone(question.zone)):
             return None
-        files = sorted(clip.files, key=lambda each: FindState(each.tree) not in question.states)
+        files.sort(key=lambda each: (each.is_missing, FindState(each.tree) not in question.states))
         found = tuple(files)
         copies = tuple(clip.copies)
         return FoundClip(
@@ -280,7 +287,7 @@ class ClipFinder:
         )
 
     def _states(self, identity: _Identity, as_clip: Clip, clip: _CollectedClip) -> frozenset[FindState]:
-        states = {FindState(each.tree) for each in clip.files}
+        states = {FindState(each.tree) for each in clip.files if not each.is_missing}
         if clip.is_damaged:
             states.add(FindState.DAMAGED)
         if clip.copies:

@@ -24,6 +24,7 @@ from camarchiver.domain.clip import Archived, Clip, Disposal
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
 from camarchiver.domain.steps import RemoveCopy, Restore
+from camarchiver.output.lists import ClipLines
 from camarchiver.pipeline import Pipeline
 from camarchiver.queries import cameras, find
 from camarchiver.queries.find import ClipFinder, FindQuestion, FindState
@@ -94,11 +95,31 @@ class TestFind:
             assert [(name, state in states) for name, states in found] == [(clip.name, True)]
         (yard.trees.archive / damaged.relative).unlink()
         damaged.path.unlink()
-        assert self.found(yard, states=frozenset({FindState.DAMAGED})) == [
-            (damaged.name, {"archive", "damaged"})
-        ]
+        assert self.found(yard, states=frozenset({FindState.DAMAGED})) == [(damaged.name, {"damaged"})]
+        assert damaged.name not in dict(self.found(yard, states=frozenset({FindState.ARCHIVE})))
+        assert damaged.name not in dict(self.found(yard, without_missing=True))
         assert len(self.found(yard, states=frozenset({FindState.SOURCE}))) == 3
         assert plain.name in dict(self.found(yard))
+
+    def test_a_missing_archive_is_no_copy_to_look_at(self, tmp_path: Path) -> None:
+        yard = Yard(tmp_path / "cams")
+        trashed, lonely = yard.given_away(3, trashed=1), yard.standing(2)
+        lonely.path.unlink()
+        archives = [trashed.relative_to(yard.trees.trash / "input").as_posix(), lonely.relative]
+        yard.find_damaged(*archives)
+        for archive in archives:
+            (yard.trees.archive / archive).unlink()
+        first, last = ClipFinder(yard.pipeline(), FindQuestion()).clips()
+        assert [(each.path, each.is_missing) for each in first.files] == [
+            (str(trashed), False),
+            (str(yard.trees.archive / archives[0]), True),
+        ]
+        lines = ClipLines()
+        assert lines.line(first).split()[-4:] == ["kB", "trash,", "damaged", str(trashed)]
+        path = str(yard.trees.archive / archives[1])
+        assert lines.line(last).split()[-3:] == ["missing", "damaged", path]
+        (found,) = ClipFinder(yard.pipeline(), FindQuestion(without_missing=True)).clips()
+        assert [each.path for each in found.files] == [str(trashed)]
 
     def test_by_camera_and_time(self, tmp_path: Path) -> None:
         yard = Yard(tmp_path / "cams")

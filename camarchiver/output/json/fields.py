@@ -202,7 +202,15 @@ def clip_fields(clip: FoundClip) -> dict[str, Any]:
         "seconds": clip.seconds,
         "motion": motion_fields(clip.motion),
         "states": sorted(clip.states),
-        "files": [{**path_fields(each.path), "tree": each.tree, "bytes": each.size} for each in clip.files],
+        "files": [
+            {
+                **path_fields(each.path),
+                "tree": each.tree,
+                "bytes": each.size,
+                "missing": each.is_missing,
+            }
+            for each in clip.files
+        ],
         "copies": [
             {"remote": shown(each.remote), "object": shown(each.name), "bytes": each.size}
             for each in clip.copies

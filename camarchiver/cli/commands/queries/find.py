@@ -130,6 +130,7 @@ def find(
         at.range(pipeline.started) if at else None,
         frozenset(map(FindState, states)),
         with_copies=not paths,
+        without_missing=paths,
         in_motion=in_motion,
         zone=zone or "",
     )
