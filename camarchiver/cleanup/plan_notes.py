@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from camarchiver.cleanup.past_limit import PastLimit
+from camarchiver.domain.clip import Trees
 from camarchiver.domain.plan import Total
 from camarchiver.domain.reason import Reason
 from camarchiver.errors import ExitCode, Problem
 from camarchiver.policy.cleanup_rules import CleanupPolicy
 from camarchiver.policy.safety_brakes import CameraTotals, brake
 from camarchiver.policy.size_goals import Goal
-from camarchiver.runtime.formatting import count_of, shown, size
+from camarchiver.runtime.formatting import count_of, place_words, size
 
 BRAKES = ("clock", "too-large")
 """The codes of problems that refuse the whole plan."""
@@ -36,8 +35,7 @@ class PlanNotes:
     """The cameras of which a clip was found."""
     clock: str
     """Why the machine's clock can't be trusted; empty if it can."""
-    source: Path
-    """The root of the source tree."""
+    trees: Trees
     last_copy: str
     """A file in the trash that stays because it is the last copy of its clip, and why; empty if none does."""
     doubtful: tuple[Problem, ...]
@@ -65,9 +63,9 @@ class PlanNotes:
             )
         last = sum(total.clips for total in self.totals if total.group.reason is Reason.LAST_COPY)
         if last:
-            files = count_of(last, "file")
-            words = f"{files} in the trash stay: each is the last copy of a clip, as {self.last_copy}"
-            remedy = f"camarchiver verify {shown(self.source)} --repair makes their archives again"
+            files, stay = count_of(last, "file"), "stays" if last == 1 else "stay"
+            words = f"{files} in the trash {stay}: each is the last copy of a clip, as {self.last_copy}"
+            remedy = f"camarchiver verify {place_words(self.trees)} --repair makes their archives again"
             yield Problem("last-copy", words, remedy)
         yield from self.doubtful
         yield from self.past_limit.problems()
@@ -86,25 +84,19 @@ class PlanNotes:
         )
 
     def notes(self) -> Iterator[str]:
-        """Files that stay although the owner may expect otherwise, and camera names that match no clip."""
+        """Files that stay although the owner may expect otherwise."""
         if self.damaged:
             effect = (
                 "is missing or damaged and does not count as a copy"
                 if self.damaged == 1
                 else "are missing or damaged and do not count as copies"
             )
-            yield f"{count_of(self.damaged, 'archive')} {effect}; camarchiver verify --known --repair"
+            remedy = f"camarchiver verify {place_words(self.trees)} --known --repair"
+            yield f"{count_of(self.damaged, 'archive')} {effect}; {remedy}"
         waiting = sum(total.clips for total in self.totals if total.group[:2] == ("keep", Reason.UNARCHIVED))
         if waiting:
+            are, stay, them = ("is", "stays", "it") if waiting == 1 else ("are", "stay", "them")
             yield (
-                f"{count_of(waiting, 'source')} old enough to go are not archived and stay;"
-                " --unarchived would include them"
+                f"{count_of(waiting, 'source')} old enough to go {are} not archived and {stay};"
+                f" --unarchived would include {them}"
             )
-        yield from self._unknown_cameras()
-
-    def _unknown_cameras(self) -> Iterator[str]:
-        known = [*self.cameras]
-        for camera in sorted({*self.policy.cameras_own, *self.policy.cameras} - set(known)):
-            close = difflib.get_close_matches(camera, known, n=1)
-            also = f"; did you mean {shown(close[0])}?" if close else ""
-            yield f"no clip of a camera {shown(camera)} was found{also}"

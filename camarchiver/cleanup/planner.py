@@ -173,7 +173,7 @@ class CleanupPlanner:
             self._past_limit,
             self._cameras.totals(),
             far,
-            self._trees.source,
+            self._trees,
             self._last_copy,
             self._doubtful.problems(),
             len(self._memory.damaged),

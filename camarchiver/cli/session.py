@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +20,7 @@ from camarchiver.errors import Declined, UsageError, cause
 
 if TYPE_CHECKING:
     from camarchiver.domain.clip import Trees
+    from camarchiver.domain.plan import Plan
     from camarchiver.monitoring.channels import Channels
     from camarchiver.pipeline import Pipeline
     from camarchiver.runtime.signals import Stop
@@ -187,3 +189,18 @@ def write(pieces: Iterable[str]) -> None:
     for piece in pieces:
         sys.stdout.write(piece)
     sys.stdout.flush()
+
+
+def unknown_cameras(
+    pipeline: Pipeline, asked: Collection[str], plan: Plan[Any, Any], seconds: float = math.inf
+) -> tuple[str, ...]:
+    """A note for each camera that has rules, or was asked for, and never had a clip.
+
+    A camera that was taken down is in the journal's old days only; these are searched for `seconds`.
+    """
+    from camarchiver.output import no_work_text
+    from camarchiver.queries import cameras
+
+    seen = {total.group.camera for total in plan.totals}
+    missing, known = cameras.unknown(pipeline, {*asked} - seen, seconds)
+    return tuple(no_work_text.unknown_camera(camera, known) for camera in sorted(missing if known else ()))

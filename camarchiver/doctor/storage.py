@@ -22,7 +22,7 @@ from camarchiver.errors import CamarchiverError, cause, sentence, user_name
 from camarchiver.journal.store import Journal
 from camarchiver.naming import recorder_names
 from camarchiver.naming.system_folders import KNOWN, PassedOver
-from camarchiver.runtime.formatting import count_of, shown, size
+from camarchiver.runtime.formatting import count_of, place_words, shown, size
 from camarchiver.state import findings, holds, volume_marker
 from camarchiver.state import restored as restored_clips
 from camarchiver.state.failures import Failures
@@ -119,12 +119,12 @@ def archives(trees: Trees) -> Iterator[Finding]:
         first, damage = min(found.damaged.items())
         more = f" and {len(found.damaged) - 1:,} more" if len(found.damaged) > 1 else ""
         message = f"{shown(first)} ({damage.words()}){more}"
-        remedy = f"camarchiver verify {shown(trees.source)} --known --repair"
+        remedy = f"camarchiver verify {place_words(trees)} --known --repair"
         yield trouble("archives", f"{len(found.damaged):,} missing or damaged: {message}", remedy)
     elif found.last_whole is not None:
         yield fine("archives", f"all sound when verify last came through, on {found.last_whole.at:%Y-%m-%d}")
     if found.last_whole is None and os.path.lexists(trees.state / "journal"):
-        remedy = f"camarchiver verify {shown(trees.source)}, or its timer"
+        remedy = f"camarchiver verify {place_words(trees)}, or its timer"
         yield remark("archives", "verify has never come through all of them", remedy)
 
 

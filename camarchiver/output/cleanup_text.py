@@ -15,8 +15,8 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import RemoveLeftover, Restore, Salvage
 from camarchiver.errors import Problem
-from camarchiver.output.text import changes_of, forecast_lines, not_done_lines, place_words, steps_lines
-from camarchiver.runtime.formatting import cells, count_of, padded, shown, size, span
+from camarchiver.output.text import changes_of, forecast_lines, not_done_lines, steps_lines
+from camarchiver.runtime.formatting import cells, count_of, padded, place_words, shown, size, span
 
 if TYPE_CHECKING:
     # This module imports PyAV, which a plan over three trees doesn't need.

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from camarchiver.output.lists import ending
 from camarchiver.output.reasons import REASON_WORDS
-from camarchiver.output.text import place_words
 from camarchiver.policy import doubtful_clocks
-from camarchiver.runtime.formatting import about, cells, count_of, padded, shown, size
+from camarchiver.runtime.formatting import about, cells, count_of, padded, place_words, shown, size
 
 if TYPE_CHECKING:
     from camarchiver.offsite.status import CopyCounts

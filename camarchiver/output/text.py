@@ -10,7 +10,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camarchiver.domain.clip import ARCHIVE_FOLDER, TRASH_FOLDER, Trees
 from camarchiver.domain.plan import Plan, Total, action_of
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Encoding, Outcome, Report, Result
@@ -33,17 +32,6 @@ if TYPE_CHECKING:
 
 ROWS = 40
 """Rows of a plan's table; beyond that days are grouped by month, then into one row."""
-
-
-def place_words(trees: Trees) -> str:
-    """DIRECTORY and the options that name the trees, for a command line that can be pasted."""
-    words = [trees.source]
-    for option, root, usual in (
-        ("-o", trees.archive, ARCHIVE_FOLDER),
-        ("--trash-root", trees.trash, TRASH_FOLDER),
-    ):
-        words += [Path(option), root] if root != trees.source / usual else []
-    return shlex.join(map(shown, words))
 
 
 # --- the plan --------------------------------------------------------------------------------------

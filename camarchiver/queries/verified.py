@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
+from camarchiver.domain.clip import Trees
 from camarchiver.domain.damage import Damage, Flaw, RecordFlaw
 from camarchiver.domain.report import Report
 from camarchiver.domain.steps import DAMAGED
 from camarchiver.errors import Problem
 from camarchiver.journal.ledger import ExpectedArchive
 from camarchiver.pipeline import Pipeline
-from camarchiver.runtime.formatting import count_of, shown
+from camarchiver.runtime.formatting import count_of, place_words, shown
 from camarchiver.runtime.signals import Stop
 from camarchiver.state.findings import Findings
 
@@ -62,14 +62,14 @@ class Verified:
         rest = (each for each in self.findings if each.expected is None or each.expected.archive in damaged)
         return replace(self, findings=tuple(rest))
 
-    def problems(self, source: Path) -> tuple[Problem, ...]:
-        """One sentence for each kind of problem, for the report; `source` is the root for the remedy."""
+    def problems(self, trees: Trees) -> tuple[Problem, ...]:
+        """One sentence for each kind of problem, for the report; the remedy names the trees."""
         archives = [each for each in self.findings if each.expected is not None]
         others = [each for each in self.findings if each.expected is None]
         problems = []
         if archives:
             words = f"{count_of(len(archives), 'archive')} missing or damaged: {_first(archives)}"
-            remedy = f"camarchiver verify {shown(source)} --known --repair"
+            remedy = f"camarchiver verify {place_words(trees)} --known --repair"
             problems.append(Problem(DAMAGED, words, remedy))
         if others:
             words = f"{count_of(len(others), 'flaw')} in the records: {_first(others)}"
@@ -87,7 +87,7 @@ def reported(pipeline: Pipeline, found: Verified, stop: Stop) -> Report:
         pipeline.started,
         pipeline.now(),
         stopped_by=stop.signal,
-        problems=found.problems(pipeline.trees.source),
+        problems=found.problems(pipeline.trees),
     )
 
 

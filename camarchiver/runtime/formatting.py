@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import unicodedata
 from pathlib import Path
+
+from camarchiver.domain.clip import ARCHIVE_FOLDER, TRASH_FOLDER, Trees
 
 
 def size(count: float) -> str:
@@ -114,3 +117,14 @@ def is_text(path: str | Path) -> bool:
 def count_of(number: int, noun: str, plural: str = "") -> str:
     """`1 clip`, `9,120 clips`."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def place_words(trees: Trees) -> str:
+    """DIRECTORY and the options that name the trees, for a command line that can be pasted."""
+    words = [trees.source]
+    for option, root, usual in (
+        ("-o", trees.archive, ARCHIVE_FOLDER),
+        ("--trash-root", trees.trash, TRASH_FOLDER),
+    ):
+        words += [Path(option), root] if root != trees.source / usual else []
+    return shlex.join(map(shown, words))

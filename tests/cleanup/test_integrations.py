@@ -350,6 +350,26 @@ class TestCleanup:
             assert not path.exists(), path
         assert held.path.exists() and (yard.trees.archive / held.relative).exists()
 
+    def test_a_remedy_names_the_trees_and_one_file_is_no_plural(self, tmp_path: Path) -> None:
+        yard = Yard(tmp_path / "my cams", archive_root=tmp_path / "archive")
+        lost = yard.given_away(60, trashed=30)
+        alone = yard.record(40)
+        yard.standing(1)
+        archive = lost.relative_to(yard.trees.trash / "input").as_posix()
+        yard.find_damaged(archive)
+        (yard.trees.archive / archive).unlink()
+        plan = yard.plan()
+        (problem,) = plan.problems
+        verify = f"camarchiver verify '{yard.trees.source}' -o {yard.trees.archive}"
+        assert problem.message.startswith("1 file in the trash stays: ")
+        assert problem.hint == f"{verify} --repair makes their archives again"
+        damaged, waiting = plan.notes
+        assert damaged.endswith(f"; {verify} --known --repair")
+        assert waiting == (
+            "1 source old enough to go is not archived and stays; --unarchived would include it"
+        )
+        assert alone.path.exists()
+
     def test_the_text_beside_a_clip_is_no_file_that_stays_past_the_limit(self, yard: Yard) -> None:
         clip, held, gone = yard.standing(40), yard.standing(45), yard.given_away(50, trashed=1)
         hold(yard, held.start)

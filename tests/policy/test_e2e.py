@@ -222,7 +222,7 @@ class TestAMisspeltCamera:
         config = tmp_path / "c.toml"
         config.write_text("[camera.suana]\nmax_age_hard = 3\n")
         words = ("-y", "--unarchived", "--allow-large", "--config", config)
-        note = "note: no clip of a camera suana was found; did you mean sauna?"
+        note = "note: no clip of a camera suana was found; cameras here: sauna, today; did you mean sauna?"
         for removed in (1, 0):
             done = told("cleanup", tree, *words)
             assert (done.returncode, done.stdout.count("moved to the trash: 1 file")) == (0, removed)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from camarchiver.archive import executor, planner
 from camarchiver.archive.executor import Execution, Prepared
 from camarchiver.cli.runs.template import IncludedRun, Ready, RunOptions, RunTask, ready_plan, run_task
-from camarchiver.cli.session import TreeOptions, log_of, nothing_to_work_on, run_locked
+from camarchiver.cli.session import TreeOptions, log_of, nothing_to_work_on, run_locked, unknown_cameras
 from camarchiver.cli.types import GivenTime
 from camarchiver.domain.clip import Disposal, Trees
 from camarchiver.domain.conventions import Conventions
@@ -48,7 +48,8 @@ class OffsiteRun:
 NIGHT = timedelta(hours=6)
 """The length of a nightly run without `--max-runtime`."""
 SEARCH_SECONDS = 0.5
-"""For a camera of the config that the plan does not have; a journal of years takes longer to read."""
+"""For a camera of the config that the plan does not have. A journal of years takes longer to read; `cleanup`,
+`config check` and `doctor` read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ def _task(options: ArchiveOptions, conventions: Conventions) -> RunTask:
     @contextmanager
     def planned(_: Stop) -> Iterator[Ready]:
         plan = planner.with_present_room(first_plan())
-        notes = _unknown_cameras(pipeline, plan)
+        notes = unknown_cameras(pipeline, pipeline.conventions.cameras, plan, SEARCH_SECONDS)
         with _prepared(options, pipeline, plan) as prepared:
             yield ready_plan(
                 prepared.plan,
@@ -277,19 +278,6 @@ def _prepared(
     from camarchiver.distributed import coordinator
 
     return coordinator.prepared(pipeline, plan, options.scheduler, request, execution)
-
-
-def _unknown_cameras(pipeline: Pipeline, plan: ArchivePlan) -> tuple[str, ...]:
-    """A note for each camera that has rules in the config and never had a clip.
-
-    A camera that was taken down is in the journal's old days only. A run of every night does not search
-    these for long; `config check` and `doctor` do.
-    """
-    from camarchiver.queries import cameras
-
-    seen = {total.group.camera for total in plan.totals}
-    missing, known = cameras.unknown(pipeline, pipeline.conventions.cameras - seen, SEARCH_SECONDS)
-    return tuple(no_work_text.unknown_camera(camera, known) for camera in sorted(missing if known else ()))
 
 
 def _as_lines(notes: Iterable[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from camarchiver.archive import recovery
@@ -12,7 +12,7 @@ from camarchiver.archive.source_removal import SidecarPolicy
 from camarchiver.cleanup import executor, planner
 from camarchiver.cleanup.offsite_copies import OffsiteAccess, offsite_copies
 from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, ready_plan, run_task
-from camarchiver.cli.session import TreeOptions, log_of, nothing_to_work_on, run_locked
+from camarchiver.cli.session import TreeOptions, log_of, nothing_to_work_on, run_locked, unknown_cameras
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.output import cleanup_text
@@ -51,6 +51,8 @@ def cleanup_task(options: CleanupOptions, conventions: Conventions) -> RunTask:
         plan = planner.plan(
             pipeline, options.policy, list_all=options.run.lists_all, remote=options.offsite.label
         )
+        asked = {*options.policy.cameras_own, *options.policy.cameras}
+        plan = replace(plan, notes=(*plan.notes, *unknown_cameras(pipeline, asked, plan)))
 
         def execute(stop: Stop, shown: Display, report: Callable[[Outcome], None]) -> Report:
             with offsite_copies(pipeline, options.offsite) as offsite:

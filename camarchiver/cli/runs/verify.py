@@ -28,6 +28,7 @@ from camarchiver.pipeline import Pipeline
 from camarchiver.queries import verified
 from camarchiver.queries.verified import Verified
 from camarchiver.queries.verify import Verifier, task_for
+from camarchiver.runtime.formatting import place_words
 from camarchiver.runtime.progress import Display, display
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import volume_marker
@@ -106,9 +107,7 @@ def _checked(options: VerifyOptions, pipeline: Pipeline, stop: Stop) -> Verified
         found = verifier.run(bar)
     # At once: what was found is said even if no repair can be planned.
     if not run.as_json:
-        remedy = (
-            "" if options.repair else f"camarchiver verify {text_output.place_words(trees)} --known --repair"
-        )
+        remedy = "" if options.repair else f"camarchiver verify {place_words(trees)} --known --repair"
         show(
             checks_text.verified_lines(
                 found, pipeline.zone, summary=run.on_terminal, all_foreign=run.verbose, remedy=remedy
@@ -126,7 +125,7 @@ def _ready_repair(options: VerifyOptions, pipeline: Pipeline, found: Verified, s
     plan = prepared.plan
 
     def problems_of(damaged: Collection[str]) -> tuple[Problem, ...]:
-        return found.remaining(damaged).problems(pipeline.trees.source)
+        return found.remaining(damaged).problems(pipeline.trees)
 
     def perform(stop: Stop, bar: Display, report: OutcomeReporter) -> RunResult:
         observer = RunObserver(stop, bar, report)
