@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -63,7 +64,7 @@ def check(pipeline: Pipeline, planned: RestorePlan, remote: str) -> None:
     for path in selection.paths:
         if planned.steps and plan(pipeline, replace(selection, paths=(path,)), remote).steps:
             continue
-        if path.exists():
+        if os.path.lexists(path):
             raise NotFound(f"{shown(path)} is in its place: there is nothing to restore", hint=hint)
         steps, source = plan(pipeline, Selection(), remote).steps, pipeline.trees.source
         near = nearest_path(path, [place for step in steps for place in (step.path, source / step.source)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ def check(pipeline: Pipeline, plan: RestorePlan) -> None:
         places = (_homes(pipeline, step) for step in plan.steps)
         if not (any(is_named(each, path) for each in places) or _selects(pipeline, plan, path)):
             words = f"nothing in the trash came from {shown(path)}"
-            if path.exists():
+            if os.path.lexists(path):
                 raise NotFound(f"{words}, which is in its place", hint=_HINT)
             steps = restore.plan(pipeline, Selection()).steps
             homes = [place for step in steps for place in _homes(pipeline, step)]

@@ -5,6 +5,7 @@ The journal is lost with the archive that it lies in; the trash may be all that 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator
@@ -64,7 +65,7 @@ class _UnjournalledFinder:
         if _is_regular(path):
             folder, _, name = place.rpartition("/")
             yield from self._files(folder, (name,), [each.name for each in paths_in(path.parent)])
-        elif not path.is_symlink() and path.is_dir():
+        elif _is_folder(path):
             for folder, listing in readable(TreeWalk(path)):
                 names = sorted(listing.names())
                 yield from self._files(joined(place, folder) if folder else place, names, names)
@@ -81,8 +82,8 @@ class _UnjournalledFinder:
 
     def _step(self, folder: str, name: str, beside: Collection[str]) -> Restore | None:
         place = joined(folder, name)
-        status = (self._trees.trash / place).lstat()
-        if not stat.S_ISREG(status.st_mode):
+        status = _look(self._trees.trash / place)
+        if status is None or not stat.S_ISREG(status.st_mode):
             return None
         inside, _, relative = place.partition("/")
         if inside not in (FROM_SOURCE, FROM_ARCHIVE) or not relative:
@@ -134,5 +135,21 @@ class _UnjournalledFinder:
             return "", self._now
 
 
+def _look(path: Path) -> os.stat_result | None:
+    """The state of a file; None if there is none, or if nothing can have such a name."""
+    try:
+        return path.lstat()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
+            return None
+        raise
+
+
 def _is_regular(path: Path) -> bool:
-    return not path.is_symlink() and path.is_file()
+    status = _look(path)
+    return status is not None and stat.S_ISREG(status.st_mode)
+
+
+def _is_folder(path: Path) -> bool:
+    status = _look(path)
+    return status is not None and stat.S_ISDIR(status.st_mode)

@@ -12,7 +12,7 @@ import click
 from camarchiver import config as config_files
 from camarchiver.cli.help_page import TREES, GroupedOption, HelpGroup
 from camarchiver.cli.session import TreeOptions
-from camarchiver.cli.types import DaysType, ReadableText, Size, from_toml
+from camarchiver.cli.types import DaysType, GivenPath, ReadableText, Size, from_toml
 from camarchiver.errors import ConfigError, raise_all
 from camarchiver.runtime import clock
 
@@ -30,7 +30,7 @@ PAGE_TASK = "camarchiver.page.task"
 CLEANUP = "What cleanup keeps"
 """Headings of help pages that several sets of options share."""
 
-FOLDER = click.Path(path_type=Path)
+FOLDER = GivenPath(path_type=Path)
 
 
 def _known_zone(name: str) -> None:

@@ -138,6 +138,16 @@ class TimeType(click.ParamType[GivenTime]):
         return moment
 
 
+class GivenPath(click.Path):
+    """A path. Nothing is not one: a script's empty variable does not mean the working folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, as `click.Path` gives it."""
+        if value in ("", b""):
+            self.fail("an empty path can't be meant; write . for this folder.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class CameraNameType(click.ParamType[str]):
     """A camera, in the form in which cameras are compared."""
 

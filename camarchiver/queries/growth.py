@@ -37,9 +37,13 @@ def _changes(events: Iterable[JournalEvent]) -> Iterator[tuple[datetime, Tree, i
     This reads the lines themselves: a ledger says where files are in the end, not when they came and went.
     """
     in_trash: dict[str, int] = {}
+    of_archive: dict[str, int] = {}
     for event in events:
         tree = Tree.ARCHIVE if left_archive(event) else Tree.SOURCE
-        moved = (event.archive_size if tree is Tree.ARCHIVE else event.source_size) or 0
+        if event.archive is not None and event.archive_size is not None:
+            of_archive[event.archive] = event.archive_size
+        # The line of an archive that came back does not have its size.
+        moved = of_archive.get(event.archive or "", 0) if tree is Tree.ARCHIVE else event.source_size or 0
         if event.event == EventKind.TRASHED and event.trash is not None:
             in_trash[event.trash] = moved
         if event.event == EventKind.ARCHIVED:
@@ -51,5 +55,7 @@ def _changes(events: Iterable[JournalEvent]) -> Iterator[tuple[datetime, Tree, i
         elif event.event == EventKind.PURGED:
             yield event.at, Tree.TRASH, -in_trash.get(event.trash or "", moved)
         elif event.event == EventKind.RESTORED:
-            yield event.at, Tree.TRASH, -moved
+            if event.trash is not None:
+                # What came back from its off-site copy was not in the trash.
+                yield event.at, Tree.TRASH, -in_trash.get(event.trash, moved)
             yield event.at, tree, moved

@@ -26,7 +26,7 @@ from pytest_mock import MockerFixture
 from camarchiver.archive import recovery
 from camarchiver.archive.source_removal import SidecarPolicy
 from camarchiver.cleanup import executor as cleanup_executor
-from camarchiver.cleanup import planner, restore
+from camarchiver.cleanup import planner, restore, restore_misses
 from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.cleanup.restore import Selection
 from camarchiver.domain.clip import Archived, Clip, Disposal
@@ -34,7 +34,7 @@ from camarchiver.domain.clocks import Clocks
 from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import RemoveCopy
-from camarchiver.errors import ExitCode, StorageError
+from camarchiver.errors import ExitCode, NotFound, StorageError
 from camarchiver.output import cleanup_text
 from camarchiver.policy.cleanup_rules import Limits
 from camarchiver.runtime.progress import Silent
@@ -349,6 +349,15 @@ class TestCleanup:
         for path in (standing.path, yard.trees.archive / standing.relative, trashed, lonely.path):
             assert not path.exists(), path
         assert held.path.exists() and (yard.trees.archive / held.relative).exists()
+
+    @pytest.mark.parametrize("name", ["x" * 300 + ".mp4", "x" * 300 + "/clip.mp4", "a/" * 3000 + "clip.mp4"])
+    def test_a_name_that_no_file_can_have_came_from_nowhere(self, yard: Yard, name: str) -> None:
+        yard.given_away(40, trashed=1)
+        pipeline, selection = yard.pipeline(), Selection(paths=(yard.trees.source / name,))
+        plan = restore.plan(pipeline, selection)
+        assert not plan.steps
+        with pytest.raises(NotFound, match="nothing in the trash came from"):
+            restore_misses.check(pipeline, plan)
 
     def test_a_remedy_names_the_trees_and_one_file_is_no_plural(self, tmp_path: Path) -> None:
         yard = Yard(tmp_path / "my cams", archive_root=tmp_path / "archive")

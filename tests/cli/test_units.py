@@ -158,6 +158,12 @@ class TestParams:
         ):
             kind.convert(value, None, None)
 
+    def test_an_empty_path_is_not_the_working_folder(self) -> None:
+        kind = option_types.GivenPath(path_type=Path)
+        assert kind.convert(".", None, None) == Path()
+        with pytest.raises(click.BadParameter, match="an empty path can't be meant"):
+            kind.convert("", None, None)
+
     @given(st.text(max_size=30) | st.from_regex(r"-?\d{1,30}(\.\d+)? ?[a-zA-Z%:]{0,6}", fullmatch=True))
     def test_any_text_is_a_value_or_a_refusal(self, text):
         for kind in (self.SIZE, self.DAYS, self.DURATION, self.WHEN, self.PERCENT):

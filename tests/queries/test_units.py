@@ -141,6 +141,15 @@ class TestGrowth:
         }
         assert self.grown(("deleted", {"tree": "archive"})) == {Tree.ARCHIVE: -100}
 
+    def test_an_archive_that_comes_back(self) -> None:
+        """Its line has no size; from its off-site copy it does not come out of the trash."""
+        gone = ("deleted", {"tree": "archive"})
+        trashed = ("trashed", {"tree": "archive", "trash": "output/x.mp4"})
+        back = {"tree": "archive", "archive_size": None}
+        assert self.grown(trashed, ("restored", {**back, "trash": "output/x.mp4"})) == {}
+        assert self.grown(gone, ("restored", {**back, "remote": "nas:", "object": "x.mp4"})) == {}
+        assert self.grown(trashed, ("restored", {**back, "remote": "nas:"})) == {Tree.TRASH: 100}
+
     def test_what_happened_before_does_not_count(self) -> None:
         trashed = ("trashed", {"trash": "input/x.mp4"})
         assert self.grown(trashed, ("archived", {}), since=datetime(2200, 1, 1, tzinfo=UTC)) == {}

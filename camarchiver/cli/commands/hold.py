@@ -13,7 +13,7 @@ from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpGroup
 from camarchiver.cli.options import json_option, option, with_place
 from camarchiver.cli.session import TreeOptions, require_consent
-from camarchiver.cli.types import CameraNameType, GivenTime, TimeType
+from camarchiver.cli.types import CameraNameType, GivenPath, GivenTime, TimeType
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.errors import ExitCode, StorageError, UsageError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _outbox_option = click.option(
     "--outbox",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     help="Use the holds of a recorder's outbox instead of an archive's.",
 )
 
@@ -204,7 +204,7 @@ def remove(*, place: TreeOptions, outbox: Path | None, name: str, no_confirm: bo
 )
 @with_place
 @click.argument("name", metavar="ID", shell_complete=completions.holds)
-@click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("target", metavar="DIR", type=GivenPath(path_type=Path))
 @click.option("--playable", is_flag=True, help="Add copies in H.264, which every player can play.")
 @click.option("--ffmpeg", type=click.Path(path_type=Path), help="The ffmpeg that makes them.")
 @json_option

@@ -12,12 +12,12 @@ from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.offsite_options import offsite_access
 from camarchiver.cli.options import json_option, option, options, with_place
 from camarchiver.cli.session import TreeOptions
-from camarchiver.cli.types import CameraNameType, GivenTime, TimeType
+from camarchiver.cli.types import CameraNameType, GivenPath, GivenTime, TimeType
 from camarchiver.errors import UsageError
 from camarchiver.runtime.clock import now
 
 selection_options = options(
-    click.argument("paths", nargs=-1, type=click.Path(path_type=Path)),
+    click.argument("paths", nargs=-1, type=GivenPath(path_type=Path)),
     click.option(
         "--run",
         default="",

@@ -22,7 +22,7 @@ from camarchiver.cli.options import CONFIG_FILE, json_option, option, options, w
 from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import TreeOptions, in_trees, show
-from camarchiver.cli.types import CameraNameType, DaysType, GivenTime, TimeType
+from camarchiver.cli.types import CameraNameType, DaysType, GivenPath, GivenTime, TimeType
 from camarchiver.errors import CamarchiverError, ExitCode, UsageError
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from camarchiver.queries.history import ClipRecord
 
 question_options = options(
-    click.argument("path", type=click.Path(path_type=Path), required=False),
+    click.argument("path", type=GivenPath(path_type=Path), required=False),
     click.option(
         "--camera",
         type=CameraNameType(),
