@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
 
@@ -193,6 +193,8 @@ class HeaderInfo:
     height: int
     duration: float | None
     """Seconds; None if the header doesn't say."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """The container's metadata, keys in lower case."""
 
 
 def code_of(names: Mapping[str, int], name: str) -> int | None:

@@ -105,6 +105,11 @@ class PageClip:
     journal knows of a copy that should be there."""
 
     @property
+    def key(self) -> ClipKey:
+        """What distinguishes it from another clip of the same name."""
+        return self.source, *self.identity
+
+    @property
     def file(self) -> ClipFile | None:
         """The copy to look at: a sound archive, which browsers can play, before the source and the trash.
 

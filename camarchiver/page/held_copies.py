@@ -12,8 +12,13 @@ from msgspec import structs
 from camarchiver.domain.clip import Clip, Tree, Trees
 from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.export.h264_copies import PLAYABLE, PlayableMaker, playable_maker
+from camarchiver.journal.ledger import ClipKey
+from camarchiver.journal.lookup import MOST_NAMES
+from camarchiver.media import archive_tag
 from camarchiver.media.encoders import EncodeSettings
+from camarchiver.media.info import HeaderInfo
 from camarchiver.media.parsing.prober import ProbeError, Prober
+from camarchiver.naming.paths import numbered
 from camarchiver.page.clips import PageClip
 from camarchiver.queries.find import ClipFile
 from camarchiver.runtime.progress import Silent
@@ -43,21 +48,20 @@ class HeldCopies:
         """End the processes that were needed."""
         self._opened.close()
 
-    def of(self, clips: Iterable[PageClip]) -> dict[str, str]:
-        """The copies of these clips that are held, by source; their paths are below the site.
+    def of(self, clips: Iterable[PageClip]) -> dict[ClipKey, str]:
+        """The copies of these clips that are held, by the clip's key; their paths are below the site.
 
         Raises EncoderError if there is no encoder, and OSError if a copy can't be written.
         """
         found = {}
         for clip in clips:
             if clip.hold and clip.file and (copy := self._copy_of(clip, clip.file)) is not None:
-                found[clip.source] = copy
+                found[clip.key] = copy
         return found
 
     def _copy_of(self, clip: PageClip, file: ClipFile) -> str | None:
-        target = f"{PLAYABLE}/{clip.source.rpartition('.')[0]}.mp4"
-        if (self._site / target).is_file():
-            return target
+        if (known := self._made_before(clip)) is not None:
+            return known
         if self._stop.is_set() or self._plays(Path(file.path)):
             return None
         if self._maker is None:
@@ -68,14 +72,31 @@ class HeldCopies:
             _log.warning("%s: no playable copy was made: %s", clip.source, sentence(error))
             return None
 
+    def _made_before(self, clip: PageClip) -> str | None:
+        """The copy of this very clip: others may have its name but for the suffix, or had it before."""
+        wanted = f"{PLAYABLE}/{clip.source.rpartition('.')[0]}.mp4"
+        for target in (numbered(wanted, number) for number in range(1, MOST_NAMES)):
+            if not (self._site / target).is_file():
+                return None
+            header = self._header(self._site / target)
+            tag = archive_tag.parse(header.tags.get("comment", "")) if header is not None else None
+            if tag is not None and (tag.source, tag.size, tag.mtime_ns) == clip.key:
+                return target
+        return None
+
     def _plays(self, path: Path) -> bool:
         """Whether browsers play a file, by its header; one that can't be read is not copied either."""
+        header = self._header(path)
+        return header is None or header.codec in PLAYED
+
+    def _header(self, path: Path) -> HeaderInfo | None:
+        """What a file's header says; None if it can't be read."""
         if self._prober is None:
             self._prober = self._opened.enter_context(Prober())
         try:
-            return self._prober.read_header(path).codec in PLAYED
+            return self._prober.read_header(path)
         except ProbeError:
-            return True
+            return None
 
     def _as_file(self, clip: PageClip, file: ClipFile) -> Clip:
         """The clip with its bytes where the copy to look at is."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from camarchiver.domain.reason import Reason
+from camarchiver.journal.ledger import ClipKey
 from camarchiver.page.clips import PageClip
 from camarchiver.page.site_state import DaySummary
 from camarchiver.policy.archive_rules import ArchivePolicy
@@ -52,8 +53,8 @@ class DayPage:
     day: date
     clips: Sequence[PageClip]
     now: datetime
-    playable: Mapping[str, str]
-    """Copies that browsers can play, below the site, by the clip's path below the source root."""
+    playable: Mapping[ClipKey, str]
+    """Copies that browsers can play, below the site, by the clip's key."""
     has_size_rules: bool = False
     """Whether rules by size may remove clips earlier than is known."""
     remote: str = ""

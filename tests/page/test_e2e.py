@@ -624,6 +624,23 @@ class TestCommand:
         assert not (site / "playable").exists()
         assert path.is_file()
 
+    def test_held_clips_that_differ_in_their_suffix_alone_get_a_copy_each(
+        self, make_clip: MakeClip, tmp_path: Path
+    ) -> None:
+        root, site, start = tmp_path / "camera", tmp_path / "site", dates.midnight(3) + timedelta(hours=9)
+        for suffix, tag in ((".mp4", " -tag:v hvc1"), (".mkv", "")):
+            path = root / f"{dates.clip_of('front', start)}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(make_clip(HEVC.replace(" -tag:v hvc1", tag), suffix), path)
+            os.utime(path, (start.timestamp(),) * 2)
+        times = ("--from", f"{start:%Y-%m-%d}", "--to", f"{start:%Y-%m-%d}")
+        assert installed("hold", "add", "-C", root, *times, "--reason", "x").returncode == 0
+        for more in ((), ("--rebuild",)):
+            assert installed("page", root, "--to", site, "--playable", *more).returncode == 0
+            data = (site / f"cameras/front/{start:%Y-%m-%d}.js").read_text()
+            playable = json.loads(data[data.index("{") : data.rindex("}") + 1])["playable"]
+            assert len(set(playable.values())) == len(list((site / "playable").rglob("*.mp4"))) == 2
+
     def test_days_and_json(self, place: Place, tmp_path: Path) -> None:
         found = json.loads(
             installed("page", place.root, "--to", tmp_path / "few", "--days", "2", "--json").stdout

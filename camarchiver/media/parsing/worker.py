@@ -130,12 +130,13 @@ def read_header(path: Path, beat: Beat) -> HeaderInfo:
     for options in (_QUICK, {}):
         with _opened(path, options) as container:
             video = _first_video(container)
-            duration = container.duration
+            duration, tags = container.duration, _tags(container)
             if video.width and duration:
                 break
     seconds = (duration or 0) / 1_000_000
     is_plausible = 0 < seconds <= LONGEST_SECONDS
-    return HeaderInfo(codec_of(video) or "", video.width, video.height, seconds if is_plausible else None)
+    known = seconds if is_plausible else None
+    return HeaderInfo(codec_of(video) or "", video.width, video.height, known, tags)
 
 
 def compare(
@@ -280,7 +281,7 @@ def _described(
         packets_before_keyframe=tally.before_keyframe,
         start=float(shown.first * tick),
         span=float(span_of(shown, tick)),
-        tags={key.lower(): value for key, value in container.metadata.items()},
+        tags=_tags(container),
         shown=tally.shown,
         times=shown.times,
         keyframe_times=tuple(keyframe_times),
@@ -289,6 +290,10 @@ def _described(
         signed=tally.signed,
         is_gradual=tally.is_gradual,
     )
+
+
+def _tags(container: InputContainer) -> dict[str, str]:
+    return {key.lower(): value for key, value in container.metadata.items()}
 
 
 @contextmanager

@@ -99,9 +99,9 @@ def data_of(page: DayPage) -> dict[str, Any]:
         rows.append(row)
     places = [_place(clip, folders) for clip in page.clips]
     playable = {
-        number: f"../../{address(page.playable[clip.source])}"
+        number: f"../../{address(page.playable[clip.key])}"
         for number, clip in enumerate(page.clips)
-        if clip.source in page.playable
+        if clip.key in page.playable
     }
     data = {"clips": rows, "words": words.table, "places": places, "folders": folders.table}
     return data | ({"playable": playable} if playable else {})
