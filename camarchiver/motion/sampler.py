@@ -37,6 +37,9 @@ Some cameras break the standard in every group, and a wrong picture shows more t
 SILENCE = 10.0
 """Seconds of packets without a picture after which the log says so."""
 
+GROUP_BYTES = 64 << 20
+"""What a group of pictures may take in memory; of a larger one only the keyframe is looked at."""
+
 LUMA_FIRST = frozenset(
     ["gray", "nv12", "nv21", "yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p"],
 )
@@ -97,7 +100,8 @@ class KeyframeSampler:
         self._suspicious, self._motion_state = suspicious, motion_state
         self._attention = KeyframeState()
         self._group: list[VideoPacket] = []
-        """The packets since the last decoded keyframe."""
+        """The packets since the last decoded keyframe; none of a group that is too large."""
+        self._group_bytes = 0
         self._burst: Sampler | None = None
         self._useless = 0
         """Keyframes without a picture, one after the other."""
@@ -131,13 +135,20 @@ class KeyframeSampler:
             self._burst = None
         if choice is DecodeChoice.ALONE:
             yield from self._look_at_keyframe(packet, at)
-        elif choice is DecodeChoice.SINCE:
+        elif choice is DecodeChoice.SINCE and self._group:
             yield from self._begin_burst((*self._group, packet))
         elif choice is DecodeChoice.ON:
             yield from self._continue_burst(packet)
         if choice is DecodeChoice.ALONE or (choice is DecodeChoice.ON and packet.is_keyframe):
-            self._group = []
-        self._group.append(packet)
+            self._group, self._group_bytes = [], 0
+        self._keep(packet)
+
+    def _keep(self, packet: VideoPacket) -> None:
+        self._group_bytes += packet.size
+        if self._group_bytes <= GROUP_BYTES:
+            self._group.append(packet)
+        else:
+            self._group.clear()
 
     @property
     def _moving(self) -> bool:

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from av.packet import Packet
 from av.video.stream import VideoStream as AvVideoStream
+from pytest_mock import MockerFixture
 
 from camarchiver.domain.motion import View
 from camarchiver.errors import UsageError
 from camarchiver.motion import events as motion_events
+from camarchiver.motion import sampler as sampler_module
 from camarchiver.motion.detector import Detector
 from camarchiver.motion.events import MotionEvent, Rules, Score
 from camarchiver.motion.sampler import KeyframeSampler, SampledPicture, Sampler
@@ -206,6 +208,23 @@ class TestFrames:
         assert times[9:-1] == pytest.approx([4 + n / 5 for n in range(1, len(times) - 9)], abs=0.07)
         assert 9.5 < times[-2] < 11
         assert times[-1] == 12
+
+    def test_a_group_that_is_too_large_is_not_kept(self, tmp_path: Path, mocker: MockerFixture) -> None:
+        mocker.patch.object(sampler_module, "GROUP_BYTES", 100_000)
+        clip = encode(
+            tmp_path / "a.mp4", "-force_key_frames", "0,8", "-g", "1000", "-b:v", "500k", seconds=12
+        )
+        sampler: KeyframeSampler | None = None
+        held, looked = [], []
+        for stream, packet in demux(clip):
+            sampler = sampler or KeyframeSampler(
+                stream.codec_context, suspicious=lambda _: False, motion_state=motion_events.MotionState
+            )
+            looked += [round(picture.at) for picture in sampler.feed(packet)]
+            held.append(sum(each.size for each in sampler._group))
+        assert looked == [0, 8]
+        assert 50_000 < max(held) <= 100_000
+        assert held.count(0) > 30
 
     def test_where_no_picture_is_whole_by_itself_every_one_is_decoded(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
