@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_mock import MockerFixture
@@ -17,6 +20,7 @@ from camarchiver.record import retry
 from camarchiver.record.supervision import processes, results
 from camarchiver.record.supervision.processes import CameraLaunch, CameraProcesses
 from camarchiver.record.watchdog import Watchdog
+from camarchiver.runtime import processes as runtime_processes
 from camarchiver.runtime.systemd import Service
 from tests.processes import children_with, wait_until
 from tests.supervision.recorders import PROGRAM, FakeRequest
@@ -112,6 +116,27 @@ class TestProcesses:
         assert "its recorder crashed (/spool: Input/output error); it starts again in 0 s" in caplog.text
         assert "STATUS=yard: watching; gate: watching" in manager.sent[manager.sent.index("WATCHDOG=1") :]
         assert gate.frames > yard.frames
+
+    def test_where_no_process_can_be_started_the_other_camera_goes_on(
+        self, begin: Begin, mocker: MockerFixture, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        cameras = begin(yard=("abort", "go on"), gate=("go on",))
+        start = runtime_processes.start_python
+        refused = [OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) for _ in range(3)]
+
+        def start_python(*words: Any, **others: Any) -> Any:
+            if refused:
+                raise refused.pop()
+            return start(*words, **others)
+
+        mocker.patch.object(runtime_processes, "start_python", start_python)
+        before = len([*Path("/proc/self/fd").iterdir()])
+        run_until(cameras, lambda: cameras.facts.cameras[0].frames > 10)
+        yard, gate = cameras.facts.cameras
+        assert (yard.crashes, gate.crashes) == (1, 0)
+        assert gate.frames > yard.frames
+        assert caplog.text.count("Resource temporarily unavailable") == 3
+        assert len([*Path("/proc/self/fd").iterdir()]) <= before
 
     def test_a_file_whose_recorder_an_error_ended_is_not_recorded_twice(
         self, begin: Begin, tmp_path: Path

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import assert_never
 
+from camarchiver.errors import cause
 from camarchiver.record import retry
 from camarchiver.record.supervision.camera_process import CameraProgress, Message, Started, StartRefused
 from camarchiver.record.supervision.facts import CameraFacts, CameraFailure, RunFacts
@@ -165,7 +166,12 @@ class _CameraProcess:
         now = time.monotonic()
         if self._due is not None and now >= self._due:
             self._due = None
-            self._start()
+            try:
+                self._start()
+            except OSError as error:
+                # short of memory or processes, as when the first one was killed: the others go on
+                self._failures += 1
+                self._start_later(cause(error))
         may_wait = (self._is_stopping or self._is_ending) and not self._is_done
         if self.connection is not None and now - self._turned > HANG_SECONDS and not may_wait:
             _log.error("%s: its recorder hangs and is killed", shown(self.name))
@@ -173,10 +179,15 @@ class _CameraProcess:
             self._process.kill()
 
     def _start(self) -> None:
-        self.connection, theirs = Pipe()
+        ours, theirs = Pipe()
         with theirs:
             program = self._launch.program.format(descriptor=theirs.fileno())
-            self._process = processes.start_python(program, theirs.fileno(), stdout=None, stderr=None)
+            try:
+                self._process = processes.start_python(program, theirs.fileno(), stdout=None, stderr=None)
+            except OSError:
+                ours.close()
+                raise
+        self.connection = ours
         self._began = self._turned = time.monotonic()
         self._is_ending, self._refused_with = False, ""
         self._own = CameraFacts(self.name, self._launch.spool, self._launch.outbox)
@@ -223,6 +234,9 @@ class _CameraProcess:
         if self.is_over:
             _log.error("%s: its recorder crashed: %s", shown(self.name), why)
             return
+        self._start_later(why)
+
+    def _start_later(self, why: str) -> None:
         pause = retry.pause(self._failures)
         self._due = time.monotonic() + pause
         _log.error("%s: its recorder crashed (%s); it starts again in %.0f s", shown(self.name), why, pause)
