@@ -53,10 +53,12 @@ class FakeRecorder:
             self.monitor.frame("yard")
             self.frames += 1
             self.last_frame = time.time()
-            if self.frames == 5 and self.deed != "go on":
+            if self.frames == 5 and self.deed not in ("go on", "linger"):
                 self._do()
                 break
         self.monitor.report("yard", "ended", away=True)
+        if self.deed == "linger":
+            time.sleep(3)
 
     def _do(self) -> None:
         # the messages of these frames are sent before it

@@ -180,3 +180,12 @@ class TestProcesses:
         mocker.patch.object(retry, "BACKOFF", (60.0,))
         run_until(cameras, lambda: cameras.facts.cameras[0].crashes)
         assert cameras.facts.cameras[0].crashes == 1
+
+    def test_one_that_waits_is_not_started_while_the_others_end(
+        self, begin: Begin, mocker: MockerFixture, tmp_path: Path
+    ) -> None:
+        cameras = begin(yard=("abort", "go on"), gate=("linger",))
+        mocker.patch.object(retry, "BACKOFF", (1.5,))
+        run_until(cameras, lambda: cameras.facts.cameras[0].crashes)
+        assert cameras.facts.cameras[1].frames > 0
+        assert not (tmp_path / "yard/start1").exists()

@@ -135,7 +135,7 @@ class _CameraProcess:
 
     def ask_to_end(self) -> None:
         """Have it publish its clip and end; one that waits to be started again is not."""
-        self._is_stopping = True
+        self._is_stopping, self._due = True, None
         if self.connection is None:
             self.is_over = True
         else:
