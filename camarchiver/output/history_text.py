@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 
-from camarchiver.domain.clip import RemoteCopy, Tree
+from camarchiver.domain.clip import RemoteCopy, Tree, remote_path
 from camarchiver.domain.clocks import DOUBTFUL
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.plan import action_of
@@ -202,7 +202,7 @@ def _event_words(event: JournalEvent, damaged: Mapping[str, Damage], zone: tzinf
 
 
 def _object(event: JournalEvent) -> str:
-    return f"{shown(event.remote or '?')}/{shown(event.object or '?')}"
+    return shown(remote_path(event.remote or "?", event.object or "?"))
 
 
 def _motion_words(event: JournalEvent) -> str:

@@ -287,6 +287,14 @@ class TestStory:
             ({"event": "left", "reason": "held"}, "source left alone after all: held"),
             ({"event": "restored", "trash": "a.mp4"}, "restored from the trash, a.mp4"),
             ({"event": "kept"}, "source kept, as asked"),
+            (
+                {"event": "copied", "archive": "a.mp4", "remote": "nas:", "object": "d/a.mp4"},
+                "its archive a.mp4 copied off-site, to nas:d/a.mp4",
+            ),
+            (
+                {"event": "copy-verified", "remote": "nas:cams", "object": "a.mp4", "verified": "read back"},
+                "its off-site copy nas:cams/a.mp4 verified: read back",
+            ),
             ({"event": "failed", "reason": "damaged"}, "could not be archived: damaged"),
         ],
     )
