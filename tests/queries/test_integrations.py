@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import threading
@@ -28,6 +29,8 @@ from camarchiver.output.lists import ClipLines
 from camarchiver.pipeline import Pipeline
 from camarchiver.queries import cameras, find
 from camarchiver.queries.find import ClipFinder, FindQuestion, FindState
+from camarchiver.queries.history import ClipHistory
+from camarchiver.queries.status import StatusCounter, StatusQuestion
 from camarchiver.queries.verified import Verified
 from camarchiver.queries.verify import Verifier, task_for
 from camarchiver.runtime import external_sort
@@ -36,6 +39,7 @@ from camarchiver.runtime.signals import Stop
 from camarchiver.state import findings, holds
 from camarchiver.state.verify_checkpoint import VerifyScope
 from camarchiver.storage import copying
+from tests.values import MONTH
 from tests.yards import Yard
 
 
@@ -100,6 +104,31 @@ class TestFind:
         assert damaged.name not in dict(self.found(yard, without_missing=True))
         assert len(self.found(yard, states=frozenset({FindState.SOURCE}))) == 3
         assert plain.name in dict(self.found(yard))
+
+    def test_every_command_knows_when_bytes_were_written_of_which_one_file_has_lost_the_time(
+        self, tmp_path: Path
+    ) -> None:
+        """`cleanup` goes by the file that has kept it, and so must those who say what it will do."""
+        yard = Yard(tmp_path / "cams")
+        copied, other = yard.record(40), yard.trees.source / "other" / "x.mp4"
+        other = other.with_name(copied.name)
+        other.parent.mkdir()
+        shutil.copy2(copied.path, other)
+        os.utime(copied.path, (yard.now.timestamp(),) * 2)
+        archived = yard.archive(yard.clip(copied.path, "front", copied.start))
+        yard.writer(copied.start).same_content(yard.clip(other, "front", copied.start), archived)
+        copied.path.unlink()
+        other.unlink()
+        yard.standing(1)
+        start, end = yard.now - timedelta(hours=1), yard.now + timedelta(hours=1)
+        found = holds.add(yard.trees.state, start, end, camera="", reason="x", until=None)
+        (kept,) = (each for each in yard.plan(clean_output=True).left if each.relative == copied.relative)
+        assert kept.reason is Reason.IN_POLICY
+        question = StatusQuestion(MONTH, yard.now, None)
+        (camera,) = StatusCounter(yard.pipeline(), question).count().cameras
+        assert (camera.clock_doubtful, camera.held) == (0, 0)
+        assert not self.found(yard, states=frozenset({FindState.HELD}))
+        assert ClipHistory(yard.pipeline()).covered(found, yard.now)[0] == 0
 
     def test_a_missing_archive_is_no_copy_to_look_at(self, tmp_path: Path) -> None:
         yard = Yard(tmp_path / "cams")

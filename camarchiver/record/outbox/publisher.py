@@ -30,7 +30,7 @@ _JPEG_QUALITY = 90
 
 
 class ClipPublisher:
-    """One camera's spool and outbox; a thread publishes the clips one after the other."""
+    """One camera's spool and outbox; threads close and publish the clips one after the other."""
 
     def __init__(
         self, camera: str, folders: Folders, *, pictures: bool, on_clip: Callable[[Recorded], None]
@@ -43,7 +43,9 @@ class ClipPublisher:
         self.camera = camera
         self._pictures = pictures
         self._on_clip = on_clip
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="close")
+        self._closer = ThreadPoolExecutor(1, thread_name_prefix="close")
+        """Never touches the outbox: with a dead file server there, open files would become ever more."""
+        self._mover = ThreadPoolExecutor(1, thread_name_prefix="publish")
         self._pending: list[tuple[ClipWriter, Future[Recorded]]] = []
         self._waiting: list[ClipWriter] = []
         """Clips that could not be moved because the outbox was away or full."""
@@ -60,7 +62,8 @@ class ClipPublisher:
 
     def hand_over(self, writer: ClipWriter) -> None:
         """Queue an ended clip for publishing."""
-        self._pending.append((writer, self._thread.submit(self._publish, writer)))
+        closed = self._closer.submit(writer.close)
+        self._pending.append((writer, self._mover.submit(self._publish, writer, closed)))
 
     def retry(self) -> None:
         """Try again to move the clips that wait."""
@@ -105,7 +108,8 @@ class ClipPublisher:
         if hurry:
             self._closed.set()
         self.collect(wait=True)
-        self._thread.shutdown()
+        self._closer.shutdown()
+        self._mover.shutdown()
         self._salvager.shutdown()
 
     def salvage(self, writing: set[Path]) -> None:
@@ -135,12 +139,12 @@ class ClipPublisher:
                 _log.warning("salvaged %s", target)
         return target
 
-    def _publish(self, writer: ClipWriter) -> Recorded:
+    def _publish(self, writer: ClipWriter, closed: Future[None]) -> Recorded:
         with log_setup.about(writer.path.name):
+            closed.result()
             return self._published(writer)
 
     def _published(self, writer: ClipWriter) -> Recorded:
-        writer.close()
         found = spool.read(writer.path, frames=None if writer.failed else writer.frames)
         picture = None
         if self._pictures and writer.clip_start.kind is Kind.MOTION:
