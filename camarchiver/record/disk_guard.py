@@ -52,11 +52,12 @@ class DiskGuard:
         except OSError as error:
             self.ended(f"{self._folders.spool}: {cause(error)}", full=False)
             return False
-        if self.outbox_is_there():
+        if has_outbox := self.outbox_is_there():
             known.append((self._folders.outbox, self._outbox.free))
         for folder, free in known:
             short = self._min_free - free
-            if short > 0 and self._make_room(folder, short) < short:
+            # room is made in the outbox, and a dead file server would keep this thread
+            if short > 0 and not (has_outbox and self._make_room(folder, short) >= short):
                 self.ended(f"{folder} has {free / 1e9:.2f} GB free", full=True)
                 self._measured = True
                 return False

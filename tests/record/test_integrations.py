@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import grp
 import logging
@@ -16,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -825,6 +827,40 @@ class TestRoom:
 
         assert disk_guard.DiskGuard("yard", rec_folders, 1 << 60, make).is_there()
         assert [folder for folder, _ in asked] == [rec_folders.spool, rec_folders.outbox]
+
+    def test_no_room_is_made_on_a_file_server_that_is_dead(self, tmp_path: Path) -> None:
+        folders = Folders(tmp_path / "spool/yard", tmp_path / "outbox/yard")
+        folders.make()
+        keeper = OutboxKeeper(
+            "yard", tmp_path / "outbox", OutboxLimits(), lambda: datetime.now(UTC), drops_oldest=True
+        )
+        guard = disk_guard.DiskGuard("yard", folders, 1 << 60, keeper.make_room)
+        with dead_server(tmp_path / "outbox"):
+            asking = threading.Thread(target=guard.is_there, daemon=True)
+            asking.start()
+            asking.join(disk_guard.ANSWER + 5)
+            assert not asking.is_alive()
+        assert (guard.is_full, guard.is_broken) == (True, False)
+
+
+@contextmanager
+def dead_server(folder: Path) -> Iterator[None]:
+    """Mount a file system there whose server never answers; skips where that is not allowed."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        server = os.open("/dev/fuse", os.O_RDWR)
+    except OSError as error:
+        pytest.skip(f"no FUSE here: {error}")
+    options = f"fd={server},rootmode=40000,user_id=0,group_id=0"
+    failed = libc.mount(b"dead", os.fsencode(folder), b"fuse", 0, options.encode())
+    try:
+        if failed:
+            pytest.skip(f"nothing can be mounted here: {os.strerror(ctypes.get_errno())}")
+        yield
+    finally:
+        # what waits for an answer gets an error
+        os.close(server)
+        libc.umount2(os.fsencode(folder), 2)
 
 
 class TestTimelapse:
