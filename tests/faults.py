@@ -1,13 +1,15 @@
-"""Errors of single system calls, put into code that runs in the test's own process."""
+"""Errors of single system calls, put into code that runs in the test's process; a dead file server."""
 
 from __future__ import annotations
 
+import ctypes
 import io
 import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,3 +84,23 @@ def each_fault(code: int, *, lasting: bool) -> Iterator[Faults]:
         yield faults
         if not faults.met:
             return
+
+
+@contextmanager
+def dead_server(folder: Path) -> Iterator[None]:
+    """Mount a file system there whose server never answers; skips where that is not allowed."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        server = os.open("/dev/fuse", os.O_RDWR)
+    except OSError as error:
+        pytest.skip(f"no FUSE here: {error}")
+    options = f"fd={server},rootmode=40000,user_id=0,group_id=0"
+    failed = libc.mount(b"dead", os.fsencode(folder), b"fuse", 0, options.encode())
+    try:
+        if failed:
+            pytest.skip(f"nothing can be mounted here: {os.strerror(ctypes.get_errno())}")
+        yield
+    finally:
+        # what waits for an answer gets an error
+        os.close(server)
+        libc.umount2(os.fsencode(folder), 2)

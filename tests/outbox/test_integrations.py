@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +36,7 @@ from camarchiver.record.outbox.rules import OutboxLimits
 from camarchiver.record.outbox.spool import Unfit
 from camarchiver.state import holds
 from camarchiver.storage import anchored
+from tests.faults import dead_server
 from tests.processes import wait_until
 from tests.recordings import rec_items, rec_packets, rec_place
 from tests.samples import REC_START
@@ -315,6 +317,26 @@ class TestPublisher:
         (clip,) = publisher.clips
         assert (clip.published, clip.frames, clip.lost, clip.preroll) == (True, 87, 3, 1.0)
 
+    def test_clips_are_closed_though_the_server_of_the_outbox_is_dead(
+        self, rec_folders: Folders, rec_twice: Path
+    ) -> None:
+        opened, entries = rec_items(rec_twice)
+        video = [entry for entry in entries if entry.video][:30]
+        publisher = ClipPublisher("yard", rec_folders, pictures=False, on_clip=lambda clip: None)
+        takes = []
+        with dead_server(rec_folders.outbox):
+            for number in range(3):
+                start = ClipStart(REC_START + timedelta(minutes=number), video[0], 0.0, 0.0)
+                takes.append(ClipWriter(rec_folders, start, opened.video, None))
+                for entry in video:
+                    takes[-1].write(entry)
+                publisher.hand_over(takes[-1])
+            wait_until(lambda: not opened_in(rec_folders.spool), "the last one's end")
+            assert [spool.read(take.path).frames for take in takes] == [30] * 3
+        wait_until(lambda: publisher.collect() or publisher.waits, "an error of the server")
+        publisher.close()
+        assert [clip.published for clip in publisher.clips] == [True] * 3
+
     def test_an_error_that_nobody_expected_costs_neither_the_clip_nor_the_recording(
         self,
         rec_take: ClipWriter,
@@ -334,6 +356,15 @@ class TestPublisher:
         publisher.close()
         (salvaged,) = publisher.salvaged
         assert spool.read(salvaged).frames == 300
+
+
+def opened_in(folder: Path) -> list[str]:
+    """Files below a folder that this process has open."""
+    links = []
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            links.append(str(each.readlink()))
+    return [link for link in links if link.startswith(f"{folder}/")]
 
 
 @pytest.fixture

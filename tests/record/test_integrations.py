@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import grp
 import logging
@@ -17,7 +16,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -56,6 +54,7 @@ from camarchiver.record.supervision import results as record_results
 from camarchiver.record.supervision.member import Member
 from camarchiver.runtime.systemd import Service
 from tests.cameras import IS_ROOT, frames_of
+from tests.faults import dead_server
 from tests.processes import children_with, wait_until
 from tests.recordings import RecRecorder, RecSource, rec_items, rec_packets, rec_watch
 from tests.samples import REC_START
@@ -841,26 +840,6 @@ class TestRoom:
             asking.join(disk_guard.ANSWER + 5)
             assert not asking.is_alive()
         assert (guard.is_full, guard.is_broken) == (True, False)
-
-
-@contextmanager
-def dead_server(folder: Path) -> Iterator[None]:
-    """Mount a file system there whose server never answers; skips where that is not allowed."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    try:
-        server = os.open("/dev/fuse", os.O_RDWR)
-    except OSError as error:
-        pytest.skip(f"no FUSE here: {error}")
-    options = f"fd={server},rootmode=40000,user_id=0,group_id=0"
-    failed = libc.mount(b"dead", os.fsencode(folder), b"fuse", 0, options.encode())
-    try:
-        if failed:
-            pytest.skip(f"nothing can be mounted here: {os.strerror(ctypes.get_errno())}")
-        yield
-    finally:
-        # what waits for an answer gets an error
-        os.close(server)
-        libc.umount2(os.fsencode(folder), 2)
 
 
 class TestTimelapse:
