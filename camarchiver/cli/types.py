@@ -148,14 +148,26 @@ class GivenPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-class CameraNameType(click.ParamType[str]):
+class GivenText(click.ParamType[str]):
+    """A name or an id. Nothing is not one: a script's empty variable does not select everything."""
+
+    name = "text"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text as it is."""
+        if not str(value).strip():
+            self.fail("it is empty, which selects nothing; a script's variable may be unset.", param, ctx)
+        return str(value)
+
+
+class CameraNameType(GivenText):
     """A camera, in the form in which cameras are compared."""
 
     name = "name"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name, composed; it may also be given as it is printed, with escapes."""
-        return comparable(unescaped(str(value)))
+        return comparable(unescaped(super().convert(value, param, ctx)))
 
 
 class ClockType(click.ParamType[CameraClock]):

@@ -164,6 +164,13 @@ class TestParams:
         with pytest.raises(click.BadParameter, match="an empty path can't be meant"):
             kind.convert("", None, None)
 
+    @pytest.mark.parametrize("kind", [option_types.GivenText(), option_types.CameraNameType()])
+    def test_an_empty_name_does_not_select_everything(self, kind: click.ParamType[str]) -> None:
+        assert kind.convert("front", None, None) == "front"
+        for empty in ("", " "):
+            with pytest.raises(click.BadParameter, match="it is empty"):
+                kind.convert(empty, None, None)
+
     @given(st.text(max_size=30) | st.from_regex(r"-?\d{1,30}(\.\d+)? ?[a-zA-Z%:]{0,6}", fullmatch=True))
     def test_any_text_is_a_value_or_a_refusal(self, text):
         for kind in (self.SIZE, self.DAYS, self.DURATION, self.WHEN, self.PERCENT):

@@ -12,7 +12,7 @@ from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpGroup
 from camarchiver.cli.options import json_option, option, with_place
 from camarchiver.cli.session import TreeOptions, require_consent
-from camarchiver.cli.types import CameraNameType, ClockType, GivenTime, TimeType
+from camarchiver.cli.types import CameraNameType, ClockType, GivenText, GivenTime, TimeType
 from camarchiver.errors import UsageError
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def list_corrections(*, place: TreeOptions, as_json: bool) -> None:
     codes=ASKS,
 )
 @with_place
-@click.argument("name", metavar="ID", shell_complete=completions.corrections)
+@click.argument("name", metavar="ID", type=GivenText(), shell_complete=completions.corrections)
 @_confirm_option
 def remove(*, place: TreeOptions, name: str, no_confirm: bool) -> None:
     """Take correction ID back: its clips have the times again that they had before."""

@@ -13,7 +13,7 @@ from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpGroup
 from camarchiver.cli.options import json_option, option, with_place
 from camarchiver.cli.session import TreeOptions, require_consent
-from camarchiver.cli.types import CameraNameType, GivenPath, GivenTime, TimeType
+from camarchiver.cli.types import CameraNameType, GivenPath, GivenText, GivenTime, TimeType
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.errors import ExitCode, StorageError, UsageError
 
@@ -71,7 +71,6 @@ def hold() -> None:
     "--camera",
     type=CameraNameType(),
     shell_complete=completions.cameras,
-    default="",
     help="This camera only.  [default: all]",
 )
 @click.option(
@@ -86,7 +85,7 @@ def add(
     *,
     place: TreeOptions,
     outbox: Path | None,
-    camera: str,
+    camera: str | None,
     start: GivenTime,
     end: GivenTime,
     until: GivenTime | None,
@@ -107,7 +106,7 @@ def add(
         _state(place, outbox),
         start.start.replace(tzinfo=zone),
         _last(end, zone),
-        camera=camera,
+        camera=camera or "",
         reason=reason,
         until=lapses,
     )
@@ -178,7 +177,7 @@ def list_holds(*, place: TreeOptions, outbox: Path | None, repair: bool, as_json
 )
 @with_place
 @_outbox_option
-@click.argument("name", metavar="ID", shell_complete=completions.holds)
+@click.argument("name", metavar="ID", type=GivenText(), shell_complete=completions.holds)
 @option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask.")
 def remove(*, place: TreeOptions, outbox: Path | None, name: str, no_confirm: bool) -> None:
     """Remove hold ID: the policy applies again to what it kept."""
@@ -203,7 +202,7 @@ def remove(*, place: TreeOptions, outbox: Path | None, name: str, no_confirm: bo
     codes=(*_CODES, ExitCode.ALREADY_RUNNING, ExitCode.ENCODER),
 )
 @with_place
-@click.argument("name", metavar="ID", shell_complete=completions.holds)
+@click.argument("name", metavar="ID", type=GivenText(), shell_complete=completions.holds)
 @click.argument("target", metavar="DIR", type=GivenPath(path_type=Path))
 @click.option("--playable", is_flag=True, help="Add copies in H.264, which every player can play.")
 @click.option("--ffmpeg", type=click.Path(path_type=Path), help="The ffmpeg that makes them.")

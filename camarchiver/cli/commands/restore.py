@@ -12,7 +12,7 @@ from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.offsite_options import offsite_access
 from camarchiver.cli.options import json_option, option, options, with_place
 from camarchiver.cli.session import TreeOptions
-from camarchiver.cli.types import CameraNameType, GivenPath, GivenTime, TimeType
+from camarchiver.cli.types import CameraNameType, GivenPath, GivenText, GivenTime, TimeType
 from camarchiver.errors import UsageError
 from camarchiver.runtime.clock import now
 
@@ -20,7 +20,7 @@ selection_options = options(
     click.argument("paths", nargs=-1, type=GivenPath(path_type=Path)),
     click.option(
         "--run",
-        default="",
+        type=GivenText(),
         metavar="ID",
         shell_complete=completions.runs,
         help="Everything that this run moved to the trash; the beginning of its id is enough.",
@@ -29,7 +29,6 @@ selection_options = options(
         "--camera",
         type=CameraNameType(),
         shell_complete=completions.cameras,
-        default="",
         help="Only this camera.",
     ),
     click.option("--since", type=TimeType(), help="Only clips that start then or later."),
@@ -75,8 +74,8 @@ selection_options = options(
 def restore(
     *,
     paths: tuple[Path, ...],
-    run: str,
-    camera: str,
+    run: str | None,
+    camera: str | None,
     since: GivenTime | None,
     until: GivenTime | None,
     at: GivenTime | None,
@@ -107,8 +106,8 @@ def restore(
     context, zone = click.get_current_context(), place.zone()
     selection = Selection(
         paths,
-        run,
-        camera,
+        run or "",
+        camera or "",
         since.start.replace(tzinfo=zone) if since else None,
         (until.end if until.whole_day else until.start).replace(tzinfo=zone) if until else None,
         at.range(now(zone)) if at else None,
