@@ -25,7 +25,7 @@ from camarchiver.domain.clip import Archived, Clip, Disposal
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
 from camarchiver.domain.steps import Archive, ArchiveStep, RemoveSource
-from camarchiver.errors import NotRemovable, sentence
+from camarchiver.errors import CamarchiverError, NotRemovable, sentence
 from camarchiver.media import archive_tag
 from camarchiver.runtime import log_setup
 from camarchiver.runtime.formatting import shown
@@ -281,5 +281,9 @@ class ClipArchiver:
         if failed.reason is not Reason.NO_SPACE:
             clip, now = step.source_clip, self._context.writer.now()
             self._context.failures.note(clip, failed.reason, failed.message, now)
-            self._context.writer.failed(clip, failed.reason, failed.message)
+            try:
+                self._context.writer.failed(clip, failed.reason, failed.message)
+            except (OSError, CamarchiverError) as error:
+                # The report has it, and the next clip's turn must come.
+                _log.warning("that it failed could not be journalled: %s", sentence(error))
         return Outcome(step, Result.FAILED, failed.reason, failed.message)

@@ -1134,6 +1134,14 @@ class TestArchiveUnderFaults:
         assert camera.sources() == [bad] and [path.name for path in camera.archives()] == [good.name]
         camera.assert_nothing_lost()
 
+    def test_a_failure_that_cannot_be_journalled_does_not_stop_the_others(self, camera: Camera) -> None:
+        camera.add("bad").write_bytes(bytes(50_000))
+        os.utime(camera.root / DAY / "REO_bad_20240105101500.mp4", (RECORDED, RECORDED))
+        good = camera.add("good", "101600")
+        fails = "def fail(*_): raise OSError(5, 'the disk fails')\nJournalWriter.failed = fail"
+        run = camera.archive(patch=f"from camarchiver.journal.writer import JournalWriter\n{fails}")
+        assert (run.code, not good.exists()) == (ExitCode.PARTIAL, True), run.errors
+
     # --- what dead runs leave ------------------------------------------------------------------------
 
     @pytest.mark.edge
