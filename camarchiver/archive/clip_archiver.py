@@ -266,11 +266,11 @@ class ClipArchiver:
         step, context = work.step, self._context
         outcome = removal.outcome_of(step, error, gone=self._why_stale(step.clip))
         where = os.fspath(context.trees.archive / archived.archive)
+        if removal.unsettled(error, step.clip.path):
+            work.note.keep()
         if outcome.result in (Result.STALE, Result.HELD):
             words = f"archived; the source was left alone: {outcome.detail}"
             return replace(outcome, detail=words, target=where, encoding=encoding)
-        if removal.unsettled(error, step.clip.path):
-            work.note.keep()
         if isinstance(error, NotRemovable):
             context.failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, context.writer.now())
             context.writer.not_removed(step.clip, archived, outcome.detail)

@@ -191,7 +191,7 @@ class ArchivePublisher:
             for number in range(1, MOST_NAMES):
                 name = numbered(wanted, number)
                 try:
-                    with anchored.naming(archive / name):
+                    with atomic.naming(archive / name):
                         atomic.publish(part, archive / name, folder=folder)
                 except FileExistsError:
                     continue

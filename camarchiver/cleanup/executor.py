@@ -186,7 +186,7 @@ class CleanupExecutor:
             outcome = removal.outcome_of(step, error, gone="it was gone already")
             if isinstance(error, NotRemovable) and step.tree is Tree.SOURCE:
                 self._failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, self._writer.now())
-        if is_unsettled and outcome.result is Result.FAILED:
+        if is_unsettled:
             self._note.leave_open(step.start.date())
         elif gone is None:
             results.append(RemovalResult(step, EventKind.LEFT, outcome.reason, detail=outcome.detail))

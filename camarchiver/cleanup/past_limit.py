@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from camarchiver.domain.clip import Clip
+from camarchiver.domain.clip import FROM_ARCHIVE, FROM_SOURCE, Clip
 from camarchiver.domain.clocks import as_recorded, earliest_time, has_age, is_doubtful
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
@@ -15,7 +15,6 @@ from camarchiver.naming.formats import is_clip_name, is_other_video_name
 from camarchiver.naming.patterns import Names, locate
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy
 from camarchiver.runtime.formatting import count_of, shown
-from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE
 
 LISTED = 20
 """Files that are named one by one."""

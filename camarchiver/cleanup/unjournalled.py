@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver.discovery import walks
-from camarchiver.domain.clip import Clip, Tree, Trees, joined
+from camarchiver.domain.clip import FROM_ARCHIVE, FROM_SOURCE, Clip, Tree, Trees, joined
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Restore
@@ -21,7 +21,7 @@ from camarchiver.naming.formats import is_clip_name, is_sidecar_name, is_tempora
 from camarchiver.naming.paths import unnumbered
 from camarchiver.naming.patterns import locate
 from camarchiver.pipeline import Pipeline
-from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE, fingerprint_of
+from camarchiver.storage.anchored import fingerprint_of
 from camarchiver.storage.walk import TreeWalk, paths_in, readable
 
 

@@ -70,7 +70,7 @@ def in_trees(path: Path, trees: Trees) -> Path:
 
 def _possible_paths(path: Path, trees: Trees) -> Iterator[Path]:
     """The likeliest first."""
-    from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE
+    from camarchiver.domain.clip import FROM_ARCHIVE, FROM_SOURCE
 
     if path.is_absolute():
         yield path

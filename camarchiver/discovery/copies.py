@@ -17,7 +17,7 @@ from camarchiver.discovery import leftovers
 from camarchiver.discovery.clip_ends import ClipEnds
 from camarchiver.discovery.found_file import FoundFile, with_sharers
 from camarchiver.discovery.source_tree import Discovery
-from camarchiver.domain.clip import Archived, Clip, Tree, Trees, is_copied, joined
+from camarchiver.domain.clip import FROM_SOURCE, Archived, Clip, Tree, Trees, is_copied, joined
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.memory import FolderFacts
@@ -34,7 +34,7 @@ from camarchiver.naming.patterns import Names, locate
 from camarchiver.policy.archive_rules import keep, own_archive
 from camarchiver.policy.cleanup_rules import Copy
 from camarchiver.policy.leftover_rules import Leftover
-from camarchiver.storage.anchored import FROM_SOURCE, fingerprint_of
+from camarchiver.storage.anchored import fingerprint_of
 from camarchiver.storage.walk import TreeWalk
 
 DAYS_IN_MEMORY = 3

@@ -6,12 +6,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from camarchiver.domain.clip import Tree, joined
+from camarchiver.domain.clip import FROM_ARCHIVE, FROM_SOURCE, Tree, joined
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.formats import is_clip_name
 from camarchiver.policy.leftover_rules import Leftover, LeftoverKind
 from camarchiver.storage import atomic, locking
-from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE, fingerprint_of
+from camarchiver.storage.anchored import fingerprint_of
 
 
 def temporary(tree: Tree, root: Path, folder: str, name: str) -> Iterator[Leftover]:

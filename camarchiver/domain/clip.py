@@ -27,6 +27,10 @@ class Fingerprint(msgspec.Struct, frozen=True):
         """Bytes and mtime_ns: what holds longer than a mount."""
         return self.size, self.mtime_ns
 
+    def is_same_file(self, other: Fingerprint) -> bool:
+        """Whether both are states of one file, which may have several names."""
+        return (self.device, self.inode) == (other.device, other.inode)
+
 
 COARSEST_NS = 2_000_000_000
 """How far a copy's time may differ from its original's: FAT stores even seconds, others are finer."""
@@ -145,6 +149,10 @@ STATE_FOLDER = ".camarchiver"
 
 ARCHIVE_FOLDER, TRASH_FOLDER = "archived", ".deleted"
 """Where archive and trash are below the source unless an option says otherwise."""
+
+
+FROM_SOURCE, FROM_ARCHIVE = "input", "output"
+"""The trash's two folders: for files of the source, and for files of the archive."""
 
 
 class Disposal(StrEnum):

@@ -58,7 +58,7 @@ def bring_back(
             if exists and make_way is not None:
                 make_way()
             parts = anchored.parts_of(step.relative)[:-1]
-            with anchored.opened_folder(clip.root, parts) as folder, anchored.naming(target):
+            with anchored.opened_folder(clip.root, parts) as folder, atomic.naming(target):
                 atomic.publish(part, target, folder=folder)
     except BaseException:
         removal.remove_empty_folders(clip.root, clip.folder)

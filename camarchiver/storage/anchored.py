@@ -12,7 +12,6 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
@@ -21,10 +20,6 @@ from camarchiver.errors import CamarchiverError, NotRemovable, StorageError, cau
 from camarchiver.naming import paths as name_paths
 from camarchiver.storage import atomic, copying, linux, permissions
 
-FROM_SOURCE = "input"
-FROM_ARCHIVE = "output"
-"""The trash's two folders: for files of the source, and for files of the archive."""
-
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -32,6 +27,10 @@ class Stale(CamarchiverError):
     """The file, or a folder on the way to it, is no longer what was planned; nothing was removed."""
 
     code = "stale"
+
+
+class CopyStays(Stale):
+    """The file is no longer what was planned; a copy of what it was stays where it was to go."""
 
 
 def fingerprint_of(status: os.stat_result) -> Fingerprint:
@@ -57,7 +56,8 @@ def move(
     unless a NotRemovable names it: the next start must look at both.
     """
     source, target = parts_of(relative), parts_of(trash_relative)
-    with naming(root / relative, trash_root / trash_relative), _planned(root, relative, fingerprint) as file:
+    paths = root / relative, trash_root / trash_relative
+    with atomic.naming(*paths), _planned(root, relative, fingerprint) as file:
         models = permissions.models(root, source[:-1], target[:-1])
         atomic.make_folders(trash_root, model=root)
         with opened_folder(trash_root, target[:-1], models=models) as there:
@@ -73,7 +73,7 @@ def open_file(root: Path, relative: str) -> BufferedReader:
     """
     parts = parts_of(relative)
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with naming(root / relative), opened_folder(root, parts[:-1]) as here:
+    with atomic.naming(root / relative), opened_folder(root, parts[:-1]) as here:
         stream = os.fdopen(os.open(parts[-1], flags, dir_fd=here), "rb")
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
@@ -104,7 +104,7 @@ def make_folder(root: Path, relative: str, *, model: Path | None = None) -> None
     parts = parts_of(relative) if relative else ()
     models = {} if model is None else permissions.models(model, parts, parts)
     try:
-        with naming(root / relative), opened_folder(root, parts, models=models):
+        with atomic.naming(root / relative), opened_folder(root, parts, models=models):
             pass
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
@@ -134,12 +134,17 @@ class _PlannedFile:
         if found != self.fingerprint:
             raise Stale(f"{self.path} is no longer the file that was planned")
 
+    def is_now(self, found: Fingerprint) -> bool:
+        """Whether the found file has this name at this moment, whatever was planned."""
+        return found.is_same_file(_seen(self.folder, self.name))
+
     def check_copied(self, name: str) -> None:
         """As `check`, for a file that has a copy of this name."""
         try:
             self.check()
         except Stale as error:
-            raise Stale(f"{error.message}; what it was stays as {name} where it was copied to") from error
+            words = f"{error.message}; what it was stays as {name} where it was copied to"
+            raise CopyStays(words) from error
 
     def refuse(self) -> None:
         """Raise NotRemovable if it certainly can't leave its folder."""
@@ -177,7 +182,7 @@ class _PlannedFile:
 def _planned(root: Path, relative: str, fingerprint: Fingerprint) -> Iterator[_PlannedFile]:
     """The file, checked to be the planned one, and one that can leave its folder."""
     parts = parts_of(relative)
-    with naming(root / relative), opened_folder(root, parts[:-1]) as here:
+    with atomic.naming(root / relative), opened_folder(root, parts[:-1]) as here:
         file = _PlannedFile(here, parts[-1], fingerprint, root / relative)
         file.check()
         # Checked first, so that no large file is copied for nothing; the removal itself still decides.
@@ -198,10 +203,15 @@ def _transfer(file: _PlannedFile, there: int, choice: Iterable[str]) -> str:
         if error.errno == errno.EBUSY:
             raise file.refusal(error) from error
         raise
-    if (found := _seen(there, name)) != file.fingerprint:
-        # The file was replaced at the last moment: the moved one goes back to where it was.
-        linux.rename_noreplace(name, file.name, source_dir_fd=there, target_dir_fd=file.folder)
-        file.expect(found)
+    try:
+        if (found := _seen(there, name)) != file.fingerprint:
+            # The file was replaced at the last moment: the moved one goes back to where it was.
+            linux.rename_noreplace(name, file.name, source_dir_fd=there, target_dir_fd=file.folder)
+            file.expect(found)
+    except (FileNotFoundError, FileExistsError) as error:
+        # Not by itself, which would say that the file was gone before, or that the wanted name is taken.
+        words = f"what was moved from {file.path} to {_place(there, name)} was changed there: {cause(error)}"
+        raise StorageError(words, hint="look who else changes files in these folders") from error
     atomic.fsync_folder_fd(there)
     file.sync()
     return name
@@ -218,11 +228,10 @@ def _rename(file: _PlannedFile, there: int, name: str) -> None:
 
 def _link_and_unlink(file: _PlannedFile, there: int, name: str) -> None:
     """A move that never replaces, for network mounts, where a rename may replace."""
-    link = partial(os.link, src_dir_fd=file.folder, dst_dir_fd=there, follow_symlinks=False)
     try:
-        _make_link(partial(link, file.name, name), file, there, name)
+        _make_link(file, there, name)
         if (found := _seen(there, name)) != file.fingerprint:
-            os.unlink(name, dir_fd=there)
+            atomic.retry_transient(lambda: os.unlink(name, dir_fd=there))
             file.expect(found)
         atomic.fsync_folder_fd(there)
     except FileExistsError:
@@ -233,12 +242,19 @@ def _link_and_unlink(file: _PlannedFile, there: int, name: str) -> None:
     _unlink_original(file, there, name)
 
 
-def _make_link(link: Callable[[], None], file: _PlannedFile, there: int, name: str) -> None:
+def _make_link(file: _PlannedFile, there: int, name: str) -> None:
+    tries = 0
+
+    def link() -> None:
+        nonlocal tries
+        tries += 1
+        os.link(file.name, name, src_dir_fd=file.folder, dst_dir_fd=there, follow_symlinks=False)
+
     try:
         atomic.retry_transient(link)
     except FileExistsError:
         # The name may come from an earlier try whose answer or second half was lost.
-        if _seen(there, name) != file.fingerprint:
+        if (found := _seen(there, name)) != file.fingerprint and not (tries > 1 and file.is_now(found)):
             raise
 
 
@@ -309,24 +325,31 @@ def _take_back(
     """
     try:
         found = _seen(there, name)
-        if made is not None and (found.device, found.inode) != (made.device, made.inode):
+        is_copy = made is None or (found.is_same_file(made) and found.size == made.size)
+        # A file that was swapped in for the original may have got the name as its second one.
+        if made is not None and not is_copy and not file.is_now(found):
             if found.size != made.size:
                 return
             raise StorageError("it is not certain that this is its copy")
-        file.check_copied(name)
+        if is_copy:
+            file.check_copied(name)
         if not copying.both_stand((file.folder, file.name), (there, name)):
             raise StorageError("it is not certain that the original is whole")
-        file.check_copied(name)
-        with suppress(FileNotFoundError):
-            atomic.retry_transient(lambda: os.unlink(name, dir_fd=there))
+        if is_copy:
+            file.check_copied(name)
+        atomic.retry_transient(lambda: os.unlink(name, dir_fd=there))
         atomic.fsync_folder_fd(there)
     except FileNotFoundError:
         return
     except (OSError, StorageError) as problem:
-        copy = os.fspath(Path(f"/proc/self/fd/{there}").readlink() / name)
+        copy = _place(there, name)
         first = error if isinstance(error, NotRemovable) else file.refusal(error)
         words = f"{first.message}; nor can its copy {copy}: {cause(problem)}"
         raise NotRemovable(words, hint=first.hint, copy=copy) from error
+
+
+def _place(there: int, name: str) -> str:
+    return os.fspath(Path(f"/proc/self/fd/{there}").readlink() / name)
 
 
 def _first_free(choice: Iterable[str], take: Callable[[str], None]) -> str:
@@ -358,7 +381,7 @@ def opened_folder(
         opened.callback(linux.close_unwritten, folder)
         for depth, part in enumerate(parts):
             if models is not None:
-                _make(folder, part, models.get(depth))
+                atomic.make_in(folder, part, models.get(depth))
             try:
                 folder = os.open(part, FOLDER_FLAGS, dir_fd=folder)
             except OSError as error:
@@ -367,29 +390,6 @@ def opened_folder(
                 raise Stale(f"{part} on the way to {root.joinpath(*parts)} is no folder any more") from error
             opened.callback(linux.close_unwritten, folder)
         yield folder
-
-
-def _make(folder: int, name: str, model: Path | None) -> None:
-    with suppress(FileExistsError):
-        atomic.make_like(name, model if model is not None and _is_folder(model) else folder, dir_fd=folder)
-        atomic.fsync_folder_fd(folder)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return stat.S_ISDIR(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
-@contextmanager
-def naming(*paths: Path) -> Iterator[None]:
-    """Make errors of calls by descriptor name the whole paths."""
-    try:
-        yield
-    except OSError as error:
-        source, *target = map(str, paths)
-        raise OSError(error.errno, error.strerror, source, None, *target) from error
 
 
 def parts_of(relative: str) -> tuple[str, ...]:

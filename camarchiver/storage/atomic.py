@@ -227,6 +227,16 @@ def make_like(folder: Path | str, model: Path | int, *, dir_fd: int | None = Non
         linux.close_unwritten(descriptor)
 
 
+def make_in(folder: int, name: str, model: Path | None) -> None:
+    """Make a folder in an open one durably, with the access rights of `model`, or else those of the open one.
+
+    One that exists stays as it is.
+    """
+    with contextlib.suppress(FileExistsError):
+        make_like(name, folder if model is None else model, dir_fd=folder)
+        fsync_folder_fd(folder)
+
+
 def _missing(path: Path) -> tuple[Path, ...]:
     """The folders that must be made for this one, the uppermost first."""
     missing: list[Path] = []
@@ -273,6 +283,16 @@ def retry_transient(call: Callable[[], T]) -> T:
                 raise
         time.sleep(pause)
     return call()
+
+
+@contextlib.contextmanager
+def naming(*paths: Path) -> Iterator[None]:
+    """Make errors of calls by descriptor name the whole paths."""
+    try:
+        yield
+    except OSError as error:
+        source, *target = map(str, paths)
+        raise OSError(error.errno, error.strerror, source, None, *target) from error
 
 
 def truncate_name(stem: str, ending: str) -> str:

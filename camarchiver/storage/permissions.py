@@ -46,6 +46,10 @@ def models(root: Path, source: tuple[str, ...], target: tuple[str, ...]) -> dict
     These are those of the folder of the same name below `root`, counted from the last one: `input/front/2026`
     gets those of `front/2026`, and the root itself is for `input`.
     """
+    return {depth: path for depth, path in _models(root, source, target).items() if _is_folder(path)}
+
+
+def _models(root: Path, source: tuple[str, ...], target: tuple[str, ...]) -> dict[int, Path]:
     found: dict[int, Path] = {}
     shift = len(target) - len(source)
     for depth in range(len(target) - 1, max(shift, 0) - 1, -1):
@@ -55,6 +59,13 @@ def models(root: Path, source: tuple[str, ...], target: tuple[str, ...]) -> dict
     if shift > 0:
         found[shift - 1] = root
     return found
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def obstacle(folder: int, name: str, path: Path) -> NotRemovable | None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from camarchiver.domain.clip import Clip, Disposal, Fingerprint, Tree, Trees
+from camarchiver.domain.clip import FROM_ARCHIVE, FROM_SOURCE, Clip, Disposal, Fingerprint, Tree, Trees
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
@@ -36,7 +36,7 @@ from camarchiver.errors import (
 )
 from camarchiver.naming.formats import is_folder_metadata_name
 from camarchiver.storage import anchored, atomic, filesystems, locking
-from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE, Stale, fingerprint_of
+from camarchiver.storage.anchored import CopyStays, Stale, fingerprint_of
 
 _log = logging.getLogger(__name__)
 
@@ -281,6 +281,14 @@ FILE_ERRORS = (OSError, StorageError, ClipBusy, Stale, Held)
 def unsettled(error: Exception, path: Path) -> bool:
     """Whether the next start must find out where the file of a failed removal is, and what to do about it.
 
-    That is so if it is gone from its `path`, or a copy was made that could not be removed again.
+    That is so if it is gone from its `path`, or a copy of it stays; not if nothing was begun.
     """
-    return (isinstance(error, NotRemovable) and bool(error.copy)) or not os.path.lexists(path)
+    match error:
+        case CopyStays():
+            return True
+        case Stale() | FileNotFoundError() | ClipBusy() | AlreadyRunning() | Held():
+            return False
+        case NotRemovable(copy=copy) if copy:
+            return True
+        case _:
+            return not os.path.lexists(path)

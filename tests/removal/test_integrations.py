@@ -730,3 +730,103 @@ class TestArchivesThatMakeWay:
         (line,) = yard.events("trashed")
         assert (line["trash"], line["reason"]) == (f"output/{clip.relative}", "replaced")
         assert not list(work_in_progress.existing(yard.trees))
+
+
+class TestOthersAtTheSamePlace:
+    """Somebody else changes files in the very moment of a move."""
+
+    @pytest.fixture
+    def clip(self, yard: Yard) -> Clip:
+        yard.record(1)
+        return yard.standing(40)
+
+    def clean_up(self, yard: Yard) -> list[tuple[Result, str]]:
+        return [(each.result, each.detail) for each in yard.carry_out(yard.plan()).outcomes]
+
+    def test_what_vanishes_as_soon_as_it_was_moved_is_told_by_the_next_start(
+        self, yard: Yard, clip: Clip, mocker: MockerFixture
+    ) -> None:
+        rename, place = linux.rename_noreplace, yard.trees.trash / "input" / clip.relative
+
+        def rename_and_lose(*arguments: Any, **options: Any) -> None:
+            rename(*arguments, **options)
+            place.unlink()
+
+        mocker.patch.object(linux, "rename_noreplace", side_effect=rename_and_lose)
+        ((result, detail),) = self.clean_up(yard)
+        assert (result, str(place) in detail) == (Result.FAILED, True)
+        mocker.stopall()
+        recovery.sweep(yard.pipeline(), SidecarPolicy.TRASH)
+        assert [line["source"] for line in yard.events("deleted")] == [clip.relative]
+        assert yard.events("left") == [] == list(work_in_progress.existing(yard.trees))
+
+    def test_what_can_not_go_back_is_named(self, yard: Yard, clip: Clip, mocker: MockerFixture) -> None:
+        """Another file was moved, because it took the clip's name, and then a third one took that name."""
+        rename, place = linux.rename_noreplace, yard.trees.trash / "input" / clip.relative
+
+        def swap(name: str, *arguments: Any, **options: Any) -> None:
+            if not place.exists():
+                clip.path.unlink()
+                clip.path.write_bytes(b"second")
+            rename(name, *arguments, **options)
+            clip.path.write_bytes(b"third")
+
+        mocker.patch.object(linux, "rename_noreplace", side_effect=swap)
+        ((result, detail),) = self.clean_up(yard)
+        assert (result, f"to {place} was changed there" in detail) == (Result.FAILED, True)
+        assert (clip.path.read_bytes(), place.read_bytes()) == (b"third", b"second")
+
+    def test_a_copy_whose_original_was_replaced_is_journalled_by_the_next_start(
+        self, tmp_path: Path, other_disk: Path, mocker: MockerFixture
+    ) -> None:
+        yard = Yard(tmp_path / "cams", trash_root=other_disk / "trash")
+        yard.record(1)
+        clip, publish = yard.standing(40), atomic.publish
+
+        def publish_and_replace(*arguments: Any, **options: Any) -> None:
+            publish(*arguments, **options)
+            clip.path.unlink()
+            clip.path.write_bytes(b"another clip")
+
+        mocker.patch.object(atomic, "publish", side_effect=publish_and_replace)
+        ((result, _),) = self.clean_up(yard)
+        assert result is Result.STALE
+        mocker.stopall()
+        recovery.sweep(yard.pipeline(), SidecarPolicy.TRASH)
+        assert [line["trash"] for line in yard.events("trashed")] == [f"input/{clip.relative}"]
+        assert yard.events("left") == [] and clip.path.read_bytes() == b"another clip"
+
+    @pytest.mark.parametrize("fails", ["link", "stat", "unlink"])
+    def test_a_file_that_was_swapped_in_keeps_no_second_name_in_the_trash(
+        self, yard: Yard, clip: Clip, mocker: MockerFixture, fails: str
+    ) -> None:
+        """A network mount can't rename without replacing, and the call after the link fails."""
+        link, call = os.link, getattr(os, fails)
+        names: list[str] = []
+
+        def swap_and_link(*arguments: Any, **options: Any) -> None:
+            if not names:
+                clip.path.unlink()
+                clip.path.write_bytes(b"another clip")
+            link(*arguments, **options)
+            names.append(arguments[1])
+            if fails == "link" and len(names) == 1:
+                raise OSError(errno.ETIMEDOUT, "its answer was lost")
+
+        def fail_once(name: Any, **options: Any) -> Any:
+            if names and name == names[0]:
+                names[0] = ""
+                raise OSError(errno.EIO, "x")
+            return call(name, **options)
+
+        mocker.patch.object(linux, "rename_noreplace", side_effect=OSError(errno.EINVAL, "x"))
+        if fails != "link":
+            mocker.patch.object(os, fails, side_effect=fail_once)
+        mocker.patch.object(os, "link", side_effect=swap_and_link)
+        mocker.patch.object(atomic, "_PAUSES", (0.0, 0.0))
+        seen, trash = clip.fingerprint, yard.trees.trash
+        with pytest.raises((anchored.Stale, OSError)):
+            anchored.move(yard.trees.source, clip.relative, seen, trash_root=trash, trash_relative="x.mp4")
+        mocker.stopall()
+        assert clip.path.read_bytes() == b"another clip"
+        assert list(trash.rglob("*.mp4")) == []

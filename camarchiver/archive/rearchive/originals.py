@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from camarchiver.domain.clip import Archived, Clip, Trees
+from camarchiver.domain.clip import FROM_SOURCE, Archived, Clip, Trees
 from camarchiver.domain.clocks import Clocks
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import clip_of
 from camarchiver.journal.store import Journal
-from camarchiver.storage.anchored import FROM_SOURCE, fingerprint_of
+from camarchiver.storage.anchored import fingerprint_of
 
 
 @dataclass(frozen=True, slots=True)
