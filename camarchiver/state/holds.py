@@ -45,7 +45,7 @@ def read(state: Path) -> tuple[Hold, ...]:
 
     Raises StorageError if there were holds and neither copy can be read.
     """
-    paths = [path for path in _copies(state) if path.exists()]
+    paths = [path for path in _copies(state) if not atomic.is_missing(path)]
     copies = [copy for path in paths if (copy := _copy(path)) is not None]
     if paths and not copies:
         raise StorageError(
@@ -83,7 +83,7 @@ def repair(state: Path) -> tuple[Path, ...]:
     aside = []
     with _changing(state):
         for path in _copies(state):
-            if path.exists() and _copy(path) is None:
+            if not atomic.is_missing(path) and _copy(path) is None:
                 target = path.with_name(f"{path.name}.unreadable-{secrets.token_hex(4)}")
                 path.rename(target)
                 aside.append(target)

@@ -141,7 +141,7 @@ def read_json(path: Path) -> object | None:
     older version in its place could lack what another process wrote.
     """
     try:
-        if not path.exists() and not backup_of(path).exists():
+        if is_missing(path) and is_missing(backup_of(path)):
             return None
         text = _read_valid(path)
         if text is None:
@@ -159,6 +159,20 @@ def read_json(path: Path) -> object | None:
         )
     value: object = value_of(text)
     return value
+
+
+def is_missing(path: Path) -> bool:
+    """Whether nothing has this path; what can't be looked at may be there.
+
+    Path.exists() says no of a link that leads nowhere, and from Python 3.14 on after any error.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def read_entries(path: Path, kind: type[T]) -> dict[str, T]:

@@ -191,6 +191,20 @@ class TestNotes:
 class TestFindings:
     """What `verify` found, for the runs after it."""
 
+    @pytest.mark.parametrize("target", ["itself", "nowhere"])
+    def test_a_file_that_cannot_be_looked_at_is_not_taken_for_none(self, tmp_path: Path, target: str) -> None:
+        """What is held, damaged or restored is not known then. Python 3.14 takes every error for no file."""
+        readers = {
+            holds.FILE: holds.read,
+            findings.FILE: findings.read,
+            restored_clips.FILE: restored_clips.read,
+        }
+        for name, read in readers.items():
+            for path in (tmp_path / name, tmp_path / f"{name}.bak"):
+                path.symlink_to(path.name if target == "itself" else "nowhere")
+            with pytest.raises(StorageError, match=name):
+                read(tmp_path)
+
     def test_the_newest_state_is_read_and_else_its_backup(self, tmp_path: Path) -> None:
         yard = Yard(tmp_path / "cams")
         state = yard.trees.state
