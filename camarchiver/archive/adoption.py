@@ -88,7 +88,7 @@ class SharedArchives:
 
     def _repaired(self, step: Archive) -> ArchiveFound | None:
         """The archive that this clip got when that of another clip with its bytes was made again."""
-        former, entries = step.replaces, self._archives.entries(step.clip)
+        former, entries = step.replaces, self._archives.entries(step.source_clip)
         if former is None or not entries or not self._archives.is_valid(entries[-1]):
             return None
         if entries[-1].archive != former.archive and self._archives.leaves_trace((former,)):
@@ -112,7 +112,7 @@ class Adoption:
     def names(self, path: Path, original: MeasuredClip) -> bool:
         """Whether a file's tag says that it was made from this very source."""
         tag = self._tag_of(path)
-        return tag is not None and tag.names(original.clip, original.digest)
+        return tag is not None and tag.names(original.source, original.digest)
 
     def _tag_of(self, path: Path) -> archive_tag.Tag | None:
         return archive_tag.parse(self.encoder.tags(path).get("comment", ""))
@@ -122,7 +122,7 @@ class Adoption:
 
         These are the one to replace, and those that are damaged.
         """
-        archives, clip = self.archives, step.clip
+        archives, clip = self.archives, step.source_clip
         found = [entry.archive for entry in archives.entries(clip) if archives.is_damaged(entry.archive)]
         if step.replaces is not None:
             found.append(step.replaces.archive)
@@ -137,7 +137,7 @@ class Adoption:
         path = self.trees.archive / relative
         if path.is_symlink() or not path.is_file():
             return False
-        if any(entry.archive == relative for entry in self.archives.entries(original.clip)):
+        if any(entry.archive == relative for entry in self.archives.entries(original.source)):
             return True
         return self.names(path, original)
 

@@ -147,7 +147,7 @@ class ArchivePublisher:
         self._make_folder(step)
         unencoded = made.encoding.unencoded
         if made.way is ArchiveMethod.COPY and unencoded is not None:
-            self._context.writer.copying(clip, digest, unencoded)
+            self._context.writer.copying(step.source_clip, digest, unencoded)
         place = self._place(work, step, original, part, target)
         archived = original.archived_as(place, size, unencoded or "", made.findings.motion)
         generation = self._generation(step)
@@ -183,7 +183,7 @@ class ArchivePublisher:
         is_last_copy = step.reason is Reason.SECOND_GENERATION
         outdated = () if is_last_copy else self.adoption.outdated(step, original, wanted)
         if outdated:
-            refuse_held(self._context, step.clip)
+            refuse_held(self._context, step.source_clip)
         for former in outdated:
             replace_archive(self._context, work, former)
         # The open folder stays the one below the archive root, also if a link takes its place now.

@@ -64,8 +64,11 @@ class Archive(_OfClip, frozen=True):
 
     @property
     def source_clip(self) -> Clip:
-        """The clip with the size and time of its source, also if it is encoded from its archive."""
-        if self.reason is not Reason.SECOND_GENERATION or self.replaces is None:
+        """The clip with the size and time of its source, also if it is encoded from another file.
+
+        That is its archive, or a copy in a trash whose filesystem may have rounded the time.
+        """
+        if not self.clip.place or self.replaces is None:
             return self.clip
         source = Fingerprint(-1, -1, self.replaces.size, self.replaces.mtime_ns)
         return structs.replace(self.clip, fingerprint=source)

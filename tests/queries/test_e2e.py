@@ -925,6 +925,19 @@ class TestFindings:
         assert told("verify", camera_tree, "--full").returncode == 0
         assert {line["source"] for line in journal(camera_tree)} == {self.SOURCE}
 
+    def test_a_copy_in_a_trash_that_rounds_times_repairs_too(self, camera_tree: Path, told: Command) -> None:
+        trashed = camera_tree / f".deleted/input/2026/03/01/{NAME}.mp4"
+        os.utime(trashed, (0, trashed.stat().st_mtime - 1))
+        archive = camera_tree / "archived" / self.SOURCE
+        self.flip(archive)
+        shown = told("verify", camera_tree, "--repair", "-y", "--json")
+        (step,) = json.loads(shown.stdout)["steps"]
+        assert (shown.returncode, step["path"]) == (0, str(trashed))
+        assert told("verify", camera_tree, "--full").returncode == 0
+        assert [path.name for path in archive.parent.glob("*.mp4")] == [archive.name]
+        lines = [line for line in journal(camera_tree) if line["source"] == self.SOURCE]
+        assert len({line["source_mtime_ns"] for line in lines}) == 1
+
 
 def parsed(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from camarchiver.domain.clip import FROM_SOURCE, Archived, Clip, Trees
+from camarchiver.domain.clip import FROM_SOURCE, Archived, Clip, Trees, is_copied
 from camarchiver.domain.clocks import Clocks
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.ledger import clip_of
@@ -32,7 +32,7 @@ class Originals:
         places = [(self.trees.source, ""), *((self.trees.trash, place) for place in self._trashed(line))]
         folder, _, name = line.source.rpartition("/")
         for root, place in places:
-            status = _look(root / (place or line.source), entry)
+            status = _look(root / (place or line.source), entry, is_in_trash=bool(place))
             if status is not None:
                 mark = fingerprint_of(status)
                 clip = Clip(
@@ -45,6 +45,7 @@ class Originals:
                     status.st_nlink,
                     entry.duration,
                     place=place,
+                    source_mtime_ns=entry.mtime_ns,
                 )
                 yield self.clocks.applied(clip)
 
@@ -57,11 +58,12 @@ class Originals:
         yield wanted
 
 
-def _look(path: Path, entry: Archived) -> os.stat_result | None:
-    """The state of a regular file of the journalled size and time."""
+def _look(path: Path, entry: Archived, *, is_in_trash: bool) -> os.stat_result | None:
+    """The state of a regular file of the journalled size and time, which the trash may have rounded."""
     try:
         status = path.lstat()
     except OSError:
         return None
-    is_it = (status.st_size, status.st_mtime_ns) == (entry.size, entry.mtime_ns)
+    found, journalled = (status.st_size, status.st_mtime_ns), (entry.size, entry.mtime_ns)
+    is_it = is_copied(found, journalled) if is_in_trash else found == journalled
     return status if stat.S_ISREG(status.st_mode) and is_it else None
