@@ -16,7 +16,7 @@ from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.ledger import Origin
+from camarchiver.journal.store import Day, dated
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.formats import is_sidecar_name
 from camarchiver.pipeline import Pipeline
@@ -163,17 +163,19 @@ class HeldFiles:
     def _missing(self) -> Iterator[Gap]:
         """What the journal says exists, and does not."""
         for day in self._journal.days_about(self._hold.start, self._hold.end):
-            ledger = self._journal.day(day).ledger
+            known = self._journal.day(day)
+            ledger = known.ledger
             for archive, (event, _) in ledger.archives.items():
                 shared = ledger.sharers.get(archive, {}).values()
-                if any(self._was_held(ledger.origin(each)) for each in (event, *shared)):
+                if any(self._was_held(known, each) for each in (event, *shared)):
                     yield from self._gap(self._trees.archive / archive, f"the archive of {event.source}")
             for place, event in ledger.trashed.items():
-                if self._was_held(ledger.origin(event)):
+                if self._was_held(known, event):
                     yield from self._gap(self._trees.trash / place, f"the trashed copy of {event.source}")
 
-    def _was_held(self, origin: Origin) -> bool:
-        return self._covers(self._clocks.applied(origin.clip(self._trees.source)))
+    def _was_held(self, day: Day, event: JournalEvent) -> bool:
+        clip = dated(day.ledger.origin(event).clip(self._trees.source), day.written)
+        return self._covers(self._clocks.applied(clip))
 
     def _gap(self, path: Path, words: str) -> Iterator[Gap]:
         if not os.path.lexists(path):

@@ -10,12 +10,10 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
-from msgspec import structs
-
 from camarchiver.domain.clip import Archived, Clip, Label, Trees
 from camarchiver.domain.untrusted import is_below
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.store import Journal, LabelledArchive
+from camarchiver.journal.store import Journal, LabelledArchive, dated
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.paths import numbered, unnumbered
 from camarchiver.naming.patterns import Names
@@ -185,9 +183,7 @@ class ArchiveLookup:
 
     def dated(self, clip: Clip) -> Clip:
         """The clip, with the time at which its bytes were written if another file with them has kept it."""
-        key = clip.relative, *clip.fingerprint.identity
-        written_ns = self._journal.day(clip.start.date()).written.get(key)
-        return clip if written_ns is None else structs.replace(clip, source_mtime_ns=written_ns)
+        return dated(clip, self._journal.day(clip.start.date()).written)
 
     def labels_of_same_size_and_time(self, clip: Clip) -> tuple[Label, ...]:
         """What the names of clips of the same size and time say that have a valid archive."""

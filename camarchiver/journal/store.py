@@ -14,7 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from camarchiver.domain.clip import Archived, Label
+from msgspec import structs
+
+from camarchiver.domain.clip import Archived, Clip, Label
 from camarchiver.domain.hold import LONGEST
 from camarchiver.domain.reason import Reason
 from camarchiver.journal.event import JournalEvent, read
@@ -102,6 +104,12 @@ class Day:
 def _nearest(times: Iterable[int], start: datetime) -> int:
     said = start.timestamp()
     return min(times, key=lambda ns: abs(ns / 1e9 - said))
+
+
+def dated(clip: Clip, written: Mapping[ClipKey, int]) -> Clip:
+    """A clip as its source was, with the time at which its bytes were written, by `Day.written`."""
+    written_ns = written.get((clip.relative, *clip.fingerprint.identity)) if written else None
+    return clip if written_ns is None else structs.replace(clip, source_mtime_ns=written_ns)
 
 
 NO_DAY = Day(())

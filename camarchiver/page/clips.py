@@ -231,7 +231,7 @@ class DayGatherer:
             print_of,
             duration=found.seconds,
         )
-        return self._pipeline.conventions.clocks.applied(clip)
+        return self._pipeline.conventions.clocks.applied(self._pipeline.archives.dated(clip))
 
     def _known_archive(self, found: FoundClip, ledger: Ledger) -> tuple[JournalEvent, Archived] | None:
         for file in found.files:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -21,7 +21,8 @@ from camarchiver.domain.clip import Clip, Fingerprint, RemoteCopy, Tree
 from camarchiver.domain.clocks import ClockCorrection
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.motion import ClipMotion
-from camarchiver.journal.ledger import Ledger, Origin
+from camarchiver.journal.ledger import ClipKey, Ledger, Origin
+from camarchiver.journal.store import dated
 from camarchiver.naming.formats import is_clip_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.external_sort import SealedSequence
@@ -159,6 +160,8 @@ class ClipFinder:
         self._now = pipeline.started
         span = question.covering
         self._asked = (Hold("", *span),) if span else ()
+        self._written: Mapping[ClipKey, int] = {}
+        """Of the current day; see `Day.written`."""
 
     def clips(self) -> Iterator[FoundClip]:
         """The clips, in the order of their days and starts."""
@@ -170,6 +173,7 @@ class ClipFinder:
         clips: dict[_Identity, _CollectedClip] = {}
         self._add_sources(clips, sources)
         self._add_journalled(clips, day)
+        self._written = self._journal.day(day).written
         for identity, each in sorted(clips.items(), key=lambda item: (item[1].start, item[0])):
             if (found := self._found(identity, each)) is not None:
                 yield found
@@ -268,9 +272,9 @@ class ClipFinder:
             return None
         print_of = Fingerprint(-1, -1, size, mtime_ns)
         folder, _, name = source.rpartition("/")
-        as_clip = self._pipeline.conventions.clocks.applied(
-            Clip(self._trees.source, folder, name, clip.camera, clip.start, print_of, duration=clip.seconds)
-        )
+        root, clocks = self._trees.source, self._pipeline.conventions.clocks
+        as_clip = Clip(root, folder, name, clip.camera, clip.start, print_of, duration=clip.seconds)
+        as_clip = clocks.applied(dated(as_clip, self._written))
         if self._asked and not held_by(as_clip, self._asked, self._now):
             return None
         states = self._states(identity, as_clip, clip)

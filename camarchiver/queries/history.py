@@ -10,15 +10,15 @@ from pathlib import Path
 
 from camarchiver.discovery import walks
 from camarchiver.discovery.source_tree import Discovery
-from camarchiver.domain.clip import RemoteCopy, Tree
+from camarchiver.domain.clip import Clip, RemoteCopy, Tree
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.steps import Step
 from camarchiver.errors import UsageError
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.ledger import Origin
 from camarchiver.journal.lookup import JournalDays
+from camarchiver.journal.store import dated
 from camarchiver.naming.formats import is_sidecar_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
@@ -104,19 +104,17 @@ class ClipHistory:
             cameras |= {clip.camera for clip in facts.clips if first <= clip.start.date() <= last}
             found |= {clip.relative for clip in facts.clips if held_by(clip, (hold,), now)}
         for day in self._journal.days_about(hold.start, hold.end):
-            ledger = self._journal.day(day).ledger
-            archived = [ledger.origin(event) for event, _ in ledger.archives.values()]
-            cameras |= {origin.camera for origin in archived if first <= day <= last}
-            found |= self._held_of(archived, (hold,), now)
+            archived = [*self._archived(day)]
+            cameras |= {clip.camera for clip in archived if first <= day <= last}
+            found |= {clip.relative for clip in archived if held_by(clip, (hold,), now)}
         return len(found), frozenset(cameras)
 
-    def _held_of(self, origins: Iterable[Origin], asked: tuple[Hold, ...], now: datetime) -> set[str]:
-        found = set()
-        for origin in origins:
-            clip = self._pipeline.conventions.clocks.applied(origin.clip(self._trees.source))
-            if held_by(clip, asked, now):
-                found.add(origin.source)
-        return found
+    def _archived(self, day: date) -> Iterator[Clip]:
+        """The clips of a day that have an archive, as their sources were."""
+        known = self._journal.day(day)
+        for event, _ in known.ledger.archives.values():
+            clip = dated(known.ledger.origin(event).clip(self._trees.source), known.written)
+            yield self._pipeline.conventions.clocks.applied(clip)
 
     def _places(self, source: str, events: Iterable[JournalEvent]) -> dict[Path, Tree]:
         found = {self._trees.source / source: Tree.SOURCE}

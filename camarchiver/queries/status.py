@@ -19,7 +19,7 @@ from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep
-from camarchiver.journal.ledger import Origin
+from camarchiver.journal.store import dated
 from camarchiver.media.parsing.prober import Prober
 from camarchiver.naming.formats import is_clip_name
 from camarchiver.offsite.status import CopyCounter
@@ -300,26 +300,28 @@ class StatusCounter:
             if self._is_recent(event.start) and not self._has_source(event.source):
                 self._note_arrival(event.start, event.source_size or 0, self._source_device)
         for relative, (event, entry) in ledger.archives.items():
-            self._archived(f"{self._trees.archive}/{relative}", ledger.origin(event), entry)
+            origin = ledger.origin(event)
+            clip = self._clocks.applied(dated(origin.clip(self._trees.source), known.written))
+            self._archived(f"{self._trees.archive}/{relative}", clip, entry)
         for relative, event in ledger.trashed.items():
             path = f"{self._trees.trash}/{relative}"
             if is_clip_name(relative) and (status := _status(path)):
                 origin = ledger.origin(event)
                 self._totals(origin.camera).trash.add(origin.start, status.st_size, origin.duration, path)
 
-    def _archived(self, path: str, origin: Origin, entry: Archived) -> None:
+    def _archived(self, path: str, clip: Clip, entry: Archived) -> None:
         status = _status(path)
         if status is None:
             return
-        totals = self._totals(origin.camera)
+        totals = self._totals(clip.camera)
         if (unencoded := entry.why_unencoded) is not None:
             totals.unencoded[unencoded] += 1
-        clip, now = self._clocks.applied(origin.clip(self._trees.source)), self._question.now
-        totals.archive.add(clip.recorded, status.st_size, origin.duration, path)
-        self._note_coverage(totals, clip.recorded, origin.duration, path)
+        now = self._question.now
+        totals.archive.add(clip.recorded, status.st_size, clip.duration, path)
+        self._note_coverage(totals, clip.recorded, clip.duration, path)
         is_held = bool(self._memory.holds) and held_by(clip, self._memory.holds, now) is not None
         doubtful = is_doubtful(clip, now)
-        if (is_held or doubtful) and not self._has_source(origin.source):
+        if (is_held or doubtful) and not self._has_source(clip.relative):
             totals.held += is_held
             totals.clock_doubtful += doubtful
 
