@@ -101,6 +101,11 @@ class GivenTime:
         """The first time after it, so that `--until 2026-05-03` includes the whole day."""
         return self.start + (timedelta(days=1) if self.whole_day else timedelta(seconds=1))
 
+    @property
+    def limit(self) -> datetime:
+        """The end of a range that is given by it: a day belongs to the range, a time of a day ends it."""
+        return self.end if self.whole_day else self.start
+
     def range(self, now: datetime) -> tuple[datetime, datetime]:
         """Its first and its last moment, aware, in the time zone of `now`; a clock time is in the past.
 

@@ -97,7 +97,7 @@ def add(
 
     ClockType().convert(word, None, click.get_current_context())
     pipeline, zone = _pipeline(place), place.zone()
-    until = (end.end if end.whole_day else end.start).replace(tzinfo=zone, fold=1)
+    until = end.limit.replace(tzinfo=zone, fold=1)
     made = clock_corrections.new(camera, start.start.replace(tzinfo=zone), until, word, reason)
     volume_marker.check_writable(pipeline.trees, removes=False)
     clips = list(corrected_clips(pipeline, made))

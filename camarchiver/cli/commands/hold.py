@@ -239,5 +239,4 @@ def _state(place: TreeOptions, outbox: Path | None) -> Path:
 
 def _last(moment: GivenTime, zone: tzinfo) -> datetime:
     # In the hour that repeats in autumn this is the later moment, so that both clips of it are held.
-    naive = moment.end if moment.whole_day else moment.start
-    return naive.replace(tzinfo=zone, fold=1)
+    return moment.limit.replace(tzinfo=zone, fold=1)

@@ -109,7 +109,7 @@ def restore(
         run or "",
         camera or "",
         since.start.replace(tzinfo=zone) if since else None,
-        (until.end if until.whole_day else until.start).replace(tzinfo=zone) if until else None,
+        until.limit.replace(tzinfo=zone) if until else None,
         at.range(now(zone)) if at else None,
     )
     run_options = RunOptions(dry_run=list_only or dry_run, no_confirm=no_confirm, as_json=as_json)

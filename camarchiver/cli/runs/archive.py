@@ -149,8 +149,7 @@ class ArchiveOptions:
             cameras=frozenset(self.cameras),
             exclude=self.exclude,
             since=_aware(self.since.start if self.since else None, zone),
-            until=_aware(self.until.end if self.until and self.until.whole_day else None, zone)
-            or _aware(self.until.start if self.until else None, zone),
+            until=_aware(self.until.limit if self.until else None, zone),
             min_size=self.min_size,
             limit=self.limit,
             signed=self.signed,

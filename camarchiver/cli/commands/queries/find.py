@@ -121,12 +121,11 @@ def find(
     if zone is not None and not in_motion:
         raise UsageError("--zone does nothing without --motion", hint="add --motion")
     place = TreeOptions(directory, output, trash_root, timezone)
-    local = place.zone()
-    pipeline = Pipeline(place.trees(), local, "find", conventions(click.get_current_context()))
+    pipeline = Pipeline(place.trees(), place.zone(), "find", conventions(click.get_current_context()))
     question = FindQuestion(
         frozenset(cameras),
-        since.start.replace(tzinfo=local) if since else None,
-        (until.end if until.whole_day else until.start).replace(tzinfo=local) if until else None,
+        since.start.replace(tzinfo=pipeline.zone) if since else None,
+        until.limit.replace(tzinfo=pipeline.zone) if until else None,
         at.range(pipeline.started) if at else None,
         frozenset(map(FindState, states)),
         with_copies=not paths,
