@@ -43,16 +43,19 @@ class ClipEnds:
         if not self.has_holds:
             return tuple(clips)
         return tuple(
-            self.with_duration(clip, archived.get(clip.relative, ()), following)
-            if may_reach(clip, self._holds, self._now)
-            else clip
+            self._measured(clip, archived.get(clip.relative, ()), following) if self._is_open(clip) else clip
             for clip in clips
         )
 
     def with_duration(self, clip: Clip, archived: Iterable[Archived], following: NextClipStart) -> Clip:
         """The clip, with a duration if a hold needs it: the journal's, its file's, or up to the next clip."""
-        if not may_reach(clip, self._holds, self._now) or is_sidecar_name(clip.name):
-            return clip
+        return self._measured(clip, archived, following) if self._is_open(clip) else clip
+
+    def _is_open(self, clip: Clip) -> bool:
+        """Whether a hold needs to know when the clip ends."""
+        return may_reach(clip, self._holds, self._now) and not is_sidecar_name(clip.name)
+
+    def _measured(self, clip: Clip, archived: Iterable[Archived], following: NextClipStart) -> Clip:
         journalled = (entry.duration for entry in archived if entry.describes(clip))
         seconds = next((seconds for seconds in journalled if seconds is not None), None)
         if seconds is None:

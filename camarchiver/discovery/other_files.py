@@ -23,7 +23,8 @@ _NO_FOOTAGE = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 class OtherFiles:
     """Goes through the three trees once more, also through what the walks of plans pass over.
 
-    Only what must be said about all files needs it: it lists every folder, and examines no clip again.
+    Only what must be said about all files needs it: it lists every folder. Clips are examined again only in
+    folders of the source that have texts, which may be sidecars.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ class Hold:
         return self._camera in ("", camera) and (self.until is None or self.until > now)
 
     def may_concern(self, clip: Clip, now: datetime) -> bool:
-        """Whether it is about this camera, and the clip is not so far away that its zone does not matter."""
+        """Whether it is about the clip's camera, and near it in time, whatever the clip's zone is."""
         if not self.is_about(clip.camera, now):
             return False
         if clip.corrected is not None:
