@@ -172,8 +172,8 @@ def decide(
     """What the rules by age do with one copy; exactly one answer for each.
 
     An archive that several clips share goes only if it would go as the archive of each of them. If one of
-    them lets it go only for its off-site copy, that copy must be good; if one is past its hard limit, no copy
-    goes to the trash.
+    them lets it go only for its off-site copy, it goes by that rule, and the copy must be good. Otherwise, if
+    one is past its hard limit, it does not go to the trash.
     """
     answer = _decide(copy, policy, memory, newest, now)
     for sharer in copy.sharers:
