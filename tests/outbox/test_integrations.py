@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,6 +41,17 @@ from tests.faults import dead_server
 from tests.processes import wait_until
 from tests.recordings import rec_items, rec_packets, rec_place
 from tests.samples import REC_START
+
+
+@contextmanager
+def files_no_longer_than(size: int) -> Iterator[None]:
+    """Let writes beyond `size` bytes fail with EFBIG."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class TestSpool:
@@ -113,6 +125,44 @@ class TestSpool:
         take.close()
         with pytest.raises(Unfit, match="keyframe"):
             spool.read(take.path)
+
+    @pytest.mark.parametrize(("size", "frames"), [(0, (0, 1)), (200_000, (20, 70))])
+    def test_nothing_is_written_after_an_error_that_passes(
+        self, rec_folders: Folders, rec_twice: Path, size: int, frames: tuple[int, int]
+    ) -> None:
+        """What follows a hole would be shown broken, or not at all."""
+        opened, entries = rec_items(rec_twice)
+        video = [entry for entry in entries if entry.video][:90]
+        take = ClipWriter(rec_folders, ClipStart(REC_START, video[0], 0.0, 0.0), opened.video, None)
+        with files_no_longer_than(size):
+            failed_at = next(number for number, entry in enumerate(video) if take.write(entry) or take.failed)
+        for entry in video[failed_at + 1 :]:
+            take.write(entry)
+        take.close()
+        found = rec_packets(take.path).video if take.path.stat().st_size else ()
+        assert len(found) in range(*frames)
+        assert rec_place(found, rec_packets(rec_twice).video) == 0
+
+    def test_a_clip_whose_file_could_not_be_opened_is_reported_and_leaves_none(
+        self, rec_folders: Folders, rec_twice: Path
+    ) -> None:
+        opened, entries = rec_items(rec_twice)
+        video = [entry for entry in entries if entry.video][:30]
+        publisher = ClipPublisher("yard", rec_folders, pictures=False, on_clip=lambda clip: None)
+        take = ClipWriter(rec_folders, ClipStart(REC_START, video[0], 0.0, 0.0), opened.video, None)
+        away = rec_folders.spool.rename(rec_folders.spool.with_name("away"))
+        for entry in video[:2]:
+            take.write(entry)
+        assert take.failed
+        away.rename(rec_folders.spool)
+        for entry in video[2:]:
+            take.write(entry)
+        publisher.hand_over(take)
+        publisher.collect(wait=True)
+        publisher.close()
+        (clip,) = publisher.clips
+        assert (clip.published, publisher.waits, list(rec_folders.spool.iterdir())) == (False, False, [])
+        assert clip.error.endswith(f"{take.path.name}: nothing of it was written: No such file or directory")
 
     @pytest.mark.parametrize("frames", [24, 25, 32, 33])
     def test_the_last_frame_is_shown_though_the_source_gave_it_no_duration(

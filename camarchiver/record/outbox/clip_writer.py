@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import secrets
 from dataclasses import dataclass, replace
@@ -74,7 +75,10 @@ class ClipWriter:
     def __init__(
         self, folders: Folders, clip_start: ClipStart, video: VideoStream, audio: AudioStream | None
     ) -> None:
-        """Opens the spool file, named by the start for salvage. Raises OSError or ValueError."""
+        """The spool file, named by the start for salvage, is opened for the first packet.
+
+        Raises OSError or ValueError.
+        """
         form = formats.form_for(audio)
         suffix = form or "mp4"
         stamp = recorder_names.stamp(clip_start.start, clip_start.kind)
@@ -197,7 +201,8 @@ class ClipWriter:
             self.failed = self.failed or cause(error)
         self._release()
         if self.failed:
-            cut(self.path)
+            with contextlib.suppress(FileNotFoundError):  # that it could not be opened may be the error
+                cut(self.path)
 
     def _release(self) -> None:
         """Keep what publishing needs: with its outbox away a clip waits for days, and thousands with it."""
@@ -243,6 +248,9 @@ class ClipWriter:
             self._mux(one)
 
     def _mux(self, packet: Packet[Any]) -> None:
+        if self.failed:
+            # an error may pass, and after a lost packet the others cannot be shown
+            return
         is_sound = packet.stream.type == "audio"
         try:
             self._output.mux_one(packet)

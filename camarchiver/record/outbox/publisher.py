@@ -21,7 +21,9 @@ from camarchiver.record.outbox import spool
 from camarchiver.record.outbox.clip_writer import ClipWriter
 from camarchiver.record.outbox.folders import Folders
 from camarchiver.record.outbox.recorded_clip import BoundedHistory, PublishTotals, Recorded
+from camarchiver.record.outbox.spool import Unfit
 from camarchiver.runtime import log_setup
+from camarchiver.storage import atomic
 
 _log = logging.getLogger("camarchiver.record.outbox.publisher")
 
@@ -145,6 +147,8 @@ class ClipPublisher:
             return self._published(writer)
 
     def _published(self, writer: ClipWriter) -> Recorded:
+        if writer.failed and (atomic.is_missing(writer.path) or spool.is_empty(writer.path)):
+            raise Unfit(f"{writer.path}: nothing of it was written: {writer.failed}")
         found = spool.read(writer.path, frames=None if writer.failed else writer.frames)
         picture = None
         if self._pictures and writer.clip_start.kind is Kind.MOTION:
