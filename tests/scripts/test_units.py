@@ -472,9 +472,20 @@ class TestDates:
     def test_other_days_miss_no_day(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "path", [*sys.path])
         other_days = runpy.run_path(str(REPOSITORY / "scripts/other-days"))
-        days = [moment.astimezone(UTC).date() for moment in other_days["moments"]()]
+        days = [moment.astimezone(UTC).date() for moment in other_days["moments"](other_days["DAYS"])]
         assert days[:400] == [days[0] + timedelta(days=each) for each in range(400)]
         assert date(2028, 2, 29) in days and date(2028, 2, 29) + timedelta(days=60) in days
+
+    def test_a_fifth_of_the_other_days_has_the_ends_of_all_months_and_each_weekday(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        other_days = runpy.run_path(str(REPOSITORY / "scripts/other-days"))
+        chosen, every = other_days["chosen_days"](), other_days["DAYS"]
+        assert set(every[::5]) <= set(chosen) <= set(every) and len(chosen) < len(every) / 3
+        assert {day for day in every if day.day == 1} <= set(chosen)
+        assert {date(2028, 2, 29), date(2028, 12, 31)} <= set(chosen)
+        assert {day.weekday() for day in every[::5]} == set(range(7))
 
     @given(st.datetimes(datetime(2026, 1, 1), datetime(2060, 1, 1)))
     def test_the_hour_that_repeats_comes_twice_and_is_long_ago(self, moment: datetime) -> None:
