@@ -39,7 +39,6 @@ SWEPT_SECONDS = 3600.0
 """Age at which a folder of ours was left by an examination that was killed."""
 FolderTest = Callable[[Path], None]
 """Tries something in a folder. Raises OSError if it doesn't work."""
-_MOUNTINFO = Path("/proc/self/mountinfo")
 
 
 def roots(trees: Trees) -> Iterator[Finding]:
@@ -152,11 +151,7 @@ def count_folders(trees: Trees, passed_over: PassedOver = KNOWN) -> int:
 
 def kind_of(folder: Path) -> Mount | None:
     """The mount that a folder lies on; None if the kernel's table can't be read."""
-    try:
-        text = _MOUNTINFO.read_text(encoding="latin-1")
-    except OSError:
-        return None
-    return next(iter(filesystems.relevant_mounts(filesystems.parse(text), os.fspath(folder))), None)
+    return next(iter(filesystems.relevant_mounts(filesystems.mounts(), os.fspath(folder))), None)
 
 
 def _volumes(trees: Trees) -> Iterator[Finding]:

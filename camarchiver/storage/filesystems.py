@@ -14,7 +14,8 @@ from camarchiver.domain.clip import Trees
 from camarchiver.errors import StorageError, cause, remedy
 from camarchiver.storage.walk import Listing, TreeWalk, every_folder
 
-_MOUNTINFO = Path("/proc/self/mountinfo")
+MOUNT_TABLE = Path("/proc/self/mountinfo")
+"""The kernel's, see proc(5). Whoever polls the open file learns that something was mounted."""
 
 
 def used_bytes(trees: Trees) -> int:
@@ -124,12 +125,8 @@ def top_of(folder: Path) -> Path:
 
 def mounts_below(folder: Path) -> list[Path]:
     """Where filesystems are mounted below a folder, as far as the kernel says so and lets us look at them."""
-    try:
-        mounts = [*parse(_MOUNTINFO.read_text(encoding="latin-1"))]
-    except OSError:
-        return []
     root = os.fspath(folder)
-    places = (mount.place for mount in mounts if mount.place != root and _is_within(mount.place, root))
+    places = (mount.place for mount in mounts() if mount.place != root and _is_within(mount.place, root))
     return [Path(place) for place in places if os.access(place, os.R_OK | os.X_OK)]
 
 
@@ -162,8 +159,16 @@ class Mount:
         return self.kind not in _UNSEEN and not self.kind.startswith("fuse.")
 
 
+def mounts() -> list[Mount]:
+    """All that this process sees; none if the kernel's table can't be read."""
+    try:
+        return [*parse(MOUNT_TABLE.read_text(encoding="latin-1"))]
+    except OSError:
+        return []
+
+
 def parse(text: str) -> Iterator[Mount]:
-    """The lines of /proc/self/mountinfo, see proc(5); one that can't be parsed is skipped."""
+    """The lines of the mount table; one that can't be parsed is skipped."""
     for line in text.splitlines():
         before, dash, after = line.partition(" - ")
         fields = before.split(" ")

@@ -34,7 +34,6 @@ _MASK = (
     | flags.DONT_FOLLOW
     | flags.EXCL_UNLINK
 )
-_MOUNTINFO = Path("/proc/self/mountinfo")
 _LIMITS = Path("/proc/sys/fs/inotify")
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
@@ -266,17 +265,13 @@ def _identity(root: Path) -> tuple[int, int]:
 
 def _open_mount_table() -> TextIO | None:
     try:
-        return _MOUNTINFO.open(encoding="latin-1")
+        return filesystems.MOUNT_TABLE.open(encoding="latin-1")
     except OSError:
         return None
 
 
 def _mounts(root: Path, pruned: frozenset[str]) -> tuple[filesystems.Mount, ...]:
-    try:
-        text = _MOUNTINFO.read_text(encoding="latin-1")
-    except OSError:
-        return ()
-    return filesystems.relevant_mounts(filesystems.parse(text), os.fspath(root), pruned)
+    return filesystems.relevant_mounts(filesystems.mounts(), os.fspath(root), pruned)
 
 
 def _limit(name: str) -> int:
