@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from camarchiver.errors import cause
 from camarchiver.runtime import processes
+from camarchiver.runtime.scratch_file import ScratchFile
 
 _log = logging.getLogger(__name__)
 
@@ -31,12 +32,11 @@ _BODY_BYTES = 10_000
 def notify(command: tuple[str, ...], document: Iterable[str], *, seconds: float = NOTIFY_SECONDS) -> bool:
     """Start the command with the document on its standard input; False, with a warning, if that fails."""
     # A file: a command that never reads its input can't block us, however long the report is.
-    with tempfile.TemporaryFile() as report:
+    with closing(ScratchFile()) as report:
         for piece in document:
-            report.write(piece.encode())
-        report.seek(0)
+            report.append(piece.encode())
         try:
-            done = processes.run(command, seconds=seconds, stdin=report, detached=True)
+            done = processes.run(command, seconds=seconds, stdin=report.fileno(), detached=True)
         except TimeoutError:
             _log.warning("%s took longer than %.0f s to report this run and was killed", command[0], seconds)
             return False

@@ -6,14 +6,15 @@ import heapq
 import io
 import os
 import pickle
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
 
+from camarchiver.runtime.scratch_file import ScratchFile
+
 IN_MEMORY = 2_500
-"""Items held in memory; beyond that, sorted runs of this length go to an unlinked temporary file."""
+"""Items held in memory; beyond that, sorted runs of this length go to a temporary file."""
 
 BATCH = 64
 """Items pickled together, so that shared values are written once; read ahead from each run."""
@@ -37,7 +38,8 @@ class SealedSequence(Generic[T]):
     ) -> None:
         self._key = key
         self._arrange = arrange
-        self._file = tempfile.TemporaryFile(prefix="camarchiver-plan-")  # noqa: SIM115  # lives as long as self
+        self._file: ScratchFile | None = None
+        """None while everything is in memory: then a full disk does no harm."""
         self._runs: list[tuple[int, int]] = []
         self._last: Any = None
         self._tail: list[T] = []
@@ -56,23 +58,24 @@ class SealedSequence(Generic[T]):
         return any(item == other for other in self)
 
     def __iter__(self) -> Iterator[T]:
-        runs = (self._read(start, end) for start, end in self._runs)
+        file = self._file
+        runs = (self._read(file, start, end) for start, end in self._runs) if file is not None else ()
         return self._arrange(iter(heapq.merge(*runs, self._tail, key=self._key)))
 
     def _spill(self) -> None:
         self._tail.sort(key=self._key)
-        start, first_key = self._file.tell(), self._key(self._tail[0])
+        file = self._file = self._file or ScratchFile()
+        start, first_key = file.size, self._key(self._tail[0])
         for first in range(0, len(self._tail), BATCH):
-            pickle.dump(_columns(self._tail[first : first + BATCH]), self._file, protocol=5)
-        self._file.flush()
+            file.append(pickle.dumps(_columns(self._tail[first : first + BATCH]), protocol=5))
         if self._runs and not first_key < self._last:
             start, _ = self._runs.pop()
-        self._runs.append((start, self._file.tell()))
+        self._runs.append((start, file.size))
         self._last = self._key(self._tail[-1])
         self._tail.clear()
 
-    def _read(self, start: int, end: int) -> Iterator[T]:
-        with io.BufferedReader(_FilePart(self._file.fileno(), start, end)) as stream:
+    def _read(self, file: ScratchFile, start: int, end: int) -> Iterator[T]:
+        with io.BufferedReader(_FilePart(file.fileno(), start, end)) as stream:
             while stream.peek(1):
                 yield from _items(pickle.load(stream))
 

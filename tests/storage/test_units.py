@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -252,6 +253,31 @@ class TestSealed:
         assert next(walk) == min(numbers)
         assert len([*Path("/proc/self/fd").iterdir()]) <= before
         assert [min(numbers), *walk] == list(sealed) == sorted(numbers)
+
+    @pytest.mark.parametrize("room", [0, 700])
+    def test_a_full_disk_keeps_no_plan_from_being_made(
+        self, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture, room: int
+    ) -> None:
+        real = os.pwrite
+
+        def pwrite(descriptor: int, content: bytes, at: int) -> int:
+            if "camarchiver" in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+                return real(descriptor, content, at)  # in memory
+            if at >= room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(descriptor, content[: room - at], at)
+
+        monkeypatch.setattr("camarchiver.runtime.external_sort.IN_MEMORY", 10)
+        mocker.patch("camarchiver.runtime.scratch_file.os.pwrite", pwrite)
+        disk = mocker.patch("camarchiver.runtime.scratch_file.tempfile.TemporaryFile")
+        nowhere = FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+        disk.side_effect = (lambda **_: FileIO(os.memfd_create("disk"), "r+")) if room else nowhere
+        numbers = [(index * 37) % 1009 for index in range(1009)]
+        sealed = SealedSequence(numbers, key=lambda number: number)
+        assert list(sealed) == list(sealed) == sorted(numbers)
+        assert disk.call_count == 1
+        assert list(SealedSequence([2, 1], key=lambda number: number)) == [1, 2]
+        assert disk.call_count == 1, "a short plan is in memory"
 
     def test_each_walk_is_arranged(self) -> None:
         def doubled(items: Iterator[int]) -> Iterator[int]:
