@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from camarchiver.errors import ConfigError, cause, raise_all, remedy
+from camarchiver.errors import ConfigError, cause, raise_all, remedy, user_name
 from camarchiver.runtime.formatting import shown
 
 SYSTEM_FILE = Path("/etc/camarchiver.toml")
@@ -61,9 +61,28 @@ class Config:
 
 def default_files() -> tuple[Path, ...]:
     """Where config is looked for if no file is named; later files win."""
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(home) if home.startswith("/") else Path.home() / ".config"
-    return SYSTEM_FILE, base / "camarchiver" / "config.toml"
+    try:
+        return SYSTEM_FILE, own_file()
+    except ConfigError:
+        return (SYSTEM_FILE,)
+
+
+def own_file() -> Path:
+    """Where this user's own config file is, or would be. Raises ConfigError for a user without a home."""
+    named = os.environ.get("XDG_CONFIG_HOME", "")
+    base = Path(named) if named.startswith("/") else home() / ".config"
+    return base / "camarchiver" / "config.toml"
+
+
+def home() -> Path:
+    """This user's home folder. Raises ConfigError if there is none."""
+    try:
+        return Path.home()
+    except RuntimeError as error:  # in a container a process often runs under a number without an account
+        raise ConfigError(
+            f"user {user_name()} has no home folder: there is neither HOME nor such an account",
+            hint="set HOME to a folder of this user",
+        ) from error
 
 
 def existing_files() -> tuple[Path, ...]:

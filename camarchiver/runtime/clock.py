@@ -23,7 +23,7 @@ def zone(name: str) -> tzinfo:
         return _own_zone()
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # `Europe` is a folder of zones
         raise ConfigError(
             f"timezone {name!r} is not known", hint="use a name such as Europe/Berlin or UTC"
         ) from error

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pytest_mock import MockerFixture
 
 from camarchiver import config
-from camarchiver.cli import cli
+from camarchiver.cli import cli, run
 from camarchiver.cli import types as option_types
 from camarchiver.cli.commands.archive import archive as archive_command
 from camarchiver.cli.help_page import HelpCommand, HelpGroup
@@ -232,6 +232,23 @@ class TestConfigFiles:
         known = {"": set[str](), "record": {"pre", "source", "duration"}}
         (error,) = config.key_errors(config.load(Path("c.toml")), known)
         assert "[record.yard] duration" in error.message
+
+
+class TestUserWithoutAHome:
+    """As in a container that runs as a number: no HOME, and no account that has one."""
+
+    @pytest.fixture(autouse=True)
+    def homeless(self, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture) -> None:
+        monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+        mocker.patch("camarchiver.config.Path.home", side_effect=RuntimeError("no home directory"))
+
+    def test_only_the_systems_file_is_read(self) -> None:
+        assert config.default_files() == (config.SYSTEM_FILE,)
+
+    @pytest.mark.parametrize("words", [["config", "init"], ["completion", "bash", "--install"]])
+    def test_what_needs_a_home_says_so(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        assert run(words) == ExitCode.CONFIG
+        assert "has no home folder" in capsys.readouterr().err
 
 
 class TestValuesOfAConfigFile:

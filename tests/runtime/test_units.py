@@ -11,7 +11,8 @@ from threading import Barrier, Event
 import pytest
 from pytest_mock import MockerFixture
 
-from camarchiver.runtime import extras, systemd
+from camarchiver.errors import ConfigError
+from camarchiver.runtime import clock, extras, systemd
 from camarchiver.runtime.signals import Stop
 
 
@@ -65,6 +66,13 @@ class TestService:
 
     def test_without_its_variables_no_manager_is_assumed(self) -> None:
         assert not systemd.is_managed({})
+
+
+class TestZone:
+    @pytest.mark.parametrize("name", ["Mars/Olympus", "Europe", "../UTC", "a" * 300])
+    def test_what_is_no_zone_is_wrong_configuration(self, name: str) -> None:
+        with pytest.raises(ConfigError, match="is not known"):
+            clock.zone(name)
 
 
 class TestStop:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from camarchiver.cli.help_page import HelpCommand
+from camarchiver.config import home
 from camarchiver.errors import ExitCode, StorageError, cause
 
 _VARIABLE = "_CAMARCHIVER_COMPLETE"
@@ -54,8 +55,8 @@ def completion(context: click.Context, shell: str, *, install: bool) -> None:
 
 def _place(shell: str) -> Path:
     """Where the shell looks for a user's completions."""
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    data = Path(os.environ.get("XDG_DATA_HOME") or home() / ".local/share")
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or home() / ".config")
     return {
         "bash": data / "bash-completion/completions/camarchiver",
         "zsh": data / "zsh/site-functions/_camarchiver",

@@ -217,7 +217,7 @@ def _check_cameras(context: click.Context, place: TreeOptions) -> None:
 @click.argument("file", type=FOLDER, required=False)
 def init(file: Path | None) -> None:
     """Write a commented config file to FILE, by default the user's own; never overwrite a file."""
-    target = file or config_files.default_files()[-1]
+    target = file or config_files.own_file()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("x", encoding="utf-8") as stream:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import quote
 
+from camarchiver.config import home
 from camarchiver.errors import ConfigError, cause
 from camarchiver.offsite.rclone import backends as backends_of
 from camarchiver.offsite.rclone import daemon as rclone_daemon
@@ -364,7 +365,7 @@ def _known_hosts(unchecked: Sequence[backends_of.RemoteBackend]) -> dict[str, st
     """
     if not unchecked:
         return {}
-    file = Path.home() / KNOWN_HOSTS
+    file = home() / KNOWN_HOSTS
     if not file.is_file():
         name = unchecked[0].name or "the remote"
         raise ConfigError(
