@@ -50,8 +50,8 @@ class PastLimit:
 
     def is_left(self, kept: Keep) -> None:
         """A file stays that is no copy of a clip, as far as is known."""
-        if kept.reason is Reason.NOT_A_CLIP:
-            return
+        if kept.reason in (Reason.NOT_A_CLIP, Reason.OTHER_TREE):
+            return  # the files in another tree are named one by one
         camera, start = kept.camera, kept.start
         folder, _, name = kept.relative.rpartition("/")
         inside = folder.removeprefix(FROM_SOURCE).removeprefix(FROM_ARCHIVE).removeprefix("/")

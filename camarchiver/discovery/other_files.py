@@ -11,7 +11,8 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
 from camarchiver.errors import cause
 from camarchiver.naming.formats import is_other_video_name, is_text_name
-from camarchiver.naming.system_folders import HIDDEN, PassedOver
+from camarchiver.naming.system_folders import HIDDEN, OTHER_TREE, PassedOver
+from camarchiver.state.volume_marker import is_tree
 from camarchiver.storage import atomic
 from camarchiver.storage.walk import NOTHING, Listing, TreeWalk
 
@@ -45,6 +46,7 @@ class OtherFiles:
             walk = TreeWalk(
                 root, pruned={trees.source, trees.archive, trees.trash} - {root}, enters=_is_no_state
             )
+            other = ""
             for folder in walk:
                 kind = (
                     next(filter(None, map(self._passed_over.kind, folder.split("/"))), "") if folder else ""
@@ -55,6 +57,10 @@ class OtherFiles:
                     if kind and not isinstance(error, FileNotFoundError):
                         yield Keep(root, folder, Reason.UNREADABLE, detail=cause(error))
                     continue
+                if not (other and folder.startswith(f"{other}/")):
+                    is_other = root == trees.source and folder and is_tree(root / folder, listing)
+                    other = folder if is_other else ""
+                kind = kind or (OTHER_TREE if other else "")
                 for name in sorted(self._names(listing, root, folder, kind)):
                     if (file := _regular(root, joined(folder, name), kind)) is not None:
                         yield file

@@ -30,6 +30,8 @@ from camarchiver.naming.formats import (
     suffix_of,
 )
 from camarchiver.naming.patterns import Names, ParsedName, locate, why_timeless
+from camarchiver.naming.system_folders import OTHER_TREE
+from camarchiver.state import volume_marker
 from camarchiver.storage import atomic, linux, locking, walk
 from camarchiver.storage.walk import Listing, TreeWalk
 
@@ -82,7 +84,9 @@ class Discovery:
         """
         for folder, listing in self._walk(cutoff, earliest):
             if isinstance(listing, OSError):
-                yield self._unreadable(folder, listing)
+                yield self._whole(folder, Reason.UNREADABLE, explained(listing))
+            elif listing is None:
+                yield self._whole(folder, Reason.OTHER_TREE)
             elif is_known is None or not is_known(folder, listing):
                 yield self._facts(folder, listing)
 
@@ -98,7 +102,8 @@ class Discovery:
         wanted = frozenset(names)
         return self._facts(folder, self._list(folder, wanted), wanted)
 
-    def _walk(self, cutoff: date, earliest: date) -> Iterator[tuple[str, Listing | OSError]]:
+    def _walk(self, cutoff: date, earliest: date) -> Iterator[tuple[str, Listing | OSError | None]]:
+        """Each folder with its entries, or why they can't be read; None for another tree."""
         pruned = self._trees.archive, self._trees.trash
         tree = TreeWalk(self._trees.source, pruned=pruned, enters=self._passed_over.may_hold_clips)
         for folder in tree:
@@ -112,6 +117,11 @@ class Discovery:
                 listing = tree.look(folder)
             except OSError as error:
                 yield folder, error
+                continue
+            if folder and volume_marker.is_tree(self._trees.source / folder, listing):
+                tree.leave()
+                self._count_passed_over(OTHER_TREE, self._trees.source / folder)
+                yield folder, None
                 continue
             self._note_passed_over(folder, listing.folders)
             if not _is_bare(listing):
@@ -127,8 +137,11 @@ class Discovery:
                 and name != STATE_FOLDER
                 and path not in (self._trees.archive, self._trees.trash)
             ):
-                count, example = self.passed_over.get(kind, (0, path))
-                self.passed_over[kind] = count + 1, example
+                self._count_passed_over(kind, path)
+
+    def _count_passed_over(self, kind: str, path: Path) -> None:
+        count, example = self.passed_over.get(kind, (0, path))
+        self.passed_over[kind] = count + 1, example
 
     def _list(self, folder: str, wanted: frozenset[str] | None = None) -> Listing:
         return walk.look(self._trees.source / folder, wanted=wanted, follow=not folder)
@@ -322,8 +335,9 @@ class Discovery:
     def _aside(self, folder: str, name: str, reason: Reason, detail: str, size: int = 0) -> Keep:
         return Keep(self._trees.source, joined(folder, name), reason, size, detail=detail)
 
-    def _unreadable(self, folder: str, error: OSError) -> FolderFacts:
-        aside = Keep(self._trees.source, folder or ".", Reason.UNREADABLE, detail=explained(error))
+    def _whole(self, folder: str, reason: Reason, detail: str = "") -> FolderFacts:
+        """A folder that is left alone with all that is in it."""
+        aside = Keep(self._trees.source, folder or ".", reason, detail=detail)
         return FolderFacts(self._trees.source, folder, set_aside=(aside,))
 
 

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     CLOCK_DOUBTFUL = "clock-doubtful"
     NO_TIMESTAMP = "no-timestamp"
     NOT_A_CLIP = "not-a-clip"
+    OTHER_TREE = "other-tree"
     UNSUPPORTED_FORMAT = "unsupported-format"
     NO_FRAME_RATE = "no-frame-rate"
     NO_SPACE = "no-space"

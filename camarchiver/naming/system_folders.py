@@ -15,6 +15,8 @@ THUMBNAILS = "thumbnails and indexes"
 SYSTEM = "of the file system"
 OWN = "passed over as the config says"
 HIDDEN = "hidden or unfinished"
+OTHER_TREE = "a camera tree or archive of its own"
+"""Its name does not say so: what is in it does."""
 
 # What is inside; the folder's name, as a glob in any case; where it is described.
 SYSTEM_FOLDERS: tuple[tuple[str, str, str], ...] = (

@@ -15,6 +15,7 @@ from camarchiver.domain.untrusted import convert
 from camarchiver.errors import StorageError, UsageError, cause, no_access, remedy
 from camarchiver.state import work_in_progress
 from camarchiver.storage import atomic
+from camarchiver.storage.walk import Listing
 
 MARKER = "volume"
 
@@ -53,17 +54,29 @@ def check_roots(trees: Trees, *, source_may_be_missing: bool = False) -> None:
 def check_place(trees: Trees) -> None:
     """Refuse a source that is an archive, or a part of another camera tree.
 
-    Journal and holds of that tree lie elsewhere: here they would not count. Raises UsageError.
+    Journal and holds of that tree lie elsewhere: here they would not count. A tree of its own, which a run
+    over the other one leaves alone, is no part of it. Raises UsageError.
     """
     source = trees.source
     if _is_archive(source):
         raise UsageError(f"{source} is an archive", hint="name the camera folder; -o names its archive")
+    own = _read(source / STATE_FOLDER)
     for folder in source.parents:
-        if _is_there(folder / STATE_FOLDER / MARKER) and not _is_archive(folder):
+        if not _is_there(folder / STATE_FOLDER / MARKER) or _is_archive(folder):
+            continue
+        if not own or own == _read(folder / STATE_FOLDER):  # an archive has the marker of its source
             raise UsageError(
                 f"{source} is a part of the camera tree {folder}, whose archive and holds do not count here",
                 hint=f"name {folder}; if that is no camera tree any more, delete {folder / STATE_FOLDER}",
             )
+
+
+def is_tree(folder: Path, listing: Listing) -> bool:
+    """Whether a folder with these entries is a camera tree of its own, or an archive.
+
+    Its clips have a journal and holds that do not count in a tree around it.
+    """
+    return STATE_FOLDER in listing.folders and _is_there(folder / STATE_FOLDER / MARKER)
 
 
 def _is_archive(folder: Path) -> bool:

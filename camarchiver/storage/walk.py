@@ -132,6 +132,8 @@ class TreeWalk:
         """
         self._root = root
         self._waiting = [start]
+        self._found = 0
+        """How many of these are in the folder that came last."""
         self._enters = enters
         self._pruned = {
             Path(each).relative_to(root).as_posix() for each in pruned if Path(each).is_relative_to(root)
@@ -148,11 +150,18 @@ class TreeWalk:
         Raises OSError if it can't be read.
         """
         listing = look(self._root / folder, wanted=wanted, pictures=pictures, follow=not folder)
+        before = len(self._waiting)
         for name in sorted(filter(self._enters, listing.folders), reverse=True):
             below = joined(folder, name)
             if below not in self._pruned:
                 self._waiting.append(below)
+        self._found = len(self._waiting) - before
         return listing
+
+    def leave(self) -> None:
+        """Enter none of the folders in the one that was looked at last."""
+        del self._waiting[len(self._waiting) - self._found :]
+        self._found = 0
 
 
 def readable(tree: TreeWalk) -> Iterator[tuple[str, Listing]]:

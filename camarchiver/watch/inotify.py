@@ -18,6 +18,7 @@ from camarchiver.domain.clip import joined
 from camarchiver.errors import cause
 from camarchiver.naming.formats import is_clip_name
 from camarchiver.naming.system_folders import KNOWN, PassedOver
+from camarchiver.state import volume_marker
 from camarchiver.storage import filesystems
 from camarchiver.storage.walk import NOTHING, TreeWalk
 
@@ -149,10 +150,15 @@ class Arrivals:
             try:
                 if not self._watch(each):
                     continue
-                names = tuple(tree.look(each, wanted=NOTHING).clip_names())
+                listing = tree.look(each, wanted=NOTHING)
             except OSError as error:
                 self._report(each, error)
                 continue
+            if each and volume_marker.is_tree(self._root / each, listing):
+                tree.leave()
+                self._forget(each)
+                continue
+            names = tuple(listing.clip_names())
             if names and not self._is_known(each, names):
                 yield Found(each, names)
 
@@ -208,7 +214,7 @@ class Arrivals:
         )
 
     def _forget(self, folder: str) -> None:
-        """Remove the watches of a renamed folder: they would report the old path."""
+        """Remove the watches of a folder that was renamed, as they report its old path, or is not ours."""
         for wd, path in list(self._folders.items()):
             if path == folder or path.startswith(f"{folder}/"):
                 del self._folders[wd]

@@ -108,6 +108,17 @@ class TestWalk:
         with pytest.raises(OSError, match=os.strerror(errno.ENOTDIR)):
             TreeWalk(root).look("link")
 
+    def test_the_folders_in_one_may_be_left(self, root: Path) -> None:
+        for folder in ("a", "b/c/d", "b/e", "f"):
+            (root / folder).mkdir(parents=True)
+        tree, seen = TreeWalk(root), []
+        for folder in tree:
+            tree.look(folder)
+            seen.append(folder)
+            if folder == "b":
+                tree.leave()
+        assert seen == ["", "a", "b", "f"]
+
     @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
     def test_clips_of_a_folder_that_may_be_listed_and_not_entered_are_reported(self, root: Path) -> None:
         (root / "2026/03/01").mkdir(parents=True)

@@ -12,7 +12,7 @@ import pytest
 
 from camarchiver.errors import ExitCode
 from tests import dates
-from tests.commands import Command, Put, journal, put_recent
+from tests.commands import Command, Put, journal, put_recent, whole
 
 FELL_BACK = "2000/01/01/REO_front_20000101120000.mp4"
 """The name that a camera gives after a power failure, when its clock begins anew."""
@@ -383,3 +383,34 @@ class TestFoldersOfANas:
             done = told("config", "check", "--config", tmp_path / "c.toml")
             assert done.returncode == ExitCode.CONFIG, text
             assert said in done.stderr, text
+
+
+class TestTreeInATree:
+    def test_only_runs_over_itself_touch_it(self, put: Put, tree: Path, told: Command) -> None:
+        """Its journal and its holds do not count in the tree around it."""
+        put_recent(put)
+        at = dates.ago(40)
+        name = dates.clip_of("front", at)
+        put(f"front/{name}.mp4", mtime=at.timestamp())
+        inner = tree / "front"
+        assert told("archive", inner, "--codec", "h264").returncode == 0
+        other = dates.clip_of("front", at - timedelta(days=1))
+        held = put(f"front/{other}.mp4", b"evidence", mtime=(at - timedelta(days=1)).timestamp())
+        day = (at - timedelta(days=1)).date()
+        hold = ("hold", "add", "-C", inner, "--from", day, "--to", day, "--reason", "theft")
+        assert told(*hold).returncode == 0
+        before = whole(inner)
+        found = decided(told, "archive", tree)
+        assert found.pop("front") == "other-tree"
+        assert not [path for path in found if path.startswith("front/")]
+        words = ("--unarchived", "--max-age-hard", "20", "--clean-output", "--allow-large", "-y")
+        said = told("cleanup", tree, "--age", "1", *words)
+        assert said.returncode == ExitCode.PARTIAL
+        assert f"{held} (foreign, in a folder that is passed over: a camera tree" in said.stdout
+        assert told("archive", tree).returncode == 0
+        counted = document(told, "status", tree)["passed_over"]
+        assert counted == [
+            {"holds": "a camera tree or archive of its own", "folders": 1, "example": str(inner)}
+        ]
+        assert whole(inner) == before
+        assert decided(told, "archive", inner)[held.relative_to(inner).as_posix()] == "held"

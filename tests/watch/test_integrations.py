@@ -105,6 +105,18 @@ class TestArrivals:
         (root / "2026/03/01/b.mp4").write_bytes(b"b")
         assert Written("2026/03/01/b.mp4") in on_arrivals(arrivals)
 
+    def test_nothing_is_heard_of_another_tree(self, root: Path, arrivals: Arrivals) -> None:
+        for name in ("yard/a.mp4", "yard/below/b.mp4"):
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).write_bytes(b"a")
+        assert Found("yard", ("a.mp4",)) in on_arrivals(arrivals)
+        (root / "yard/.camarchiver").mkdir()
+        (root / "yard/.camarchiver/volume").write_text("0" * 32)
+        assert [*arrivals.scan()] == []
+        for name in ("yard/c.mp4", "yard/below/d.mp4", "last.mp4"):
+            (root / name).write_bytes(b"x")
+        assert set(on_arrivals(arrivals)) == {Written("last.mp4")}
+
     def test_a_clip_that_comes_between_the_watch_and_the_listing_is_heard_of(
         self, root: Path, arrivals: Arrivals, mocker: MockerFixture
     ) -> None:
