@@ -23,7 +23,7 @@ from camarchiver.journal.store import Journal
 from camarchiver.naming import recorder_names
 from camarchiver.naming.system_folders import KNOWN, PassedOver
 from camarchiver.runtime.formatting import count_of, place_words, shown, size
-from camarchiver.state import findings, holds, volume_marker
+from camarchiver.state import clock_corrections, findings, holds, offsite_state, volume_marker
 from camarchiver.state import restored as restored_clips
 from camarchiver.state.failures import Failures
 from camarchiver.storage import filesystems, linux
@@ -96,6 +96,9 @@ def journal(trees: Trees) -> Iterator[Finding]:
         ("holds", lambda: holds.read(state)),
         ("remembered failures", lambda: Failures(state).known()),
         ("restored clips", lambda: restored_clips.read(state)),
+        ("corrected clocks", lambda: clock_corrections.read(state)),
+        ("remotes", lambda: offsite_state.read(state)),
+        ("failed off-site copies", lambda: offsite_state.failures(state).known()),
     ):
         try:
             yield fine("state", f"{len(read())} {what}")
@@ -276,7 +279,7 @@ def _days(found: Journal, folder: Path) -> Iterator[Finding]:
                 "look at them, check the disk; camarchiver verify shows which clips are affected",
             )
     if not torn:
-        yield fine("journal", f"{len(days):,} days")
+        yield fine("journal", count_of(len(days), "day"))
 
 
 def _torn(found: Journal, day: date) -> int:

@@ -70,6 +70,10 @@ def as_nobody(code: str, *words: object) -> str:
     return done.stdout
 
 
+STATE_FILES = ("failures", "restored", "clocks", "offsite", "offsite-failures")
+"""Files without which some command does not work."""
+
+
 class TestDoctor:
     """Each finding that is bad is made bad for real."""
 
@@ -314,12 +318,19 @@ class TestDoctor:
         assert f"3 lines of {day} can't be read" in bad(storage_checks.journal(trees))["journal"]
 
     @pytest.mark.edge
-    def test_state_that_can_not_be_understood(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("file", "said"),
+        [
+            ("holds.json", "it is not known what is held -> "),
+            *((f"{name}.json", f"{name}.json.bak can't be understood -> ") for name in STATE_FILES),
+        ],
+    )
+    def test_state_that_can_not_be_understood(self, tmp_path: Path, file: str, said: str) -> None:
         trees = self.trees_in(tmp_path)
         (trees.state / "journal").mkdir(parents=True)
-        for name in ("holds.json", "holds.json.bak"):
+        for name in (file, f"{file}.bak"):
             (trees.state / name).write_text("{")
-        assert "it is not known what is held -> " in bad(storage_checks.journal(trees))["state"]
+        assert said in bad(storage_checks.journal(trees))["state"]
 
     # --- machine -----------------------------------------------------------------------------------
 
