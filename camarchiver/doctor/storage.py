@@ -26,7 +26,7 @@ from camarchiver.runtime.formatting import count_of, place_words, shown, size
 from camarchiver.state import clock_corrections, findings, holds, offsite_state, volume_marker
 from camarchiver.state import restored as restored_clips
 from camarchiver.state.failures import Failures
-from camarchiver.storage import filesystems, linux
+from camarchiver.storage import filesystems, linux, run_lock
 from camarchiver.storage.filesystems import Mount
 from camarchiver.storage.walk import TreeWalk, paths_in, readable
 
@@ -195,7 +195,7 @@ def _tried(area: str, message: str, root: Path) -> Finding:
         )
         return trouble(area, wrong, "use ext4, XFS, btrfs, NFS or SMB")
     if not able["flock"]:
-        return trouble(area, f"{message}: files can't be locked", "mount it with locks (NFS: without nolock)")
+        return trouble(area, f"{message}: files can't be locked", run_lock.NEEDS_LOCKS)
     return fine(area, f"{message}; {has}" + (f"; without {', '.join(lacks)}" if lacks else ""))
 
 

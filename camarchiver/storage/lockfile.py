@@ -36,7 +36,8 @@ _ATTEMPTS = 20
 _RECORD_BYTES = 4096
 
 _NO_NAMELESS_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.EPERM})
-_NO_KERNEL_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK})
+NO_KERNEL_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK})
+"""Errors of a filesystem that offers no locks."""
 _LOCKED = frozenset({errno.EAGAIN, errno.EACCES})
 _NO_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV})
 
@@ -212,7 +213,7 @@ def _flock(descriptor: int, *, shared: bool = False, patience: float = 0.0) -> b
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             return True
         except OSError as error:
-            if error.errno in _NO_KERNEL_LOCKS:
+            if error.errno in NO_KERNEL_LOCKS:
                 return None
             if error.errno not in _LOCKED:
                 raise

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.untrusted import decode
-from camarchiver.errors import FULL, AlreadyRunning, StorageError
+from camarchiver.errors import FULL, AlreadyRunning, StorageError, cause
 from camarchiver.storage import atomic, lockfile, owner
 from camarchiver.storage.owner import Owner
 
@@ -30,6 +30,9 @@ AT_WORK_SECONDS = 86_400.0
 """A run that touched its lock file within this counts as active."""
 
 _ARCHIVING = ("archive@", "watch@")
+
+NEEDS_LOCKS = "mount it with locks (NFS: without nolock, and with rpc.statd on client and server)"
+"""The remedy for a filesystem that refuses the kernel's locks."""
 
 NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
@@ -54,7 +57,8 @@ def exclusive(path: Path, *, what: str) -> Iterator[None]:
 
     lock = FileLock(path, blocking=False, mode=0o600, on_acquired=describe)
     try:
-        lock.acquire()
+        with _naming(path):
+            lock.acquire()
     except Timeout as error:
         raise AlreadyRunning(
             f"{what} runs here already: {_runner(path)}", hint="wait until it is done, or stop it"
@@ -110,7 +114,8 @@ def guarded(path: Path) -> Iterator[None]:
     """Hold the lock file `path` while a state file is changed; waits for others, which take moments."""
     lock = FileLock(path, timeout=GUARD_SECONDS, mode=0o600)
     try:
-        lock.acquire()
+        with _naming(path):
+            lock.acquire()
     except Timeout as error:
         raise StorageError(
             f"{path} is locked for more than {GUARD_SECONDS:.0f} s",
@@ -120,6 +125,20 @@ def guarded(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Make an error of the kernel's lock name the file, and a mount without locks its remedy."""
+    try:
+        yield
+    except Timeout:
+        raise
+    except OSError as error:
+        if error.errno in lockfile.NO_KERNEL_LOCKS:
+            raise StorageError(f"{path} can't be locked: {cause(error)}", hint=NEEDS_LOCKS) from error
+        error.filename = error.filename or os.fspath(path)
+        raise
 
 
 def _runner(path: Path) -> str:

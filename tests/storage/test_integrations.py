@@ -35,6 +35,7 @@ from camarchiver.errors import (
     ExitCode,
     NotRemovable,
     StorageError,
+    sentence,
 )
 from camarchiver.naming.paths import numbered
 from camarchiver.pipeline import Pipeline
@@ -793,6 +794,26 @@ class TestLocking:
             fcntl.flock(other, fcntl.LOCK_EX)
             with pytest.raises(StorageError, match=str(path)):
                 run_lock.guarded(path).__enter__()
+
+    @pytest.mark.parametrize(
+        ("code", "error", "said"),
+        [
+            (errno.ENOLCK, StorageError, "can't be locked: No locks available"),
+            (errno.EIO, OSError, "Input/output error"),
+        ],
+    )
+    def test_a_lock_that_the_kernel_refuses_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, error: type[Exception], said: str
+    ) -> None:
+        def flock(descriptor: int, operation: int) -> None:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+        path = tmp_path / "lock"
+        for lock in (run_lock.guarded(path), run_lock.exclusive(path, what="archive")):
+            with pytest.raises(error) as caught:
+                lock.__enter__()
+            assert str(path) in sentence(caught.value) and said in sentence(caught.value)
 
 
 def _race(root: Path, start: Start, races: int, *, apart: bool, mode: str) -> tuple[int, int]:
