@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from camarchiver.domain.clip import FROM_ARCHIVE, FROM_SOURCE, Clip
-from camarchiver.domain.clocks import as_recorded, earliest_time, has_age, is_doubtful
+from camarchiver.domain.clocks import as_recorded, earliest_time, file_time, has_age, is_doubtful
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
 from camarchiver.errors import Problem
@@ -87,7 +87,7 @@ class PastLimit:
         if kept.reason is Reason.UNREADABLE:
             return None
         try:
-            return datetime.fromtimestamp(kept.path.lstat().st_mtime, self._now.tzinfo)
+            return file_time(kept.path.lstat().st_mtime_ns, self._now.tzinfo)
         except OSError:
             return None
 

@@ -159,7 +159,7 @@ def latest_time(clip: Clip) -> datetime:
     """The time by which rules by age count: a clip's latest, or the one that the owner trusts."""
     if clip.corrected is not None:
         return clip.corrected
-    return max(clip.start, _moment(_latest_ns(clip), clip.start.tzinfo))
+    return max(clip.start, file_time(_latest_ns(clip), clip.start.tzinfo))
 
 
 def as_recorded(clip: Clip) -> Clip:
@@ -179,10 +179,10 @@ def _latest_ns(clip: Clip) -> int:
 
 def earliest_time(clip: Clip) -> datetime:
     """The earlier one of what a clip's name and its file say."""
-    return min(clip.start, _moment(clip.written_ns, clip.start.tzinfo))
+    return min(clip.start, file_time(clip.written_ns, clip.start.tzinfo))
 
 
-def _moment(mtime_ns: int, zone: tzinfo | None) -> datetime:
+def file_time(mtime_ns: int, zone: tzinfo | None) -> datetime:
     """A file's time; one that no datetime can hold counts as the first or the last of all."""
     try:
         return datetime.fromtimestamp(mtime_ns / 1e9, zone)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
+from pytest_mock import MockerFixture
 
+from camarchiver.cleanup.past_limit import PastLimit
 from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Label, RemoteCopy, Tree
 from camarchiver.domain.clocks import Clocks, is_doubtful, latest_time, parse_clock
 from camarchiver.domain.hold import Hold, held_by
@@ -20,6 +23,7 @@ from camarchiver.domain.motion import ClipMotion, MotionSpan
 from camarchiver.domain.plan import Forecast
 from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
 from camarchiver.domain.steps import Archive, ArchiveStep, Keep, RemoveCopy, RemoveLeftover, RemoveSource
+from camarchiver.naming.patterns import Names
 from camarchiver.policy import (
     archive_rules,
     cleanup_rules,
@@ -1033,3 +1037,16 @@ class TestRoom:
     def test_a_disk_lacks_the_clip_and_the_floor(self) -> None:
         assert room_rules.lacking(100, 1100, 10_000, 1000) == ""
         assert "1,000 stay free" in room_rules.lacking(100, 1099, 10_000, 1000)
+
+
+class TestPastLimit:
+    @pytest.mark.parametrize("moment", [-(10**12), 10**12])
+    def test_a_file_time_that_no_clock_shows_ends_no_plan(self, mocker: MockerFixture, moment: int) -> None:
+        """As SMB clients set it, and Btrfs stores it."""
+        status = SimpleNamespace(st_mtime=float(moment), st_mtime_ns=moment * 10**9)
+        mocker.patch("pathlib.Path.lstat", return_value=status)
+        past = PastLimit(HARD, Names(), NOW)
+        past.is_left(Keep(ROOT, "front/notes.txt", Reason.FOREIGN))
+        assert bool([*past.problems()]) == (moment < 0)
+        past.is_left(Keep(ROOT, "front/REO_front_20260301081500.mkv", Reason.FOREIGN))
+        assert [*past.problems()], "its name says when it was recorded"
