@@ -11,7 +11,13 @@ from typing import Any
 import click
 
 from camarchiver import config as config_files
-from camarchiver.cli.conventions import camera_tables, check_mask, folders_to_pass_over, views_of
+from camarchiver.cli.conventions import (
+    camera_tables,
+    check_mask,
+    folders_to_pass_over,
+    own_patterns,
+    views_of,
+)
 from camarchiver.cli.options import (
     cameras_values,
     checked_values,
@@ -21,7 +27,6 @@ from camarchiver.cli.options import (
 )
 from camarchiver.config import nearest
 from camarchiver.errors import CamarchiverError, ConfigError
-from camarchiver.naming.patterns import compile_pattern
 
 _PREFIX = "CAMARCHIVER_"
 
@@ -41,8 +46,7 @@ def _file_errors(loaded: config_files.Config, context: click.Context) -> Iterato
         for each in sharing_section(command):
             yield from _raised(partial(checked_values, loaded, each, context, name))
         yield from _raised(partial(cameras_values, loaded, command, context))
-    for name, entry in loaded.table("patterns").items():
-        yield from _raised(partial(compile_pattern, str(entry.value), name=name))
+    yield from _raised(partial(own_patterns, loaded))
     yield from _raised(partial(camera_tables, context))
     yield from _raised(partial(_check_masks, context))
     yield from _raised(partial(folders_to_pass_over, loaded))

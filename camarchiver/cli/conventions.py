@@ -85,7 +85,7 @@ def conventions(context: click.Context, *, trust_names: bool = False) -> Convent
     trusted = trusted or any(value is not None and value.value is True for value in values)
     passed_over = PassedOver(folders_to_pass_over(loaded))
     clocks = Clocks(own, trusted)
-    return Conventions(_patterns(loaded), passed_over, clocks, views_of(tables), frozenset(tables))
+    return Conventions(own_patterns(loaded), passed_over, clocks, views_of(tables), frozenset(tables))
 
 
 def views_of(tables: Mapping[str, Mapping[str, Any]]) -> CameraViews:
@@ -99,10 +99,20 @@ def views_of(tables: Mapping[str, Mapping[str, Any]]) -> CameraViews:
     )
 
 
-def _patterns(loaded: config_files.Config) -> tuple[Pattern, ...]:
-    return tuple(
-        compile_pattern(str(entry.value), name=name) for name, entry in loaded.table("patterns").items()
-    )
+def own_patterns(loaded: config_files.Config) -> tuple[Pattern, ...]:
+    """The patterns of `[patterns]`, in their order. Raises ConfigError with each that is wrong."""
+    found, errors = list[Pattern](), list[ConfigError]()
+    for name, entry in loaded.table("patterns").items():
+        if not isinstance(entry.value, str):
+            words = f"{entry.file}: pattern {name} is not a text"
+            errors.append(ConfigError(words, hint="write a regular expression in quotes"))
+            continue
+        try:
+            found.append(compile_pattern(entry.value, name=name))
+        except ConfigError as error:
+            errors.append(ConfigError(f"{entry.file}: {error.message}", hint=error.hint))
+    raise_all(errors)
+    return tuple(found)
 
 
 def folders_to_pass_over(loaded: config_files.Config) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from camarchiver import config
 from camarchiver.cli import cli, run
 from camarchiver.cli import types as option_types
 from camarchiver.cli.commands.archive import archive as archive_command
+from camarchiver.cli.conventions import own_patterns
 from camarchiver.cli.help_page import HelpCommand, HelpGroup
 from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs import template
@@ -34,6 +35,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Conclusion, Status
 from camarchiver.domain.steps import Keep
 from camarchiver.errors import (
+    ConfigError,
     Declined,
     ExitCode,
     StorageError,
@@ -232,6 +234,18 @@ class TestConfigFiles:
         known = {"": set[str](), "record": {"pre", "source", "duration"}}
         (error,) = config.key_errors(config.load(Path("c.toml")), known)
         assert "[record.yard] duration" in error.message
+
+
+class TestOwnPatterns:
+    def test_each_that_is_wrong_is_named_with_its_file(self) -> None:
+        texts = {"a": ["x"], "b": "(", "c": "x", "d": r"(?P<time>\d{14})", "e": 5}
+        values = {name: Value(text, Path("/etc/c.toml")) for name, text in texts.items()}
+        with pytest.raises(ConfigError) as caught:
+            own_patterns(Config({"patterns": values}))
+        said = [error.message for error in caught.value.each]
+        assert [words.partition(" is ")[0].partition(" has ")[0] for words in said] == [
+            f"/etc/c.toml: pattern {name}" for name in "abce"
+        ]
 
 
 class TestUserWithoutAHome:
