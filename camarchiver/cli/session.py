@@ -40,12 +40,13 @@ class TreeOptions:
     def trees(self) -> Trees:
         """The three roots, absolute and free of symbolic links."""
         from camarchiver.domain.clip import Trees
+        from camarchiver.storage.filesystems import resolved
 
-        source = self.directory.resolve()
+        source = resolved(self.directory)
         return Trees(
             source,
-            (self.output or source / "archived").resolve(),
-            (self.trash_root or source / ".deleted").resolve(),
+            resolved(self.output or source / "archived"),
+            resolved(self.trash_root or source / ".deleted"),
         )
 
     def zone(self) -> tzinfo:
@@ -71,13 +72,14 @@ def in_trees(path: Path, trees: Trees) -> Path:
 def _possible_paths(path: Path, trees: Trees) -> Iterator[Path]:
     """The likeliest first."""
     from camarchiver.domain.clip import FROM_ARCHIVE, FROM_SOURCE
+    from camarchiver.storage.filesystems import resolved
 
     if path.is_absolute():
         yield path
         return
     roots = (trees.source, trees.archive, trees.trash)
-    here = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow the clip's own link
-    if any(here.parent.resolve().is_relative_to(root) for root in roots):
+    here = Path(os.path.abspath(path))  # noqa: PTH100  # not its real path: the clip may be a link
+    if any(resolved(here.parent).is_relative_to(root) for root in roots):
         yield here
     if path.parts[:1] in ((FROM_SOURCE,), (FROM_ARCHIVE,)):
         roots = (trees.trash, trees.source, trees.archive)

@@ -189,7 +189,7 @@ class Exporter:
 
     def _target(self, relative: str) -> Path:
         target = self._place / relative
-        if not target.parent.resolve().is_relative_to(self._place):
+        if not filesystems.resolved(target.parent).is_relative_to(self._place):
             raise StorageError(f"a link leads from {target.parent} out of the export", hint="remove it")
         return target
 

@@ -20,6 +20,7 @@ from camarchiver.offsite.rclone.backends import RemoteBackend
 from camarchiver.offsite.rclone.errors import ENDS_RUN, RemoteError, RemoteErrorKind, error_of
 from camarchiver.offsite.rclone.remote import RcloneSettings, Remote
 from camarchiver.pipeline import Pipeline
+from camarchiver.storage.filesystems import resolved
 
 _SAMPLE = 4
 """Journalled copies that are looked for, the newest ones, and manifests that are read."""
@@ -37,7 +38,7 @@ def check_apart(trees: Trees, remote: str, found: Iterable[RemoteBackend] | None
     for backend in backends_of.backends(remote, {}, os.environ) if found is None else found:
         if backend.kind != "local":
             continue
-        place = Path(backend.folder).resolve()
+        place = resolved(Path(backend.folder))
         for root in (trees.source, trees.archive, trees.trash, trees.state):
             if place.is_relative_to(root) or (backend.is_exact and root.is_relative_to(place)):
                 where = "" if remote == os.fspath(place) else f"it leads to {place}, and "

@@ -23,6 +23,7 @@ from camarchiver.naming.formats import is_sidecar_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
 from camarchiver.queries.find import FindQuestion, find_clips
+from camarchiver.storage.filesystems import resolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class ClipHistory:
     def _below(self, path: Path) -> tuple[Tree, str]:
         """Which tree a path lies in, and where in it."""
         absolute = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow the clip's own link
-        absolute = absolute.parent.resolve() / absolute.name
+        absolute = resolved(absolute.parent) / absolute.name
         for tree in (Tree.ARCHIVE, Tree.TRASH, Tree.SOURCE):
             if absolute.is_relative_to(self._root(tree)):
                 return tree, absolute.relative_to(self._root(tree)).as_posix()

@@ -18,6 +18,14 @@ MOUNT_TABLE = Path("/proc/self/mountinfo")
 """The kernel's, see proc(5). Whoever polls the open file learns that something was mounted."""
 
 
+def resolved(path: Path) -> Path:
+    """The absolute path without links; of links that lead to each other nothing exists.
+
+    Before Python 3.13 Path.resolve() raises RuntimeError for these.
+    """
+    return Path(os.path.realpath(path))
+
+
 def used_bytes(trees: Trees) -> int:
     """Bytes of everything below the three roots: an inode once, a tree inside another once.
 

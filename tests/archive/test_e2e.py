@@ -317,7 +317,14 @@ class TestBadInput:
             ("archived", "is an archive"),
             ("archived/2026", f"a part of the camera tree {tree}"),
         ):
-            for words in (("archive", tree / part), ("cleanup", tree / part, "-y"), ("status", tree / part)):
+            times = ("--from", "2026-03-01", "--to", "2026-03-02")
+            for words in (
+                ("archive", tree / part),
+                ("cleanup", tree / part, "-y"),
+                ("status", tree / part),
+                ("hold", "add", "-C", tree / part, *times, "--reason", "theft"),
+                ("config", "accept-volume", tree / part),
+            ):
                 refused = told(*words)
                 assert (refused.returncode, said in refused.stderr) == (ExitCode.USAGE, True), (
                     words,

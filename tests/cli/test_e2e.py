@@ -284,6 +284,22 @@ class TestCompletion:
         assert (failed.returncode, "can't be written" in failed.stderr) == (ExitCode.STORAGE, True)
 
 
+class TestLinksThatLeadToEachOther:
+    def test_nothing_is_there(self, told: Command, tmp_path: Path, tree: Path) -> None:
+        link = tmp_path / "link"
+        link.symlink_to(tmp_path / "other")
+        (tmp_path / "other").symlink_to(link)
+        tree.mkdir()
+        for words, code in (
+            (("status", link / "below"), ExitCode.STORAGE),
+            (("archive", tree, "-o", link), ExitCode.STORAGE),
+            (("page", tree, "--to", link / "pages"), ExitCode.USAGE),
+        ):
+            said = told(*words)
+            assert (said.returncode, str(link) in said.stderr) == (code, True), (words, said)
+            assert "Traceback" not in said.stderr
+
+
 class TestNothingToDo:
     """What is printed if nothing is done."""
 

@@ -248,6 +248,7 @@ def accept_volume(directory: Path, output: Path | None) -> None:
 
     trees = TreeOptions(directory, output, None, "").trees()
     volume_marker.check_roots(trees)
+    volume_marker.check_place(trees)
     volume_marker.check_writable(trees, removes=True)
     volume_marker.mark(trees)
     click.echo(f"{trees.source} now archives to {trees.archive}")

@@ -233,6 +233,7 @@ def _state(place: TreeOptions, outbox: Path | None) -> Path:
         return outbox.absolute() / STATE_FOLDER
     trees = place.trees()
     volume_marker.check_roots(trees)
+    volume_marker.check_place(trees)
     volume_marker.check(trees)
     return trees.state
 

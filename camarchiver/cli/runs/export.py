@@ -21,6 +21,7 @@ from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import volume_marker
+from camarchiver.storage.filesystems import resolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def _task(options: ExportOptions, conventions: Conventions) -> RunTask:
     found = next((hold for hold in pipeline.holds() if hold.id == options.name), None)
     if found is None:
         raise UsageError(f"there is no hold {options.name}", hint="camarchiver hold list shows them all")
-    target = options.target.resolve()
+    target = resolved(options.target)
 
     @contextmanager
     def planned(stop: Stop) -> Iterator[Ready]:
@@ -73,7 +74,7 @@ def _finished(exported: Exported, options: ExportOptions, run: str, stop: Stop) 
         warnings.append("stopped; run the same command again to go on")
 
     def document(_: Mapping[str, Any]) -> Iterable[str]:
-        return (answers.exported(exported, options.target.resolve(), run, ended),)
+        return (answers.exported(exported, resolved(options.target), run, ended),)
 
     return RunResult(
         ended,

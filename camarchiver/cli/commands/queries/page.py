@@ -120,6 +120,7 @@ def page_task(context: click.Context, chosen: Mapping[str, Any]) -> PageTask:
     from camarchiver.cli.conventions import conventions
     from camarchiver.cli.offsite_options import offsite_access
     from camarchiver.cli.runs.page import PageTask
+    from camarchiver.storage.filesystems import resolved
 
     place = TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"])
     if chosen["to"] is None:
@@ -131,7 +132,7 @@ def page_task(context: click.Context, chosen: Mapping[str, Any]) -> PageTask:
     return PageTask(
         place,
         conventions(context, trust_names=trusts_names(context, directory)),
-        chosen["to"].resolve(),
+        resolved(chosen["to"]),
         archive_policy(context, directory, zone),
         cleanup_policy(context, directory),
         frozenset(chosen["cameras"]),
