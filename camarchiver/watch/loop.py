@@ -105,6 +105,8 @@ class Watcher:
         self._emptied: set[str] = set()
         """Date folders that clips have left since the folders were last checked."""
         self._next_scan = self._retry_at = self._full_until = self._opened_at = 0.0
+        self._refused_until = 0.0
+        """Until when clips wait because this user may not read their folder, or their day's journal."""
         self._away = self._polled = self._last_status = ""
         self._status_sent_at = -math.inf
         self._mounts_changed = False
@@ -117,8 +119,8 @@ class Watcher:
 
     @property
     def is_well(self) -> bool:
-        """Whether storage is there and has free space."""
-        return not self._away and time.monotonic() >= self._full_until
+        """Whether storage is there, can be read, and has free space."""
+        return not self._away and time.monotonic() >= max(self._full_until, self._refused_until)
 
     def run(self, workers: ArchiveWorkers) -> None:
         """Archive existing and arriving clips; when this returns, every job has ended.
@@ -305,7 +307,12 @@ class Watcher:
         except (FileNotFoundError, NotADirectoryError):
             return
         except PermissionError as error:
-            _log.warning("%s can't be read: %s", folder, cause(error))
+            # Not always of the folder: a run as root may have left a file of the journal to root alone.
+            where = self._trees.source / folder
+            _log.warning("the clips in %s are tried again in an hour: %s", where, sentence(error))
+            self._refused_until = time.monotonic() + 2 * due_queue.TROUBLE_AGAIN.total_seconds()
+            for name in names:
+                self._put_again(joined(folder, name), due_queue.TROUBLE_AGAIN)
 
     def _kept(self, step: Keep, policy: ArchivePolicy) -> None:
         try:

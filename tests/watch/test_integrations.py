@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from camarchiver.archive.workers import ArchiveWorkers
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
-from camarchiver.domain.steps import ArchiveStep
+from camarchiver.domain.steps import ArchiveStep, Keep
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.runtime import systemd
@@ -398,6 +399,26 @@ class TestWatcher:
             free = watched.move_in(f"front/{clip_name(2)}")
             wait_until(lambda: not free.exists(), "the clip that is free")
         assert watched.seen == [f"front/{clip_name(2)}"]
+
+    def test_clips_whose_journal_may_not_be_read_are_tried_again_and_all_is_not_well(
+        self, watched: Watched, mocker: MockerFixture, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        mocker.patch("camarchiver.watch.due_queue.TROUBLE_AGAIN", timedelta(seconds=1))
+        refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/archive/05.jsonl")
+        answers = iter((refused,))
+
+        def decide_some(*arguments: Any) -> Iterator[ArchiveStep | Keep]:
+            for error in answers:
+                raise error
+            return decided(*arguments)
+
+        decided = planner.decide_some
+        mocker.patch.object(planner, "decide_some", decide_some)
+        watched.start()
+        path = watched.move_in(f"front/{clip_name(1)}")
+        wait_until(lambda: "/archive/05.jsonl: Permission denied" in caplog.text, "the warning")
+        assert watched.watcher is not None and not watched.watcher.is_well
+        wait_until(lambda: not path.exists(), "the clip")
 
     def test_two_names_of_one_file_are_not_worked_on_at_once(self, watched: Watched) -> None:
         running, most = [], []
