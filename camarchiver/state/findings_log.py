@@ -85,7 +85,7 @@ class FindingsLog:
         try:
             if lines:
                 self._journal.append(*lines)
-        except OSError as error:
+        except (OSError, CamarchiverError) as error:
             self._fail(error, is_grave=True)
         try:
             findings.change(self._state, change)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import math
 import os
@@ -16,6 +17,7 @@ from pytest_mock import MockerFixture
 
 from camarchiver.archive import planner
 from camarchiver.domain.clip import Clip, Fingerprint, Trees
+from camarchiver.domain.damage import Flaw
 from camarchiver.domain.reason import Reason
 from camarchiver.errors import StorageError
 from camarchiver.pipeline import Pipeline
@@ -23,8 +25,9 @@ from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.state import findings, holds, run_history, volume_marker, work_in_progress
 from camarchiver.state import restored as restored_clips
 from camarchiver.state.failures import Failures
+from camarchiver.state.findings_log import FindingsLog
 from camarchiver.state.work_in_progress import WorkNote
-from camarchiver.storage import atomic
+from camarchiver.storage import atomic, run_lock
 from tests.samples import make_older
 from tests.yards import Yard
 
@@ -233,3 +236,20 @@ class TestFindings:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda number: yard.find_damaged(f"{number}.mp4"), range(40)))
         assert len(findings.read(yard.trees.state).damaged) == 40
+
+    def test_a_journal_that_stays_locked_keeps_no_finding_from_being_stored(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        yard = Yard(tmp_path / "cams")
+        clip = yard.record(40)
+        yard.archive(clip)
+        pipeline = yard.pipeline()
+        expected = pipeline.journal.day(clip.start.date()).ledger.expected[clip.relative]
+        log = FindingsLog(yard.trees.state, pipeline.journal, pipeline.writer, {})
+        log.damaged(expected, Flaw.MISSING, "it is not there")
+        monkeypatch.setattr(run_lock, "GUARD_SECONDS", 0.1)
+        with (yard.trees.state / "journal/.lock").open("w") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            log.flush()
+        assert "journal/.lock is locked" in log.problem
+        assert set(findings.read(yard.trees.state).damaged) == {clip.relative}
