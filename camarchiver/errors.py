@@ -139,8 +139,10 @@ def _missing_access(path: Path) -> str:
     """Which right this user lacks to work with a file, and who has it; empty if that is unknown."""
     if not path.is_absolute():
         return ""
+    # A link may lead through folders that are closed; the right to its own folder says nothing of them.
+    target = Path(os.path.realpath(path))  # Path.resolve() may raise an error of its own
     rights = (
-        *((folder, "enter", os.X_OK) for folder in reversed(path.parents)),
+        *((folder, "enter", os.X_OK) for end in (path, target) for folder in reversed(end.parents)),
         (path, "read", os.R_OK),
         (path.parent, "write", os.W_OK),
         (path, "write", os.W_OK),

@@ -173,6 +173,20 @@ class TestNoPermission:
         assert "Permission denied for user nobody" in done.stderr
         assert f"give user nobody the right to enter {state}, or run as user {user_name(0)}" in done.stderr
 
+    def test_a_link_through_a_closed_folder(self, shared: Path) -> None:
+        closed, link = shared / "closed", shared / "link"
+        closed.mkdir(mode=0o700)
+        (closed / "ffmpeg").touch()
+        link.symlink_to(closed / "ffmpeg")
+        code = (
+            "import os, sys; from pathlib import Path; from camarchiver.errors import no_access, remedy\n"
+            "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+            "print(remedy(no_access(Path(sys.argv[1]))))"
+        )
+        command = [sys.executable, "-c", code, link]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.startswith(f"give user {user_name(65534)} the right to enter {closed}, ")
+
 
 class TestRoom:
     """Archiving leaves free what it should, and says what a run leaves on each disk."""
