@@ -82,6 +82,9 @@ class RunRecord(msgspec.Struct, frozen=True):
         return msgspec.structs.asdict(self) | times
 
 
+_RECORDS = "[!.]*-*.json"
+"""The names of records; one that another run is just writing is hidden."""
+
 UNFINISHED = "unfinished"
 """The status of a run that has not reported yet."""
 
@@ -160,7 +163,7 @@ def _store(state: Path, record: RunRecord) -> None:
     file = _file(state, record.run)
     atomic.make_private_folders(file.parent)
     atomic.write_text(file, json.dumps(record.fields(), indent=1) + "\n")
-    for old in sorted(file.parent.glob("*.json"))[:-KEPT]:
+    for old in sorted(file.parent.glob(_RECORDS))[:-KEPT]:
         old.unlink(missing_ok=True)
 
 
@@ -195,7 +198,7 @@ def archived_share(state: Path) -> float | None:
 
 def newest_first(state: Path) -> Iterator[RunRecord]:
     """Every valid record; an invalid record is skipped."""
-    for path in sorted((state / "runs").glob("*-*.json"), reverse=True):
+    for path in sorted((state / "runs").glob(_RECORDS), reverse=True):
         try:
             yield decode(path.read_text(encoding="utf-8"), RunRecord)
         except (OSError, ValueError) as error:

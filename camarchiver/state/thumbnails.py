@@ -26,7 +26,6 @@ FOLDER = f"{CACHE}/thumbnails"
 
 ENOUGH = 1_000_000
 """Free bytes with which a run can write lock, record and journal."""
-"""Below the state folder."""
 
 _READABLE = 0o644
 """Pages link to these files and are read by a web server; only the folder is private."""

@@ -19,6 +19,7 @@ from camarchiver.archive import planner
 from camarchiver.domain.clip import Clip, Fingerprint, Trees
 from camarchiver.domain.damage import Flaw
 from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Report
 from camarchiver.errors import StorageError
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
@@ -114,6 +115,23 @@ class TestNotes:
         assert run_history.last(state) == record
         assert begun.report(plan, ()).began == begun.began is not None
         assert run_history.last(state) is None
+
+    def test_no_run_removes_the_record_that_another_one_is_writing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(run_history, "KEPT", 2)
+        at = datetime(2026, 3, 1, tzinfo=UTC)
+
+        def record(number: int) -> None:
+            report = Report("archive", f"20260301T00000{number}-abcdef", at, at)
+            run_history.write(tmp_path, report, "host")
+
+        for number in range(3):
+            record(number)
+        with atomic.staged(tmp_path / "runs/20260301T000009-abcdef.json") as part:
+            record(3)
+            assert part.path.exists()
+        assert [each.run[14] for each in run_history.newest_first(tmp_path)] == ["3", "2"]
 
     def test_a_hold_has_what_fits_into_an_argument_and_no_more(self, tmp_path: Path) -> None:
         start, longest = datetime(2026, 3, 1, tzinfo=UTC), "x" * (2**17 - 1)
