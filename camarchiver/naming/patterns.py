@@ -71,9 +71,23 @@ class Pattern:
         return None if match is None else parse(match, folder)
 
 
+_WHOLE_TIME = re.compile(
+    r"(?<!\d)(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])(?:[-_.T ]| - )?"
+    r"(?:[01]\d|2[0-3])[-_.]?[0-5]\d[-_.]?[0-5]\d(?!\d)",
+    re.ASCII,
+)
+
+
 def parse(match: re.Match[str], folder: str) -> ParsedName | None:
-    """The content of a name that a pattern matches; None if its time is impossible."""
+    """The content of a name that a pattern matches; None if its time is impossible, or not the only one.
+
+    With two times the last one is the end: as the start it would keep holds off what the clip shows, and with
+    the first one in the name of the camera each clip would be a camera of its own.
+    """
     found = match.groupdict()
+    named = found.get("camera")
+    if named is not None and _WHOLE_TIME.search(named) and match.start("camera") > match.string.rfind("/"):
+        return None
     try:
         start = start_of(found, folder)
         duration = duration_of(found, start)
@@ -84,9 +98,7 @@ def parse(match: re.Match[str], folder: str) -> ParsedName | None:
         return None
     if not 1970 <= start.year <= 2100:
         return None
-    camera = found.get("camera")
-    if camera is None:
-        camera = camera_of_folder(folder)
+    camera = camera_of_folder(folder) if named is None else named
     channel = found.get("channel") or ""
     if channel:
         channel = channel.lstrip("0") or "0"

@@ -79,7 +79,8 @@ MAKERS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "Motion",
-        r"(?:(?P<channel>\d+)-)?\d+-(?P<time>\d{14})",
+        # A longer number is a time, and the time behind it the end.
+        r"(?:(?P<channel>\d{1,4})-)?\d{1,9}-(?P<time>\d{14})",
         "https://github.com/Motion-Project/motion/issues/1848",
         "shed/042-20250210170144",
     ),

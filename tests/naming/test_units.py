@@ -63,6 +63,26 @@ class TestMakers:
     def test_it_names_its_source(self, row):
         assert row.source.startswith("https://") or row.source == "camarchiver.record.recorder"
 
+    @pytest.mark.parametrize(
+        "stem",
+        [
+            "front_2026-05-03_14-20-05_2026-05-03_14-30-05",
+            "front_20260503_142005_to_20260503_143005",
+            "REO_front_20260503142005_20260503143005",
+            "front_2026-05-03T14-20-05_20260503143005",
+            "20260503142005-20260503143005",
+            "20260503-142005-20260503143005",
+            "front.20260503_142005.20260503_143005",
+        ],
+    )
+    def test_an_end_is_no_start(self, stem):
+        assert Names().read(stem, "2026/05/03") is None
+
+    def test_a_folder_that_was_copied_at_some_time_may_say_so(self):
+        folder = "card of 2026-05-03 14-20-05/record/20220927/15"
+        parsed = Names().read("07", folder)
+        assert parsed is not None and parsed.start == datetime(2022, 9, 27, 15, 7)
+
     @settings(max_examples=400)
     @given(st.data())
     def test_no_two_rows_match_one_name(self, data):
