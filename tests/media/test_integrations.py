@@ -552,13 +552,26 @@ class TestProbe:
         subprocess.run([*command, "-metadata", b"title=caf\xe9", path], check=True)
         assert prober.measure(path).tags["title"] == "caf\udce9"
 
-    def test_hole_where_a_fragment_begins(self, prober: Prober, clips: Path, tmp_path: Path) -> None:
-        """A silent loss: the demuxer stops at the hole and says nothing."""
-        data = (clips / "silent-fragmented.mp4").read_bytes()
-        second = data.index(b"moof", data.index(b"moof") + 4) - 4
-        path = tmp_path / "x.mp4"
-        path.write_bytes(zeroed(data, second, 4096))
+    @pytest.mark.parametrize("flags", ["frag_keyframe", "frag_keyframe+empty_moov+default_base_moof"])
+    @pytest.mark.parametrize(("begin", "length"), [(-4, 4096), (20, 80)])
+    def test_hole_where_a_fragment_begins(
+        self, prober: Prober, make_clip: MakeClip, tmp_path: Path, flags: str, begin: int, length: int
+    ) -> None:
+        """A silent loss: the demuxer stops at the hole, or passes over it, and says nothing."""
+        words = f"-f lavfi -i testsrc2=s=160x120:r=10:d=4 -c:v libx264 -g 10 -movflags {flags}"
+        data = make_clip(words, ".mp4").read_bytes()
+        second = data.index(b"moof", data.index(b"moof") + 4)
+        (path := tmp_path / "x.mp4").write_bytes(zeroed(data, second + begin, length))
         assert reason_of(prober.measure, path) == "damaged"
+
+    def test_frames_whose_sizes_are_lost(self, prober: Prober, make_clip: MakeClip, tmp_path: Path) -> None:
+        words = "-f lavfi -i testsrc2=s=160x120:r=10:d=4 -f lavfi -i sine=d=4 -c:v mjpeg -c:a aac"
+        data = make_clip(words, ".mov").read_bytes()
+        for frames, said in ((range(10, 18), "has 8 frames without data"), (range(39, 40), "")):
+            (path := tmp_path / "x.mov").write_bytes(
+                zeroed(data, data.index(b"stsz") + 16 + 4 * frames.start, 4 * len(frames))
+            )
+            assert prober.measure(path).unkeepable == said
 
     def test_zeros_that_the_demuxer_calls_not_ready(
         self, prober: Prober, make_clip: Callable[..., Path], tmp_path: Path

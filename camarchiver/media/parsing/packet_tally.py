@@ -86,17 +86,27 @@ class PacketTally:
         self.signed = ""
         self.is_gradual = False
         self.is_joined = False
+        self.empty = 0
+        """Frames without data; one at the end, which states how long the last frame lasts, does not count."""
         self.frame_times = FrameTimes()
         self.keyframe_times: list[int] = []
         self.sounds = {stream.index: _sound_times(stream) for stream in container.streams.audio}
         self._every = 1
         self._last_decoded = 0
+        self._empty_end = 0
         self._is_untimed = pictures.is_untimed(container, video)
         self._video = video
         self._codec = codec_of(video) or ""
         self._may_be_signed = self._codec in ("h264", "hevc")
 
+    def add_empty(self) -> None:
+        """Count a packet that has a time and no data."""
+        self.empty += self._empty_end > 0
+        self._empty_end += 1
+
     def add(self, packet: Packet[Stream]) -> None:
+        if self._empty_end:
+            self.empty, self._empty_end = self.empty + 1, 0
         if not self.packets and packet.is_keyframe:
             header = self._video.codec_context.extradata or b""
             self.is_gradual = is_gradual(self._codec, bytes(packet), header)
@@ -184,6 +194,9 @@ def unkeepable(container: InputContainer, video: AvVideoStream, tally: PacketTal
     times = tally.frame_times
     if len(shown.times) < tally.shown or 0 < times.untimed < tally.shown:
         return "has frames without a presentation time"
+    # In avi it is usual to repeat a frame in this way.
+    if tally.empty and "mp4" in container.format.name:
+        return f"has {tally.empty} frames without data"
     if tally.is_joined:
         return "is joined from parts that have clocks of their own"
     if times.is_disordered:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,7 +23,7 @@ from camarchiver.media.info import (
     PictureComparison,
     PicturePosition,
 )
-from camarchiver.media.parsing import dhav, pictures
+from camarchiver.media.parsing import framing, pictures
 from camarchiver.media.parsing.keyframe_analysis import KeyframeAnalysis
 from camarchiver.media.parsing.keyframes import Complaints, Keyframes
 from camarchiver.media.parsing.packet_digest import stream_digests
@@ -94,7 +93,7 @@ def measure(path: Path, raw_rate: Fraction | None, beat: Beat) -> Media:
         if rate is not None:
             return _raw_media(container, video, tally, keyframes, rate)
         media = _media(container, video, tally, keyframes)
-        if media.container == "dhav" and not media.unkeepable and not dhav.chunks_fill_the_file(path):
+        if media.container == "dhav" and not media.unkeepable and not framing.chunks_fill_the_file(path):
             return replace(media, unkeepable="has bytes between its frames that no reader knows")
         return media
 
@@ -223,6 +222,8 @@ def _read(
                 keyframes.take(packet)
             elif analysis is not None:
                 analysis.add(packet)
+        elif packet.dts is not None:
+            tally.add_empty()
     joints.end()
     _refuse_if_incomplete(path, container, video, tally)
     tally.is_joined = joints.are_there
@@ -330,38 +331,7 @@ def _refuse_if_incomplete(
         raise NotParsed("damaged", "has a video stream without packets")
     if kind == "avi" and tally.missing_ticks(video.frames) * tally.packets >= video.frames:
         raise NotParsed("damaged", f"has {tally.packets} readable frames, its header says {video.frames}")
-    if kind == "mpegts" and not _ends_in_whole_packets(path):
+    if kind == "mpegts" and not framing.packets_fill_the_end(path):
         raise NotParsed("damaged", "ends in the middle of a transport packet or in padding")
-    # A fragmented mp4 has no frames in its header.
-    if "mp4" in kind and not video.frames and not _boxes_fill_the_file(path):
-        raise NotParsed("damaged", "has a hole between its fragments")
-
-
-def _ends_in_whole_packets(path: Path) -> bool:
-    """Transport packets are 188 bytes and begin with 0x47; 192 with a time before, 204 with parity after."""
-    with path.open("rb") as file:
-        file.seek(-min(path.stat().st_size, 4 * 204), os.SEEK_END)
-        end = file.read()
-    return any(
-        set(end[offset - length :: -length]) == {0x47}
-        for length, offset in ((188, 0), (192, 4), (204, 0))
-        if len(end) >= length
-    )
-
-
-def _boxes_fill_the_file(path: Path) -> bool:
-    """Whether the top-level boxes (ISO 14496-12, 4.2) follow one another up to the last byte."""
-    size, position = path.stat().st_size, 0
-    with path.open("rb") as file:
-        while position < size:
-            file.seek(position)
-            header = file.read(16)
-            length = int.from_bytes(header[:4])
-            if length == 1:
-                length = int.from_bytes(header[8:])
-            elif length == 0 and header[4:8] == b"mdat":
-                length = size - position
-            if length < 8:
-                return False
-            position += length
-    return position == size
+    if "mp4" in kind and not framing.fragments_fill_the_file(path):
+        raise NotParsed("damaged", "has a hole in or between its fragments")

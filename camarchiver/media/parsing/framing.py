@@ -1,0 +1,86 @@
+"""Whether the units of a container follow one another up to the last byte.
+
+Where they don't, FFmpeg looks for the next one, or ends, without a word.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+_FILE_HEADER, _FILE_HEADER_BYTES = b"DAHUA", 0x400
+_CHUNK, _TRAILER = b"DHAV", b"dhav"
+_HEADER_BYTES, _TRAILER_BYTES = 24, 8
+
+_FRAGMENT = frozenset({b"moof", b"traf"})
+"""Boxes that consist of boxes without which a fragment's frames are not found."""
+
+
+def packets_fill_the_end(path: Path) -> bool:
+    """Whether a transport stream ends in whole packets.
+
+    They are 188 bytes and begin with 0x47; 192 with a time before, 204 with parity after.
+    """
+    with path.open("rb") as file:
+        file.seek(-min(path.stat().st_size, 4 * 204), os.SEEK_END)
+        end = file.read()
+    return any(
+        set(end[offset - length :: -length]) == {0x47}
+        for length, offset in ((188, 0), (192, 4), (204, 0))
+        if len(end) >= length
+    )
+
+
+def fragments_fill_the_file(path: Path) -> bool:
+    """Whether the boxes of an mp4 (ISO 14496-12, 4.2) leave no hole, also within a fragment.
+
+    An mp4 without fragments passes: what is missing from it makes FFmpeg complain.
+    """
+    found = set[bytes]()
+    with path.open("rb") as file:
+        return _are_whole(file, 0, path.stat().st_size, found) or not found & {b"mvex", b"moof"}
+
+
+def _are_whole(file: BinaryIO, start: int, end: int, found: set[bytes]) -> bool:
+    """Whether boxes fill this part of the file; `found` gets their kinds."""
+    while start < end:
+        file.seek(start)
+        header = file.read(16)
+        length, kind, inside = int.from_bytes(header[:4]), header[4:8], start + 8
+        if length == 1:
+            length, inside = int.from_bytes(header[8:]), start + 16
+        elif length == 0 and kind == b"mdat":
+            length = end - start
+        if not inside - start <= length <= end - start:
+            return False
+        start += length
+        found.add(kind)
+        # That there are fragments is stated within moov.
+        if kind == b"moov":
+            _are_whole(file, inside, start, found)
+        elif kind in _FRAGMENT and not _are_whole(file, inside, start, found):
+            return False
+    return True
+
+
+def chunks_fill_the_file(path: Path) -> bool:
+    """Whether the chunks of a Dahua recording (`.dav`) follow one another up to the last byte.
+
+    A chunk is a header of 24 bytes with its whole length at byte 12, a payload, and a trailer that
+    repeats the length (libavformat/dhav.c).
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        position = _FILE_HEADER_BYTES if file.read(len(_FILE_HEADER)) == _FILE_HEADER else 0
+        while position < size:
+            file.seek(position)
+            header = file.read(_HEADER_BYTES)
+            length = int.from_bytes(header[12:16], "little")
+            if header[:4] != _CHUNK or not _HEADER_BYTES + _TRAILER_BYTES <= length <= size - position:
+                return False
+            file.seek(position + length - _TRAILER_BYTES)
+            if file.read(_TRAILER_BYTES) != _TRAILER + header[12:16]:
+                return False
+            position += length
+    return True
