@@ -8,7 +8,7 @@ from pathlib import Path
 
 from camarchiver.domain.motion import NO_FINDINGS, KeyframeFindings
 from camarchiver.media import ffmpeg_args, transcoder
-from camarchiver.media.info import KeyframeRequest, Media, PictureComparison
+from camarchiver.media.info import KeyframeRequest, Media, Orientation, PictureComparison
 from camarchiver.media.parsing.prober import ProbeError, Prober
 from camarchiver.media.verification.rules import Facts, Verdict, decodes_whole, pairs_to_compare, verify
 from camarchiver.runtime.signals import Stopper
@@ -69,10 +69,10 @@ class Examiner:
             pictures = _unless_stopped(error)
         return verify(replace(facts, pictures=pictures))
 
-    def differs(self, archive: Path, other: Path, rotation: int) -> str:
+    def differs(self, archive: Path, other: Path, orientation: Orientation) -> str:
         """How a second file differs from an archive in what it holds, apart from chapters; empty if not."""
         try:
-            return self.prober.differs(archive, other, rotation)
+            return self.prober.differs(archive, other, orientation)
         except ProbeError as error:
             return _unless_stopped(error)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
+from typing import NamedTuple
 
 from camarchiver.domain.motion import NO_FINDINGS, WHOLE_VIEW, KeyframeFindings, View
 from camarchiver.motion.activity import PacketTrust
@@ -25,6 +26,18 @@ MATRICES: Mapping[str, int] = MappingProxyType({
 })  # fmt: skip
 
 
+class Orientation(NamedTuple):
+    """How a player turns the picture before it shows it."""
+
+    rotation: int = 0
+    """Degrees anticlockwise, from 0 to 359."""
+    is_mirrored: bool = False
+    """Whether it also swaps two opposite sides."""
+
+
+UPRIGHT = Orientation()
+
+
 @dataclass(frozen=True, slots=True)
 class VideoStream:
     """The first video stream of a file."""
@@ -40,8 +53,7 @@ class VideoStream:
     time_base: Fraction
     sample_aspect: Fraction = Fraction(1)
     """Width of a pixel relative to its height; 1 if unknown."""
-    rotation: int = 0
-    """Degrees that a player turns the picture anticlockwise, from 0 to 359."""
+    orientation: Orientation = UPRIGHT
     color_range: str = ""
     """`tv`, `pc` (also for the yuvj formats), or empty if unspecified."""
     matrix: str = ""

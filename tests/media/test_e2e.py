@@ -12,6 +12,9 @@ import imageio_ffmpeg
 import pytest
 
 from camarchiver.errors import ExitCode
+from camarchiver.media.info import Orientation
+from camarchiver.media.parsing.streams import orientation_of
+from tests import programs
 from tests.commands import (
     DAY,
     H264,
@@ -312,6 +315,17 @@ class TestUnencoded:
         }
         with av.open(str(tree / f"archived/{DAY}/REO_full_20260301081500.mp4")) as opened:
             assert next(opened.decode(video=0)).color_range == 2
+
+    def test_a_mirrored_picture_stays_mirrored(self, put: Put, tree: Path, make_clip: Make) -> None:
+        """Old ffmpegs write no mirroring into mkv, which a remux needs for PCM."""
+        programs.needs("ffmpeg")
+        plain = make_clip(f"-f lavfi -i sine=r=8000:d=2 {self.PLAIN} -c:a pcm_s16le", ".mov")
+        put(f"{ONE}.mov", f"-display_vflip -i {plain} -c copy")
+        system = shutil.which("ffmpeg")
+        assert archive(tree, "--ffmpeg", system, "--codec", "h264", "--min-saving", "99").returncode == 0
+        (made,) = (tree / "archived" / DAY).iterdir()
+        with av.open(str(made)) as opened:
+            assert orientation_of(next(opened.decode(video=0))) == Orientation(is_mirrored=True)
 
     def test_what_is_damaged_is_not_copied(self, put: Put, tree: Path) -> None:
         """Its copy would be as good, but nobody would look at it again while its source is there."""

@@ -34,7 +34,15 @@ from camarchiver.media.encoders import (
 from camarchiver.media.ffmpeg_args import Job, Transcode
 from camarchiver.media.ffmpeg_errors import FailureScope, diagnose, refuses_constant_quality
 from camarchiver.media.ffmpeg_find import Ffmpeg
-from camarchiver.media.info import MATRICES, AudioStream, Media, PictureComparison, VideoStream, code_of
+from camarchiver.media.info import (
+    MATRICES,
+    AudioStream,
+    Media,
+    Orientation,
+    PictureComparison,
+    VideoStream,
+    code_of,
+)
 from camarchiver.media.parsing.packet_times import FrameTimes, SoundTimes
 from camarchiver.media.parsing.parameter_sets import header_of, is_gradual, signature_in
 from camarchiver.media.verification import timing
@@ -676,6 +684,12 @@ class TestVerification:
         silent = archived(audio=())
         assert verify(silent).problem == "the source has 1 audio streams, the archive 0"
         assert verify(replace(silent, keep_audio=False)).ok
+
+    def test_a_mirrored_picture_is_another_than_an_upright_one(self) -> None:
+        """Both are rotated by 0 degrees."""
+        mirrored = replace(SOURCE.video, orientation=Orientation(is_mirrored=True))
+        problem = verify(replace(FACTS, source=replace(SOURCE, video=mirrored))).problem
+        assert problem.endswith("its source rotated by 0 degrees and mirrored")
 
     def test_second_video_stream(self) -> None:
         assert not verify(replace(FACTS, source=replace(SOURCE, video_streams=2))).ok

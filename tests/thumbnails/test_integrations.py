@@ -30,7 +30,7 @@ from camarchiver.domain.motion import (
 from camarchiver.errors import StorageError
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter, RunId
-from camarchiver.media.info import Examined, KeyframeRequest
+from camarchiver.media.info import UPRIGHT, Examined, KeyframeRequest, Orientation
 from camarchiver.media.parsing.prober import Prober
 from camarchiver.motion.activity import PacketTrust
 from camarchiver.state import thumbnails
@@ -257,13 +257,13 @@ class TestSecondFile:
         self, archive: Path, other: Callable[..., Path], options: tuple[str, ...], flaw: str
     ) -> None:
         with Prober() as prober:
-            found = prober.differs(archive, other(*options), 0)
+            found = prober.differs(archive, other(*options), UPRIGHT)
         assert flaw in found
         assert bool(found) == bool(flaw)
 
     def test_a_lost_rotation_is_seen(self, archive: Path, other: Callable[..., Path]) -> None:
         with Prober() as prober:
-            assert "rotation" in prober.differs(archive, other("-c", "copy"), 90)
+            assert "orientation" in prober.differs(archive, other("-c", "copy"), Orientation(90))
 
 
 class TestMissing:

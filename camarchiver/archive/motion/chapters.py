@@ -51,10 +51,9 @@ def add(
         return made
     if part.path.suffix not in CONTAINERS:
         return made
-    rotation = media.video.rotation
     try:
         with atomic.staged(part.path, announce=announce) as second:
-            if problem := _write(examiner, part, second, metadata(motion, media.span), rotation, stop):
+            if problem := _write(examiner, part, second, metadata(motion, media.span), media, stop):
                 _log.info("%s: without chapters: %s", part.path.name, problem)
                 return made
             size = second.path.stat().st_size
@@ -66,12 +65,12 @@ def add(
     return replace(made, encoding=replace(made.encoding, bytes_after=size))
 
 
-def _write(examiner: Examiner, part: Staged, second: Staged, text: str, rotation: int, stop: Stopper) -> str:
+def _write(examiner: Examiner, part: Staged, second: Staged, text: str, media: Media, stop: Stopper) -> str:
     """Write the file with chapters; what speaks against it, empty if nothing does."""
     finished = transcoder.run(examiner.ffmpeg, arguments(part.path, second.path, text), stop=stop)
     if finished.returncode or finished.stderr:
         return next(iter(finished.stderr), f"ffmpeg ended with {finished.returncode}")
-    return examiner.differs(part.path, second.path, rotation)
+    return examiner.differs(part.path, second.path, media.video.orientation)
 
 
 def arguments(source: Path, target: Path, text: str) -> tuple[str, ...]:

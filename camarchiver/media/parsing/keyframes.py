@@ -12,9 +12,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver.errors import cause
+from camarchiver.media.info import UPRIGHT
 from camarchiver.media.parsing.keyframe_analysis import KeyframeAnalysis
 from camarchiver.media.parsing.parameter_sets import header_of
-from camarchiver.media.parsing.streams import aspect_of, codec_of
+from camarchiver.media.parsing.streams import aspect_of, codec_of, orientation_of
 
 Complaints = Sequence[tuple[int, str, str]]
 """Level, source and text of each message, as in `av.logging.Capture`."""
@@ -32,7 +33,7 @@ class Keyframes:
         # The encoders need the cores.
         video.codec_context.thread_count = 1
         self.varies = ""
-        self.rotation = 0
+        self.orientation = UPRIGHT
         self.is_interlaced: bool | None = None
         """Of the first keyframe that decoded; None if none did."""
         self._video = video
@@ -97,7 +98,7 @@ class Keyframes:
         formats = (f"{frame.width}x{frame.height}", f"a pixel aspect of {aspect}", frame.format.name)
         if not self._formats:
             self._formats = formats
-            self.rotation = round(frame.rotation) % 360
+            self.orientation = orientation_of(frame)
             self.is_interlaced = frame.interlaced_frame
         for before, after in zip(self._formats, formats, strict=True):
             if before != after and not self.varies:

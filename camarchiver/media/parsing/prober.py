@@ -18,7 +18,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from camarchiver.errors import CamarchiverError, described
-from camarchiver.media.info import Examined, HeaderInfo, KeyframeRequest, Media, PictureComparison
+from camarchiver.media.info import (
+    Examined,
+    HeaderInfo,
+    KeyframeRequest,
+    Media,
+    Orientation,
+    PictureComparison,
+)
 from camarchiver.runtime import processes
 
 # PyAV costs 100 ms and 30 MB to import: only the worker imports it.
@@ -89,12 +96,12 @@ class Prober:
         """Decode these frames of both files and say how they differ; raises `ProbeError`."""
         return cast(PictureComparison, self._ask("compare", archive, source, pairs, raw_rate))
 
-    def differs(self, one: Path, other: Path, rotation: int) -> str:
+    def differs(self, one: Path, other: Path, orientation: Orientation) -> str:
         """How the streams, packets, times or tags of two files differ; empty if not. Raises `ProbeError`.
 
-        `rotation` is that of the first file, in degrees.
+        `orientation` is that of the first file's picture.
         """
-        return cast(str, self._ask("differs", one, other, rotation))
+        return cast(str, self._ask("differs", one, other, orientation))
 
     def close(self) -> None:
         """End the worker; a call under way in another thread raises `ProbeError` (`stopped`)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from types import MappingProxyType
@@ -9,9 +10,10 @@ from typing import Any, Literal, cast
 
 from av.container import InputContainer
 from av.stream import Stream
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideoStream
 
-from camarchiver.media.info import CHAPTERS, MATRICES, PRIMARIES, TRANSFERS, VideoStream
+from camarchiver.media.info import CHAPTERS, MATRICES, PRIMARIES, TRANSFERS, UPRIGHT, Orientation, VideoStream
 
 ParseErrorKind = Literal["damaged", "not-video", "no-rate", "unreadable", "crashed", "timeout", "stopped"]
 
@@ -34,7 +36,9 @@ class NotParsed(Exception):
         self.text = text
 
 
-def video_stream_of(video: AvVideoStream, rotation: int, *, is_interlaced: bool | None) -> VideoStream:
+def video_stream_of(
+    video: AvVideoStream, orientation: Orientation, *, is_interlaced: bool | None
+) -> VideoStream:
     """The stream as values; `is_interlaced` is what its pictures say, None if none was looked at."""
     context = video.codec_context
     assert context.format is not None
@@ -48,7 +52,7 @@ def video_stream_of(video: AvVideoStream, rotation: int, *, is_interlaced: bool 
         frame_rate=fraction(video.average_rate),
         time_base=fraction(video.time_base) or Fraction(0),
         sample_aspect=aspect_of(video.sample_aspect_ratio),
-        rotation=rotation,
+        orientation=orientation,
         color_range="pc" if name.startswith("yuvj") else _RANGES.get(context.color_range, ""),
         matrix=_h273(MATRICES, context.colorspace),
         primaries=_h273(PRIMARIES, context.color_primaries),
@@ -74,6 +78,16 @@ def _field_order(video: AvVideoStream, stated: int, *, is_interlaced: bool | Non
     if is_interlaced and order in ("", "progressive"):
         return "tt"
     return order
+
+
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """The orientation that the container or the stream itself states; only a decoded frame has it."""
+    found = frame.side_data.get("DISPLAYMATRIX")
+    if found is None:
+        return UPRIGHT
+    # Nine numbers, row by row; the sign of the determinant of the first two by two tells a mirrored picture.
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(cast("Any", found))[:36])
+    return Orientation(round(frame.rotation) % 360, a * d < b * c)
 
 
 def aspect_of(value: Any) -> Fraction:

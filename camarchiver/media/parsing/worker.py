@@ -16,10 +16,12 @@ from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver.errors import cause
 from camarchiver.media.info import (
+    UPRIGHT,
     Examined,
     HeaderInfo,
     KeyframeRequest,
     Media,
+    Orientation,
     PictureComparison,
     PicturePosition,
 )
@@ -40,6 +42,7 @@ from camarchiver.media.parsing.streams import (
     codec_of,
     fraction,
     is_picture,
+    orientation_of,
     other_streams,
     raw_rate_of,
     video_stream_of,
@@ -168,11 +171,11 @@ def _grids(
         return pictures.grids(opened, places, beat, look_ahead=look_ahead, raw_rate=raw_rate)
 
 
-def differs(one: Path, other: Path, rotation: int, beat: Beat) -> str:
+def differs(one: Path, other: Path, orientation: Orientation, beat: Beat) -> str:
     """How two files differ in what they hold, chapters aside; empty if they do not.
 
-    `rotation` is that of the first file's picture. Only a decoded frame has it, so that of an upright picture
-    is not looked for: a copy may lose a rotation, it does not make one.
+    `orientation` is that of the first file's picture. Only a decoded frame has it, so none is decoded for an
+    upright picture: a copy may lose a rotation, it does not make one.
     """
     with _opened(one, _UNDECODED) as first, _opened(other, _UNDECODED) as second:
         there = second.metadata
@@ -181,10 +184,10 @@ def differs(one: Path, other: Path, rotation: int, beat: Beat) -> str:
             return f"the tag {lost[0]} differs"
         if stream_digests(first, beat) != stream_digests(second, beat):
             return "its streams, packets or times differ"
-    if rotation:
+    if orientation != UPRIGHT:
         with _opened(other) as second:
             frame = next(second.decode(_first_video(second)))
-            return "" if round(frame.rotation) % 360 == rotation else "its rotation differs"
+            return "" if orientation_of(frame) == orientation else "its orientation differs"
     return ""
 
 
@@ -270,7 +273,7 @@ def _described(
     kind, tick = container.format.name, fraction(video.time_base) or Fraction(0)
     return Media(
         container=kind,
-        video=video_stream_of(video, keyframes.rotation, is_interlaced=keyframes.is_interlaced),
+        video=video_stream_of(video, keyframes.orientation, is_interlaced=keyframes.is_interlaced),
         video_streams=sum(not is_picture(stream) for stream in container.streams.video),
         audio=tuple(
             audio_stream_of(stream, tally.sounds[stream.index], float(shown.first * tick))

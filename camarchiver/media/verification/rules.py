@@ -256,8 +256,8 @@ def _proportion(video: VideoStream) -> float:
 
 def _display_problem(source: VideoStream, archive: VideoStream) -> str:
     """A difference in the properties by which a player shows the same values."""
-    if archive.rotation != source.rotation:
-        return f"the archive is rotated by {archive.rotation} degrees, its source by {source.rotation}"
+    if archive.orientation != source.orientation:
+        return f"the archive is {_turned(archive)}, its source {_turned(source)}"
     if _fields(archive) != _fields(source):
         return f"the archive's field order is {_fields(archive)}, its source's {_fields(source)}"
     # Pixels in other formats must be converted to brightness and colour differences.
@@ -272,6 +272,11 @@ def _display_problem(source: VideoStream, archive: VideoStream) -> str:
         if want != have:
             return f"the archive's {what} is {have or 'unspecified'}, its source's {want or 'unspecified'}"
     return ""
+
+
+def _turned(video: VideoStream) -> str:
+    rotation, is_mirrored = video.orientation
+    return f"rotated by {rotation} degrees{' and mirrored' if is_mirrored else ''}"
 
 
 def _fields(video: VideoStream) -> str:
