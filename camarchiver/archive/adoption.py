@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from camarchiver.archive.encode import ArchiveEncoder, digest_unless_stopped, suffix_of_copy
+from camarchiver.archive.encode import ArchiveEncoder, digest_unless_stopped
+from camarchiver.archive.lossless import suffix_of_copy
 from camarchiver.archive.measured_clip import MeasuredClip
 from camarchiver.archive.motion import thumbnails
 from camarchiver.domain.clip import Archived, Label, Trees

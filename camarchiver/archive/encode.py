@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver.archive.fallback import Encoded, EncoderFallback, GpuBreaker
-from camarchiver.archive.lossless import Unencoded, unencodable
+from camarchiver.archive.lossless import Unencoded, suffix_of_copy, unencodable
 from camarchiver.archive.measured_clip import MeasuredClip
 from camarchiver.domain.clip import Clip
 from camarchiver.domain.motion import NO_FINDINGS, WHOLE_VIEWS, CameraViews, KeyframeFindings
@@ -25,6 +25,7 @@ from camarchiver.media.encoders import (
     EncodeSettings,
     changes,
     container_for,
+    kept_audio,
     packet_trust,
     remux_container,
 )
@@ -116,6 +117,7 @@ class ArchiveEncoder:
         return unencodable(
             original.media,
             (attempt.encoder for attempt in self._choice.attempts),
+            kept_audio(original.media, self._settings.encode.audio),
             encode_signed=self._settings.signed.encodes(original.clip.camera),
         )
 
@@ -291,8 +293,8 @@ class ArchiveEncoder:
         return verdict, found.findings
 
     def _remux(self, original: MeasuredClip, why: Unencoded, part: Staged, stop: Stopper) -> EncodeResult:
-        if original.media.raw_rate:
-            raise Refused("its frames have no times that another container could keep", is_lasting=True)
+        if original.media.raw_rate or any(sound.varies for sound in original.media.audio):
+            raise Refused("another container would not keep its times or its sound", is_lasting=True)
         arguments = ffmpeg_args.remux(
             original.clip.path, part.path, original.media, remux_container(original.media), original.metadata
         )
@@ -382,11 +384,6 @@ def digest_unless_stopped(path: Path, stop: Stopper) -> str:
             raise Stopped("the run stops")
 
     return copying.file_digest(path, watch=watch)
-
-
-def suffix_of_copy(clip: Clip) -> str:
-    """The suffix of an unchanged copy of the clip."""
-    return f".{clip.name.rpartition('.')[2].lower()}"
 
 
 def _as_refusal(encoded: Encoded) -> ClipFailed:

@@ -149,7 +149,7 @@ def _is_playable(media: Media) -> bool:
     return (
         video.codec == "h264"
         and video.pixel_format in _PIXELS
-        and all(audio.codec in _AUDIO for audio in media.audio)
+        and all(audio.codec in _AUDIO and not audio.varies for audio in media.audio)
     )
 
 

@@ -253,9 +253,7 @@ def changes(media: Media, encoder: Encoder, settings: EncodeSettings) -> tuple[s
     chroma, size = _chroma(video), scaled_size(video, settings)
     depth = min(video.bit_depth, encoder.bit_depth)
     kept = kept_audio(media, settings.audio)
-    recoded = (
-        f"audio {audio.codec} becomes aac" for audio in kept if not copied(audio.codec, settings.audio)
-    )
+    recoded = (f"audio {audio.codec} becomes aac" for audio in kept if not copied(audio, settings.audio))
     return (
         *(("interlaced as its source",) if is_interlaced(video) else ()),
         *((f"scaled to {size[0]}x{size[1]}",) if size else ()),
@@ -270,7 +268,7 @@ def changes(media: Media, encoder: Encoder, settings: EncodeSettings) -> tuple[s
 def container_for(media: Media, settings: EncodeSettings) -> Container:
     """`mkv` if mp4 can't hold audio that must be copied (WMA, Vorbis), otherwise `mp4`."""
     kept = kept_audio(media, settings.audio)
-    held = all(audio.codec in _AUDIO_FOR_MP4 or not copied(audio.codec, settings.audio) for audio in kept)
+    held = all(audio.codec in _AUDIO_FOR_MP4 or not copied(audio, settings.audio) for audio in kept)
     return "mp4" if held else "mkv"
 
 
@@ -327,6 +325,8 @@ def codec_of(encoder: str | None) -> str | None:
     return known.codec if known else None
 
 
-def copied(codec: str, audio: Audio) -> bool:
+def copied(stream: AudioStream, audio: Audio) -> bool:
     """Whether this audio is copied: audio that is AAC already satisfies `aac`."""
-    return codec == "aac" or (audio == "copy" and not codec.startswith(_UNCOMPRESSED_AUDIO))
+    if stream.varies:
+        return False
+    return stream.codec == "aac" or (audio == "copy" and not stream.codec.startswith(_UNCOMPRESSED_AUDIO))

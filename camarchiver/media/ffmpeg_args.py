@@ -63,7 +63,8 @@ def transcode(variant: Transcode) -> tuple[str, ...]:
     """The arguments, without the binary, that write the whole archive of one clip."""
     ffmpeg = _builder()
     source = ffmpeg.input(_SOURCE, **_raw(variant.job.media), **_decoding(variant))
-    streams = [source["v:0"]]
+    # `V`: a cover picture may be the first stream.
+    streams = [source["V:0"]]
     kept = encoders.kept_audio(variant.job.media, variant.job.settings.audio)
     streams += [source[f"a:{index}"] for index in range(len(kept))]
     filters = (*_raw_times(variant.job.media), *_filters(variant))
@@ -91,7 +92,7 @@ def remux(
     """The arguments of a lossless copy of picture and sound, packet by packet."""
     ffmpeg = _builder()
     read = ffmpeg.input(_SOURCE)
-    streams = [read["v:0"], *(read[f"a:{index}"] for index in range(len(media.audio)))]
+    streams = [read["V:0"], *(read[f"a:{index}"] for index in range(len(media.audio)))]
     options = {
         "c": "copy",
         "map_metadata": "0",
@@ -102,17 +103,17 @@ def remux(
     return _compile(output, _names(source, target, metadata), "-y", "-xerror")
 
 
-def decode(path: Path, *, keyframes_only: bool = False, threads: int = 0) -> tuple[str, ...]:
-    """The arguments that decode picture and sound, or only the keyframes, and discard the result.
+def decode(path: Path, *, threads: int = 0) -> tuple[str, ...]:
+    """The arguments that decode picture and sound and discard the result.
 
-    Frames get new times, far apart, since the times in the file do not matter here. They continue when
-    the picture's size changes; without `reinit_filter` they would start again.
+    Both get new times, since the times in the file do not matter here. They continue when the picture's
+    size changes; without `reinit_filter` they would start again. Sound that changes needs new filters, so it
+    gets its times after them.
     """
     ffmpeg = _builder()
-    limits = {"skip_frame": "nokey"} if keyframes_only else {}
-    read = ffmpeg.input(_SOURCE, threads=threads, reinit_filter=0, **limits)
-    streams = [read["v:0"]] if keyframes_only else [read["v:0"], read["a?"]]
-    numbered = {"vf": "setpts=N*100/TB", **({} if keyframes_only else {"af": "asetpts=N"})}
+    read = ffmpeg.input(_SOURCE, threads=threads, **{"reinit_filter:v": 0})
+    streams = [read["V:0"], read["a?"]]
+    numbered = {"vf": "setpts=N*100/TB", "bsf:a": "setts=ts=N"}
     # The demuxer reports any jump of a transport stream as a loss; at a real loss the decoder reports errors.
     strict = () if path.suffix.lower() in TRANSPORT_SUFFIXES else ("-xerror",)
     return _compile(ffmpeg.output(*streams, "-", format="null", **numbered), {_SOURCE: _url(path)}, *strict)
@@ -383,7 +384,7 @@ def _disguised(video: VideoStream) -> tuple[str, ...]:
 def _audio_options(kept: tuple[AudioStream, ...], audio: Audio) -> dict[str, str]:
     options: dict[str, str] = {}
     for index, stream in enumerate(kept):
-        if encoders.copied(stream.codec, audio):
+        if encoders.copied(stream, audio):
             options[f"c:a:{index}"] = "copy"
         else:
             options[f"c:a:{index}"] = "aac"

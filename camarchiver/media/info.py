@@ -81,6 +81,8 @@ class AudioStream:
     """Start and end of each silence of half a `frame` or more, in turn, in seconds from the first sound."""
     primed: float = 0.0
     """Seconds of packets before the first sound that are decoded but not heard."""
+    varies: bool = False
+    """Whether its sample rate or its channels change midway: mp4 and mkv state one format for all of it."""
 
 
 CHAPTERS = "data:chapters"

@@ -28,7 +28,7 @@ from camarchiver.media.encoders import (
     packet_trust,
 )
 from camarchiver.media.ffmpeg_args import Job, Transcode, transcode
-from camarchiver.media.info import Media
+from camarchiver.media.info import AudioStream, Media
 from camarchiver.motion.activity import PacketTrust
 from camarchiver.policy.archive_rules import SignedRule, stays_unencoded
 from camarchiver.runtime.signals import Stop
@@ -57,13 +57,23 @@ class TestLossless:
     def test_what_a_clip_tells_itself(
         self, changed: dict[str, Any], encoders: tuple[Encoder, ...], reason: Reason | None
     ) -> None:
-        why = unencodable(replace(MEDIA, **changed), encoders, encode_signed=False)
+        why = unencodable(replace(MEDIA, **changed), encoders, (), encode_signed=False)
+        assert (why and why.reason) == reason
+
+    @pytest.mark.parametrize(
+        ("kept", "reason"), [((True,), Reason.OTHER_STREAMS), ((False,), None), ((), None)]
+    )
+    def test_sound_that_changes_is_not_copied_by_an_encode(
+        self, kept: tuple[bool, ...], reason: Reason | None
+    ) -> None:
+        sound = [AudioStream("aac", 16000, 1, varies=varies) for varies in kept]
+        why = unencodable(MEDIA, self.BOTH, sound, encode_signed=False)
         assert (why and why.reason) == reason
 
     def test_signed_clips_may_be_encoded_on_demand(self) -> None:
         rule = SignedRule(cameras={"garden": True})
         assert [rule.encodes(camera) for camera in ("front", "garden")] == [False, True]
-        assert unencodable(replace(MEDIA, signed="x"), self.BOTH, encode_signed=True) is None
+        assert unencodable(replace(MEDIA, signed="x"), self.BOTH, (), encode_signed=True) is None
         assert (str(rule), str(SignedRule(reencode=True))) == ("keep", "reencode")
 
     @pytest.mark.parametrize(

@@ -171,6 +171,18 @@ def shown(path: Path) -> list[float]:
     return [moment - times[0] for moment in times]
 
 
+def with_tags_first(mp4: bytes) -> bytes:
+    """The same file, but its tags and its cover come before its tracks, so the cover is the first stream."""
+    start = mp4.index(b"moov") - 4
+    end = start + int.from_bytes(mp4[start : start + 4])
+    boxes, at = list[bytes](), start + 8
+    while at < end:
+        length = int.from_bytes(mp4[at : at + 4])
+        boxes.append(mp4[at : at + length])
+        at += length
+    return mp4[: start + 8] + b"".join(sorted(boxes, key=lambda box: box[4:8] == b"trak")) + mp4[end:]
+
+
 class TestUnencoded:
     """What no encoder keeps as it is: its archive is a lossless copy, and everybody is told why."""
 
@@ -326,6 +338,36 @@ class TestUnencoded:
         (made,) = (tree / "archived" / DAY).iterdir()
         with av.open(str(made)) as opened:
             assert orientation_of(next(opened.decode(video=0))) == Orientation(is_mirrored=True)
+
+    @pytest.mark.parametrize("audio", ["copy", "none"])
+    def test_sound_that_changes_its_format(
+        self, put: Put, tree: Path, tmp_path: Path, make_clip: Make, audio: str
+    ) -> None:
+        """An mp4 states one format for all of it: the rest would be noise."""
+        sounds = [make_clip(f"-f lavfi -i sine=r={rate}:d=1 -c:a aac", ".aac") for rate in (16000, 48000)]
+        both = tmp_path / "both.aac"
+        both.write_bytes(b"".join(sound.read_bytes() for sound in sounds))
+        content = put(f"{ONE}.ts", f"-i {both} {self.PLAIN} -c:a copy").read_bytes()
+        (outcome,) = document(tree, "--audio", audio)["outcomes"]
+        assert outcome["result"] == "done", outcome
+        assert outcome.get("unencoded") == ("other-streams" if audio == "copy" else None)
+        if audio == "copy":
+            assert (tree / f"archived/{ONE}.ts").read_bytes() == content
+            assert json.loads(command("verify", tree, "--full", "--json"))["findings"] == []
+
+    def test_a_cover_before_the_picture(self, put: Put, tree: Path, make_clip: Make) -> None:
+        cover = make_clip("-f lavfi -i color=red:s=64x64 -frames:v 1", ".jpg")
+        words = f"-i {cover} {self.PLAIN} -map 1 -map 0 -c:v:1 copy -disposition:v:1 attached_pic"
+        put(f"{ONE}.mp4", with_tags_first(make_clip(words, ".mp4").read_bytes()))
+        (outcome,) = document(tree)["outcomes"]
+        assert (outcome["result"], outcome.get("unencoded")) == ("done", "other-streams"), outcome
+
+    def test_sound_of_an_unknown_codec(self, put: Put, tree: Path, make_clip: Make) -> None:
+        content = make_clip(f"-f lavfi -i sine=d=2 {self.PLAIN} -c:a aac", ".mp4").read_bytes()
+        put(f"{ONE}.mp4", content.replace(b"mp4a", b"zzqa").replace(b"esds", b"free"))
+        (outcome,) = document(tree)["outcomes"]
+        assert (outcome["result"], outcome["reason"]) == ("failed", "unsupported")
+        assert "has sound of an unknown codec" in outcome["detail"]
 
     def test_what_is_damaged_is_not_copied(self, put: Put, tree: Path) -> None:
         """Its copy would be as good, but nobody would look at it again while its source is there."""

@@ -44,7 +44,7 @@ from camarchiver.media.info import (
     code_of,
 )
 from camarchiver.media.parsing.packet_times import FrameTimes, SoundTimes
-from camarchiver.media.parsing.parameter_sets import header_of, is_gradual, signature_in
+from camarchiver.media.parsing.parameter_sets import header_of, is_gradual, signature_in, sound_format
 from camarchiver.media.verification import timing
 from camarchiver.media.verification.picture_rules import HEIGHT, WIDTH, Grid, difference, pairs, problem_of
 from camarchiver.media.verification.rules import Facts, Verdict, decodes_whole, pairs_to_compare, verify
@@ -95,7 +95,7 @@ VAAPI_IN = (
 )
 CUDA_IN = "-hwaccel cuda -hwaccel_output_format cuda -noautorotate -threads 1 -i file:/camera/-y.mp4"
 SOFT_IN = "-noautorotate -threads 1 -i file:/camera/-y.mp4"
-MAPS = "-map 0:v:0 -map 0:a:0 -f mp4"
+MAPS = "-map 0:V:0 -map 0:a:0 -f mp4"
 TIME = "-enc_time_base:v demux -fps_mode passthrough -g 150"
 TAGS = (
     "-map_metadata 0 -metadata:g:0 creation_time=2026-05-03T12:20:00Z -metadata:g:1 comment=a=b"
@@ -461,18 +461,14 @@ class TestFfmpegArgs:
         media = replace(video(codec="hevc"), audio=audio("aac", "aac"))
         arguments = ffmpeg_args.remux(Path("/c/concat:a.mp4"), Path("/a/.p"), media, "mp4", {"comment": "x"})
         assert " ".join(arguments) == (
-            f"{QUIET} -xerror -i file:/c/concat:a.mp4 -map 0:v:0 -map 0:a:0 -map 0:a:1 -f mp4 -c copy"
+            f"{QUIET} -xerror -i file:/c/concat:a.mp4 -map 0:V:0 -map 0:a:0 -map 0:a:1 -f mp4 -c copy"
             " -map_metadata 0 -metadata:g:0 comment=x -movflags +faststart -tag:v hvc1 file:/a/.p"
         )
 
     def test_decode(self) -> None:
-        start = "-hide_banner -nostdin -v error -xerror -reinit_filter 0"
-        assert " ".join(ffmpeg_args.decode(Path("/a/x.mp4"))) == (
-            f"{start} -threads 0 -i file:/a/x.mp4 -map 0:v:0 -map 0:a? -f null"
-            " -af asetpts=N -vf setpts=N*100/TB -"
-        )
-        assert " ".join(ffmpeg_args.decode(Path("/a/x.mp4"), keyframes_only=True, threads=1)) == (
-            f"{start} -skip_frame nokey -threads 1 -i file:/a/x.mp4 -map 0:v:0 -f null -vf setpts=N*100/TB -"
+        assert " ".join(ffmpeg_args.decode(Path("/a/x.mp4"), threads=1)) == (
+            "-hide_banner -nostdin -v error -xerror -reinit_filter:v 0 -threads 1 -i file:/a/x.mp4"
+            " -map 0:V:0 -map 0:a? -f null -bsf:a setts=ts=N -vf setpts=N*100/TB -"
         )
         assert "-xerror" not in ffmpeg_args.decode(Path("/a/x.TS"))
 
@@ -985,6 +981,12 @@ class TestParameterSets:
     def test_any_bytes(self, codec: str, packet: bytes, extradata: bytes) -> None:
         header_of(codec, packet, extradata)
         is_gradual(codec, packet, extradata)
+
+    def test_the_format_of_sound(self) -> None:
+        narrow, wide = bytes.fromhex("fff1604022fffc"), bytes.fromhex("fff14c8022fffc")
+        assert sound_format(narrow) != sound_format(wide)
+        assert sound_format(narrow) == sound_format(narrow[:4] + b"other length")
+        assert sound_format(b"\xff\xfb\x90\x44") == sound_format(b"") == b""
 
     def test_marks_of_signed_video(self) -> None:
         onvif = bytes.fromhex("005bc93f2d715e95ada4796f90877a6f")

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream as AvVideoStream
 from camarchiver.media.info import AudioStream
 from camarchiver.media.parsing import pictures
 from camarchiver.media.parsing.packet_times import FrameTimes, ShownTimes, SoundTimes
-from camarchiver.media.parsing.parameter_sets import is_gradual, signature_in
+from camarchiver.media.parsing.parameter_sets import is_gradual, signature_in, sound_format
 from camarchiver.media.parsing.streams import NotParsed, codec_of, fraction
 from camarchiver.naming.time_groups import LONGEST_SECONDS
 
@@ -90,6 +90,9 @@ class PacketTally:
         """Frames without data; one at the end, which states how long the last frame lasts, does not count."""
         self.frame_times = FrameTimes()
         self.keyframe_times: list[int] = []
+        self.changing_sounds = set[int]()
+        """Indices of the audio streams whose format changes midway."""
+        self._sound_formats: dict[int, bytes] = {}
         self.sounds = {stream.index: _sound_times(stream) for stream in container.streams.audio}
         self._every = 1
         self._last_decoded = 0
@@ -127,6 +130,7 @@ class PacketTally:
             self.signed = self.signed or signature_in(bytes(packet))
 
     def add_sound(self, packet: Packet[Stream]) -> None:
+        self._look_at_format(packet)
         moment = packet.dts if packet.pts is None else packet.pts
         if moment is None:
             return
@@ -137,6 +141,15 @@ class PacketTally:
         self.sounds[packet.stream.index].add(
             moment, packet.duration or 0, skipped=skipped, is_hidden=packet.is_discard
         )
+
+    def _look_at_format(self, packet: Packet[Stream]) -> None:
+        index = packet.stream.index
+        first = found = sound_format(bytes(memoryview(packet)[:4]))
+        if packet.has_sidedata("new_extradata"):
+            found = bytes(packet.get_sidedata("new_extradata"))
+            first = packet.stream.codec_context.extradata or found
+        if found and self._sound_formats.setdefault(index, first) != found:
+            self.changing_sounds.add(index)
 
     def missing_ticks(self, declared: int) -> int:
         """How far the decoding times fall short of the ticks that an avi header declares.
@@ -155,7 +168,9 @@ class PacketTally:
 
 def _sound_times(stream: AvAudioStream) -> SoundTimes:
     context = cast("Any", stream.codec_context)
-    size = 0 if context is None else int(context.frame_size or 0)
+    if context is None:
+        raise NotParsed("not-video", "has sound of an unknown codec")
+    size = int(context.frame_size or 0)
     return SoundTimes(fraction(stream.time_base) or Fraction(0), stream.sample_rate or 0, size)
 
 
@@ -173,12 +188,12 @@ def span_of(shown: ShownTimes, tick: Fraction) -> Fraction:
     return span
 
 
-def audio_stream_of(stream: AvAudioStream, times: SoundTimes, picture: float) -> AudioStream:
+def audio_stream_of(stream: AvAudioStream, times: SoundTimes, picture: float, *, varies: bool) -> AudioStream:
     """`picture` is the first shown frame's time on the file's clock, in seconds."""
     start = times.start
     gaps = array("d", (each - (start or 0.0) for each in times.gaps))
     return AudioStream(
-        codec=codec_of(stream) or "unknown",
+        codec=codec_of(stream) or "",
         sample_rate=stream.sample_rate or 0,
         channels=stream.channels or 0,
         frame=times.frame,
@@ -186,6 +201,7 @@ def audio_stream_of(stream: AvAudioStream, times: SoundTimes, picture: float) ->
         span=0.0 if start is None else times.end - start,
         gaps=gaps,
         primed=times.primed,
+        varies=varies,
     )
 
 

@@ -1,4 +1,4 @@
-"""Reads the first bytes of a compressed frame: parameter sets, picture headers, marks of signed video."""
+"""Reads the first bytes of a compressed frame: parameter sets, headers, marks of signed video."""
 
 from __future__ import annotations
 
@@ -49,6 +49,13 @@ def is_gradual(codec: str, packet: bytes, extradata: bytes) -> bool:
     kinds = (unit[0] >> 1 & 0x3F for unit in _units(packet, extradata, hevc=True))
     picture = next((kind for kind in kinds if kind in _HEVC_PICTURES), None)
     return picture is not None and picture not in _HEVC_KEYFRAMES
+
+
+def sound_format(packet: bytes) -> bytes:
+    """Profile, sample rate and channels by the ADTS header of AAC (ISO 13818-7, 6.2.1), if there is one."""
+    if len(packet) < 4 or packet[0] != 0xFF or packet[1] & 0xF6 != 0xF0:
+        return b""
+    return bytes((packet[2] & 0xFD, packet[3] & 0xC0))
 
 
 def _units(packet: bytes, extradata: bytes, *, hevc: bool) -> Iterator[bytes]:

@@ -276,7 +276,12 @@ def _described(
         video=video_stream_of(video, keyframes.orientation, is_interlaced=keyframes.is_interlaced),
         video_streams=sum(not is_picture(stream) for stream in container.streams.video),
         audio=tuple(
-            audio_stream_of(stream, tally.sounds[stream.index], float(shown.first * tick))
+            audio_stream_of(
+                stream,
+                tally.sounds[stream.index],
+                float(shown.first * tick),
+                varies=stream.index in tally.changing_sounds,
+            )
             for stream in container.streams.audio
         ),
         other_streams=tuple(other_streams(container)),
