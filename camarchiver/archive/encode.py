@@ -189,8 +189,7 @@ class ArchiveEncoder:
                 part.path.stat().st_size,
             ),
             self._settings_of(encoded.encoder),
-            "every frame's time, the sound and some pictures compared, "
-            + ("decoded whole" if hardware or self._settings.verify_full else "keyframes decoded"),
+            _verified(whole=hardware or self._settings.verify_full),
             (*last.notes, *changes(original.media, encoded.encoder, self._settings.encode)),
             findings,
         )
@@ -271,9 +270,7 @@ class ArchiveEncoder:
         found = self.examiner.examined(
             part.path, KeyframeRequest(self._views.of(original.clip.camera), trust)
         )
-        clean = None if finished.returncode else found.keyframes_decode
-        if whole and isinstance(found.media, Media) and not finished.returncode:
-            clean = self.examiner.decodes(part.path, found.media, threads, stop)
+        clean = self.examiner.proves(part.path, found, threads, stop, whole=whole and not finished.returncode)
         verdict = self.examiner.verified(
             Facts(
                 source=original.media,
@@ -301,6 +298,8 @@ class ArchiveEncoder:
         finished = transcoder.run(self._choice.ffmpeg.path, arguments, stop=stop)
         _raise_if_stopped(finished)
         found = self.examiner.examined(part.path, KeyframeRequest(self._views.of(original.clip.camera)))
+        whole = self._settings.verify_full
+        clean = self.examiner.proves(part.path, found, 0, stop, whole=whole and not finished.returncode)
         verdict = self.examiner.verified(
             Facts(
                 source=original.media,
@@ -310,18 +309,19 @@ class ArchiveEncoder:
                 frames_encoded=finished.frames,
                 codec=original.media.video.codec,
                 keep_audio=True,
-                decoded_clean=found.keyframes_decode,
+                decoded_clean=clean,
             ),
             original.clip.path,
             part.path,
-            thorough=self._settings.verify_full,
+            thorough=whole,
         )
         if not verdict.ok:
             if "No space left" in verdict.problem:
                 raise ClipFailed(Reason.NO_SPACE, verdict.problem)
             raise Refused(verdict.problem, is_lasting=True)
-        verified = "every frame's time, the sound and some pictures compared, keyframes decoded"
-        made = self._unencoded(ArchiveMethod.REMUX, original, why, part, finished.seconds, verified)
+        made = self._unencoded(
+            ArchiveMethod.REMUX, original, why, part, finished.seconds, _verified(whole=whole)
+        )
         return replace(made, findings=found.findings)
 
     def _copy(self, original: MeasuredClip, why: Unencoded, part: Staged) -> EncodeResult:
@@ -354,6 +354,11 @@ class ArchiveEncoder:
             "max_height": settings.max_height,
             "audio": settings.audio,
         }
+
+
+def _verified(*, whole: bool) -> str:
+    decoded = "decoded whole" if whole else "keyframes decoded"
+    return f"every frame's time, the sound and some pictures compared, {decoded}"
 
 
 @contextmanager

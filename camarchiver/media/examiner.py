@@ -56,6 +56,14 @@ class Examiner:
             _log.info("%s: no thumbnails of it, and no motion: %s", path, found.findings.note)
         return ExaminedArchive(found.media, not found.flaw, found.findings)
 
+    def proves(
+        self, path: Path, found: ExaminedArchive, threads: int, stop: Stopper, *, whole: bool
+    ) -> bool | None:
+        """Whether an examined archive decodes, all of it or its keyframes; None if it can't be read."""
+        if whole and isinstance(found.media, Media):
+            return self.decodes(path, found.media, threads, stop)
+        return found.keyframes_decode
+
     def verified(self, facts: Facts, source: Path, archive: Path, *, thorough: bool) -> Verdict:
         """Apply the rules; the pictures are compared only if nothing else is wrong with the archive."""
         pairs = pairs_to_compare(facts, thorough=thorough)

@@ -355,6 +355,24 @@ class TestUnencoded:
             assert (tree / f"archived/{ONE}.ts").read_bytes() == content
             assert json.loads(command("verify", tree, "--full", "--json"))["findings"] == []
 
+    @pytest.mark.parametrize(("level", "made"), [("quick", "remux"), ("full", "copy")])
+    def test_a_remux_is_decoded_whole_on_demand(
+        self, put: Put, tree: Path, tmp_path: Path, level: str, made: str
+    ) -> None:
+        """Its keyframe and its compared pictures are good, but a frame between them is spoilt."""
+        put(f"{ONE}.ts", f"{self.PLAIN} -g 100")
+        script = tmp_path / "ffmpeg"
+        script.write_text(
+            f'#!/bin/bash\n{imageio_ffmpeg.get_ffmpeg_exe()} "$@" || exit\n'
+            'case "$*" in *"-c copy"*.staged*) for last; do :; done; last=${last#file:}\n'
+            'printf "%060d" 0 | tr 0 "\\0" | dd of="$last" conv=notrunc bs=1 status=none '
+            'seek=$(($(stat -c %s "$last") * 7 / 10));; esac\n'
+        )
+        script.chmod(0o755)
+        options = ("--ffmpeg", script, "--codec", "h264", "--min-saving", "99", "--verify", level)
+        (outcome,) = document(tree, *options)["outcomes"]
+        assert (outcome["result"], outcome["encoder"]) == ("done", made), outcome
+
     def test_a_cover_before_the_picture(self, put: Put, tree: Path, make_clip: Make) -> None:
         cover = make_clip("-f lavfi -i color=red:s=64x64 -frames:v 1", ".jpg")
         words = f"-i {cover} {self.PLAIN} -map 1 -map 0 -c:v:1 copy -disposition:v:1 attached_pic"
