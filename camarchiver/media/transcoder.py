@@ -120,7 +120,8 @@ class _Monitor:
         self.on_progress = on_progress
         self.stop = stop
         self.stall_seconds = stall_seconds
-        self.stderr, self.reports = BoundedLines(), BoundedLines()
+        # A clip that starts within a long group of pictures has the same few complaints for every frame.
+        self.stderr, self.reports = BoundedLines(once_each=True), BoundedLines()
         self.block: dict[str, str] = {}
         self.progress = FfmpegProgress()
         self.activity = (0, 0.0, 0, 0)

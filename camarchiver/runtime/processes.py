@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ KILL_SECONDS = 5.0
 _FIRST_LINES = 200
 _LAST_LINES = 100
 _LINE_BYTES = 1000
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 _READ_BYTES = 65536
 _OUTPUT_BYTES = 16 << 20
 _PIPE_SECONDS = 5.0
@@ -50,10 +52,12 @@ class Completed:
 class BoundedLines:
     """The first 200 and the last 100 lines of a stream of any length, in bounded memory."""
 
-    __slots__ = ("_count", "_first", "_last", "_rest")
+    __slots__ = ("_count", "_first", "_kinds", "_last", "_rest")
 
-    def __init__(self) -> None:
+    def __init__(self, *, once_each: bool = False) -> None:
+        """`once_each`: of the lines after the first, those that repeat one with other numbers are dropped."""
         self._first: list[str] = []
+        self._kinds: set[str] | None = set() if once_each else None
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
         self._count = 0
         self._rest = b""
@@ -68,9 +72,18 @@ class BoundedLines:
     def keep(self, data: bytes) -> None:
         """Keep the lines that `data` completes, except empty ones."""
         for line in self.feed(data):
-            if line:
+            if line and not self._is_known(line):
                 self._count += 1
                 (self._first if len(self._first) < _FIRST_LINES else self._last).append(line)
+
+    def _is_known(self, line: str) -> bool:
+        if self._kinds is None:
+            return False
+        kind = _NUMBER.sub("", line)
+        if len(self._first) == _FIRST_LINES:
+            return kind in self._kinds
+        self._kinds.add(kind)
+        return False
 
     def lines(self) -> tuple[str, ...]:
         """The lines that were kept; one between them says how many were left out."""

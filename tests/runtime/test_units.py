@@ -13,6 +13,7 @@ from pytest_mock import MockerFixture
 
 from camarchiver.errors import ConfigError
 from camarchiver.runtime import clock, extras, systemd
+from camarchiver.runtime.processes import BoundedLines
 from camarchiver.runtime.signals import Stop
 
 
@@ -28,6 +29,25 @@ class TestMissingPackages:
     def test_a_program_that_was_never_installed_is(self, mocker: MockerFixture) -> None:
         mocker.patch.object(extras.metadata, "requires", side_effect=extras.metadata.PackageNotFoundError)
         assert extras.install_package("inotify_simple") == extras.reinstall()
+
+
+class TestBoundedLines:
+    HEAD = "[hevc @ 0x5e{0:x}] Could not find ref with POC {0}\n[hevc @ 0x5e0] Error constructing the RPS\n"
+
+    def test_what_only_repeats_the_first_lines_does_not_hide_what_it_said(self) -> None:
+        lines = BoundedLines(once_each=True)
+        lines.keep("".join(map(self.HEAD.format, range(1000))).encode())
+        assert lines.lines() == tuple("".join(map(self.HEAD.format, range(100))).splitlines())
+
+    def test_any_other_line_is_kept(self) -> None:
+        lines = BoundedLines(once_each=True)
+        lines.keep("".join(map(self.HEAD.format, range(1000))).encode() + b"error while decoding MB 3 7\n")
+        assert lines.lines()[200:] == ("error while decoding MB 3 7",)
+
+    def test_otherwise_the_last_lines_are_kept(self) -> None:
+        lines = BoundedLines()
+        lines.keep(b"again\n" * 1000)
+        assert lines.lines() == (*["again"] * 200, "(700 more lines)", *["again"] * 100)
 
 
 class TestService:
