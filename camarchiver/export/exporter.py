@@ -238,12 +238,21 @@ class Exporter:
         """Write the journal's lines and the checksums of everything, even if something is missing."""
         try:
             self._write_journal()
-            sums = {copied.target: copied.digest for copied in self._copied}
             path = self._place / NAME
             before = path.read_bytes() if path.exists() else b""
-            if sums and (now := merged(before, sums)) != before:
-                # The file only grows, so replacing it loses nothing.
+            fresh, found = (
+                {each.target: each.digest for each in self._copied if each.was_there is there}
+                for there in (False, True)
+            )
+            now = merged(before, found, fresh)
+            if self._copied and now != before:
+                # Only lines of files that were not there leave it, so replacing it loses nothing.
                 atomic.write_text(path, os.fsdecode(now), mode=0o644)
+            written = frozenset(now.splitlines())
+            for target, digest in found.items():
+                if line(target, digest) not in written:
+                    words = f"it was there, but its bytes are not those of its line in {NAME}"
+                    self._note("damaged", f"{self._place / target}: {words}")
         except OSError as error:
             self._full |= error.errno in FULL
             words = f"{self._place}: {NAME} could not be written: {cause(error)}"
@@ -351,12 +360,17 @@ def line(relative: str, digest: str) -> bytes:
     return (b"\\" if escaped != name else b"") + digest.encode("ascii") + b"  " + escaped
 
 
-def merged(before: bytes, sums: Mapping[str, str]) -> bytes:
-    """A B2SUMS with its former lines and those of more files; a file has one line, the older one."""
-    lines = {_name_of(found): found for found in before.splitlines() if found}
-    for relative, digest in sums.items():
+def merged(before: bytes, found: Mapping[str, str], fresh: Mapping[str, str]) -> bytes:
+    """A B2SUMS with its former lines and those of more files, one for each.
+
+    A file that was found there keeps its older line, so that a change shows; one that was made now gets a new
+    one.
+    """
+    lines = {_name_of(former): former for former in before.splitlines() if former}
+    for relative, digest in found.items():
         made = line(relative, digest)
         lines.setdefault(_name_of(made), made)
+    lines |= {_name_of(made): made for made in map(line, fresh.keys(), fresh.values())}
     return b"".join(lines[name] + b"\n" for name in sorted(lines))
 
 

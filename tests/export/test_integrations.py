@@ -88,6 +88,25 @@ class TestExport:
         assert list((tmp_path / "out").rglob("*.mp4")) == []
         assert len(self.export(tree, tmp_path / "out").copied) == 2
 
+    def test_a_copy_made_anew_is_proved_and_one_that_changed_is_named(
+        self, tree: Path, tmp_path: Path
+    ) -> None:
+        place, name = tmp_path / "out", "2026/03/01/REO_front_20260301101500"
+
+        def sums() -> int:
+            return subprocess.run(["b2sum", "-c", "B2SUMS"], cwd=place, capture_output=True).returncode
+
+        self.export(tree, place)
+        (tree / f"{name}.jpg").write_bytes(b"another picture")
+        assert [each.code for each in self.export(tree, place).problems] == ["not-copied"]
+        (place / f"source/{name}.jpg").unlink()
+        assert (self.export(tree, place).problems, sums()) == ((), 0)
+        for root in (tree, place / "source"):
+            (root / f"{name}.jpg").write_bytes(b"a third one")
+        (problem,) = self.export(tree, place).problems
+        assert (problem.code, sums()) == ("damaged", 1)
+        assert f"{name}.jpg: it was there" in problem.message
+
     def test_a_link_in_the_target_is_not_followed(self, tree: Path, tmp_path: Path) -> None:
         (tmp_path / "out").mkdir()
         (tmp_path / "elsewhere").mkdir()
