@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from camarchiver.media.encoders import Encoder, FallbackLevel, obstacle
 from camarchiver.media.ffmpeg_args import Job, Transcode
 from camarchiver.media.ffmpeg_errors import FailureScope, diagnose, refuses_constant_quality
 from camarchiver.media.transcoder import STALL_SECONDS, FfmpegProgress, Finished
+from camarchiver.runtime import processes
 from camarchiver.runtime.signals import Stopper
 
 _log = logging.getLogger(__name__)
@@ -231,7 +231,7 @@ class EncoderFallback:
         if finished.ended == "stalled":
             return f"no progress for {self.stall_seconds:.0f} s"
         if finished.returncode < 0:
-            name = signal.Signals(-finished.returncode).name
+            name = processes.signal_name(finished.returncode)
             return f"ended by {name}: {line}" if line else f"ended by {name}"
         return (line or f"exit {finished.returncode}") if finished.returncode else ""
 

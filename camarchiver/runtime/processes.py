@@ -186,6 +186,13 @@ def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> No
             os.killpg(process.pid, number)
 
 
+def signal_name(returncode: int) -> str:
+    """The signal that ended a program; most real-time signals have no name."""
+    with contextlib.suppress(ValueError):
+        return f"signal {signal.Signals(-returncode).name}"
+    return f"signal {-returncode}"
+
+
 def drain(pipe: IO[bytes] | None, keep: Callable[[bytes], Any]) -> threading.Thread:
     """Read a pipe in a thread until its other end is closed, and close it; `keep` gets each piece.
 

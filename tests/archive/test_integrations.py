@@ -500,7 +500,7 @@ class TestLadder:
         assert all(each.problem for each in encoded.tried[: len(tried) - (kind != STORAGE)])
         failed = encoded.tried[0 if level is FallbackLevel.GPU else 1]
         if code == 139:
-            assert failed.problem == "ended by SIGSEGV"
+            assert failed.problem == "ended by signal SIGSEGV"
         elif code == 0:
             assert failed.problem == "5 of 20 frames"
         elif stderr:

@@ -13,7 +13,7 @@ from pytest_mock import MockerFixture
 
 from camarchiver.errors import ConfigError
 from camarchiver.runtime import clock, extras, systemd
-from camarchiver.runtime.processes import BoundedLines
+from camarchiver.runtime.processes import BoundedLines, signal_name
 from camarchiver.runtime.signals import Stop
 
 
@@ -48,6 +48,11 @@ class TestBoundedLines:
         lines = BoundedLines()
         lines.keep(b"again\n" * 1000)
         assert lines.lines() == (*["again"] * 200, "(700 more lines)", *["again"] * 100)
+
+
+@pytest.mark.parametrize(("returncode", "name"), [(-9, "signal SIGKILL"), (-40, "signal 40")])
+def test_any_signal_that_ends_a_program_can_be_named(returncode: int, name: str) -> None:
+    assert signal_name(returncode) == name
 
 
 class TestService:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import subprocess
 import threading
 import time
@@ -255,8 +254,4 @@ class _CameraProcess:
 
 
 def _status(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    with suppress(ValueError):
-        return f"signal {signal.Signals(-code).name}"
-    return f"signal {-code}"
+    return f"exit code {code}" if code >= 0 else processes.signal_name(code)
