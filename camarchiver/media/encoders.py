@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -193,6 +194,10 @@ _VIDEO_FOR_MP4 = frozenset({"h264", "hevc", "av1", "mpeg4", "mpeg2video"})
 # G.711 and similar codecs: mp4 has no tag for them, and AAC keeps their whole content.
 _UNCOMPRESSED_AUDIO = ("pcm_", "adpcm_")
 
+_RGB = re.compile(r"[a0x]?(rgb|bgr|gbr)|pal8")
+_TRANSPARENT = re.compile(r"yuva|ayuv|vuya|argb|abgr|rgba|bgra|gbrap|ya\d")
+"""By the names of ffmpeg's pixel formats."""
+
 
 @dataclass(frozen=True, slots=True)
 class EncodeSettings:
@@ -251,14 +256,14 @@ def changes(media: Media, encoder: Encoder, settings: EncodeSettings) -> tuple[s
     """What the owner should know besides the compression, above all losses; one phrase each."""
     video = media.video
     chroma, size = _chroma(video), scaled_size(video, settings)
-    depth = min(video.bit_depth, encoder.bit_depth)
+    kept_chroma = ("420",) if settings.only_420 else encoder.chroma
     kept = kept_audio(media, settings.audio)
     recoded = (f"audio {audio.codec} becomes aac" for audio in kept if not copied(audio, settings.audio))
     return (
         *(("interlaced as its source",) if is_interlaced(video) else ()),
         *((f"scaled to {size[0]}x{size[1]}",) if size else ()),
-        *((f"chroma {_ratio(chroma)} becomes 4:2:0",) if chroma not in encoder.chroma else ()),
-        *((f"{video.bit_depth} bits become {depth}",) if depth < video.bit_depth else ()),
+        *((f"chroma {_ratio(chroma)} becomes 4:2:0",) if chroma not in kept_chroma else ()),
+        *(("transparency left out",) if _TRANSPARENT.match(video.pixel_format) else ()),
         *recoded,
         *(("audio left out",) if media.audio and not kept else ()),
         *(f"{kind} left out" for kind in media.lost_streams),
@@ -308,7 +313,10 @@ def scaled_size(video: VideoStream, settings: EncodeSettings) -> tuple[int, int]
 
 
 def _chroma(video: VideoStream) -> str:
-    return next((kind for kind in ("444", "422") if kind in video.pixel_format), "420")
+    """How often colour is sampled; a format of red, green and blue has it for each pixel."""
+    if _RGB.match(video.pixel_format):
+        return "444"
+    return next((kind for kind in ("444", "422", "440", "411") if kind in video.pixel_format), "420")
 
 
 def _ratio(chroma: str) -> str:

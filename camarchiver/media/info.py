@@ -62,6 +62,8 @@ class VideoStream:
     transfer: str = ""
     field_order: str = ""
     """`progressive`, `tt`, `bb`, `tb`, `bt` (ffmpeg's names), or empty if unknown."""
+    hdr: frozenset[str] = frozenset()
+    """Kinds of metadata by which a player maps its brightness and colours to a screen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,10 +218,29 @@ class TestCodecs:
         assert changes(deep, ENCODERS["libsvtav1"], EncodeSettings(max_height=720)) == (
             "scaled to 1280x720",
             "chroma 4:2:2 becomes 4:2:0",
-            "12 bits become 10",
             "audio pcm_alaw becomes aac",
             "data:tmcd left out",
         )
+
+    @pytest.mark.parametrize(
+        ("pixels", "encoder", "only_420", "said"),
+        [
+            ("yuv420p", "libsvtav1", False, ()),
+            ("gray", "libsvtav1", False, ()),
+            ("yuvj440p", "libsvtav1", False, ("chroma 4:4:0 becomes 4:2:0",)),
+            ("yuv411p", "libsvtav1", False, ("chroma 4:1:1 becomes 4:2:0",)),
+            ("yuv422p", "libx264", True, ("chroma 4:2:2 becomes 4:2:0",)),
+            ("rgb24", "libsvtav1", False, ("chroma 4:4:4 becomes 4:2:0",)),
+            ("rgb24", "libx264", False, ()),
+            ("yuva420p", "libx264", False, ("transparency left out",)),
+            ("bgra", "libsvtav1", False, ("chroma 4:4:4 becomes 4:2:0", "transparency left out")),
+        ],
+    )
+    def test_lost_colour_is_told(
+        self, pixels: str, encoder: str, only_420: bool, said: tuple[str, ...]
+    ) -> None:
+        settings = EncodeSettings(only_420=only_420)
+        assert changes(video(pixel_format=pixels), ENCODERS[encoder], settings) == said
 
 
 class TestMachine:
@@ -751,10 +770,11 @@ class TestVerification:
         assert verify(replace(FACTS, source=HEADLESS)).ok
 
     def test_what_is_not_carried_over_is_noted(self) -> None:
-        deep = replace(SOURCE.video, bit_depth=10)
+        deep = replace(SOURCE.video, bit_depth=10, hdr=frozenset({"HDR10+", "content light level"}))
         source = replace(SOURCE, video=deep, other_streams=("subtitle:mov_text", "data:unknown"))
         assert verify(replace(FACTS, source=source)).notes == (
             "10-bit video became 8-bit",
+            "HDR metadata left out: HDR10+, content light level",
             "not in the archive: subtitle:mov_text, data:unknown",
         )
 

@@ -15,7 +15,7 @@ from camarchiver.errors import cause
 from camarchiver.media.info import UPRIGHT
 from camarchiver.media.parsing.keyframe_analysis import KeyframeAnalysis
 from camarchiver.media.parsing.parameter_sets import header_of
-from camarchiver.media.parsing.streams import aspect_of, codec_of, orientation_of
+from camarchiver.media.parsing.streams import aspect_of, codec_of, hdr_of, orientation_of
 
 Complaints = Sequence[tuple[int, str, str]]
 """Level, source and text of each message, as in `av.logging.Capture`."""
@@ -34,6 +34,7 @@ class Keyframes:
         video.codec_context.thread_count = 1
         self.varies = ""
         self.orientation = UPRIGHT
+        self.hdr = frozenset[str]()
         self.is_interlaced: bool | None = None
         """Of the first keyframe that decoded; None if none did."""
         self._video = video
@@ -99,6 +100,7 @@ class Keyframes:
         if not self._formats:
             self._formats = formats
             self.orientation = orientation_of(frame)
+            self.hdr = hdr_of(frame)
             self.is_interlaced = frame.interlaced_frame
         for before, after in zip(self._formats, formats, strict=True):
             if before != after and not self.varies:

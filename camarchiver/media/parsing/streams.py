@@ -37,7 +37,7 @@ class NotParsed(Exception):
 
 
 def video_stream_of(
-    video: AvVideoStream, orientation: Orientation, *, is_interlaced: bool | None
+    video: AvVideoStream, orientation: Orientation, hdr: frozenset[str], *, is_interlaced: bool | None
 ) -> VideoStream:
     """The stream as values; `is_interlaced` is what its pictures say, None if none was looked at."""
     context = video.codec_context
@@ -58,6 +58,7 @@ def video_stream_of(
         primaries=_h273(PRIMARIES, context.color_primaries),
         transfer=_h273(TRANSFERS, context.color_trc),
         field_order=_field_order(video, context.field_order, is_interlaced=is_interlaced),
+        hdr=hdr,
     )
 
 
@@ -88,6 +89,17 @@ def orientation_of(frame: VideoFrame) -> Orientation:
     # Nine numbers, row by row; the sign of the determinant of the first two by two tells a mirrored picture.
     a, b, _, c, d, *_ = struct.unpack("=9i", bytes(cast("Any", found))[:36])
     return Orientation(round(frame.rotation) % 360, a * d < b * c)
+
+
+_HDR: Mapping[str, str] = MappingProxyType({
+    "MASTERING_DISPLAY_METADATA": "mastering display", "CONTENT_LIGHT_LEVEL": "content light level",
+    "DYNAMIC_HDR_PLUS": "HDR10+", "DOVI_METADATA": "Dolby Vision",
+})  # fmt: skip
+
+
+def hdr_of(frame: VideoFrame) -> frozenset[str]:
+    """The kinds of HDR metadata in a frame."""
+    return frozenset(words for name, words in _HDR.items() if name in cast("Any", frame.side_data))
 
 
 def aspect_of(value: Any) -> Fraction:

@@ -273,7 +273,9 @@ def _described(
     kind, tick = container.format.name, fraction(video.time_base) or Fraction(0)
     return Media(
         container=kind,
-        video=video_stream_of(video, keyframes.orientation, is_interlaced=keyframes.is_interlaced),
+        video=video_stream_of(
+            video, keyframes.orientation, keyframes.hdr, is_interlaced=keyframes.is_interlaced
+        ),
         video_streams=sum(not is_picture(stream) for stream in container.streams.video),
         audio=tuple(
             audio_stream_of(

@@ -306,5 +306,7 @@ def _notes(facts: Facts, archive: Media, lost: int) -> Iterator[str]:
         yield f"{lost} frames before the first keyframe can't be decoded and are not in the archive"
     if facts.source.video.bit_depth > archive.video.bit_depth:
         yield f"{facts.source.video.bit_depth}-bit video became {archive.video.bit_depth}-bit"
+    if lost_hdr := facts.source.video.hdr - archive.video.hdr:
+        yield f"HDR metadata left out: {', '.join(sorted(lost_hdr))}"
     if len(archive.other_streams) < len(facts.source.other_streams):
         yield f"not in the archive: {', '.join(facts.source.other_streams)}"
