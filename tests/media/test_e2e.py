@@ -69,6 +69,17 @@ class TestFormats:
         assert (line["remuxed"], line["source"]) == (False, f"{ONE}{suffix}")
         assert (tree / f".deleted/input/{ONE}{suffix}").exists()
 
+    def test_a_wmv_with_a_hole_that_nobody_else_complains_of(
+        self, put: Put, tree: Path, make_clip: Make
+    ) -> None:
+        content = make_clip(f"{_BARS} -c:v wmv2 -b:v 3M -g 10", ".wmv").read_bytes()
+        middle = len(content) // 2
+        source = put(f"{ONE}.wmv", content[:middle] + bytes(4096) + content[middle + 4096 :])
+        (outcome,) = document(tree)["outcomes"]
+        assert (outcome["result"], outcome["reason"]) == ("failed", "damaged"), outcome
+        assert "has a hole between its packets" in outcome["detail"]
+        assert source.exists()
+
     @pytest.mark.parametrize("header", [False, True])
     def test_a_dahua_recording_keeps_its_times(
         self, put: Put, tree: Path, make_clip: Make, header: bool

@@ -13,6 +13,12 @@ _FILE_HEADER, _FILE_HEADER_BYTES = b"DAHUA", 0x400
 _CHUNK, _TRAILER = b"DHAV", b"dhav"
 _HEADER_BYTES, _TRAILER_BYTES = 24, 8
 
+_ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_SIZES, _ASF_DATA_HEADER = 92, 50
+"""Where in its object the sizes of packets are; bytes of the data object before its first packet."""
+_ASF_PACKET = b"\x82\0\0"
+
 _FRAGMENT = frozenset({b"moof", b"traf"})
 """Boxes that consist of boxes without which a fragment's frames are not found."""
 
@@ -61,6 +67,33 @@ def _are_whole(file: BinaryIO, start: int, end: int, found: set[bytes]) -> bool:
             _are_whole(file, inside, start, found)
         elif kind in _FRAGMENT and not _are_whole(file, inside, start, found):
             return False
+    return True
+
+
+def packets_follow_in_asf(path: Path) -> bool:
+    """Whether each packet of an asf or wmv begins where the size of the packets says (ASF Specification, 5).
+
+    Those that begin without error correction data can't be recognised and pass.
+    """
+    with path.open("rb") as file:
+        header = file.read(24)
+        end_of_header = int.from_bytes(header[16:24], "little")
+        header += file.read(min(end_of_header, 1 << 20) - len(header))
+        properties = header.find(_ASF_PROPERTIES)
+        sizes = header[properties + _ASF_SIZES :][:8]
+        smallest, largest = int.from_bytes(sizes[:4], "little"), int.from_bytes(sizes[4:], "little")
+        file.seek(end_of_header)
+        data = file.read(_ASF_DATA_HEADER)
+        if properties < 0 or smallest != largest or not smallest or not data.startswith(_ASF_DATA):
+            return True
+        start = end_of_header + _ASF_DATA_HEADER
+        # A recorder that could not go back has left the size at 0.
+        length = int.from_bytes(data[16:24], "little") or path.stat().st_size
+        end = min(end_of_header + length, path.stat().st_size)
+        for number, at in enumerate(range(start, end - smallest + 1, smallest)):
+            file.seek(at)
+            if file.read(len(_ASF_PACKET)) != _ASF_PACKET:
+                return number == 0
     return True
 
 

@@ -343,5 +343,7 @@ def _refuse_if_incomplete(
         raise NotParsed("damaged", f"has {tally.packets} readable frames, its header says {video.frames}")
     if kind == "mpegts" and not framing.packets_fill_the_end(path):
         raise NotParsed("damaged", "ends in the middle of a transport packet or in padding")
+    if kind == "asf" and not framing.packets_follow_in_asf(path):
+        raise NotParsed("damaged", "has a hole between its packets")
     if "mp4" in kind and not framing.fragments_fill_the_file(path):
         raise NotParsed("damaged", "has a hole in or between its fragments")
