@@ -6,9 +6,10 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from camarchiver.errors import ConfigError, cause, raise_all, remedy, user_name
 from camarchiver.runtime.formatting import shown
@@ -26,16 +27,14 @@ NESTED = {
 """Sections with a table for each camera, as `[record.NAME]`, besides the keys common to all cameras."""
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """One value as the file has it."""
 
     value: Any
     file: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Struct, frozen=True):
     """The content of the files, by section; the section `""` applies to every command."""
 
     sections: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)

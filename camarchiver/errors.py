@@ -7,10 +7,11 @@ import os
 import pwd
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Self
+
+from msgspec import Struct
 
 
 class ExitCode(IntEnum):
@@ -257,8 +258,7 @@ def failures(error: CamarchiverError | OSError) -> tuple[tuple[Problem, ...], Ex
     return tuple(failure(one)[0] for one in each), failure(error)[1]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """An error that concerns the whole run, as the JSON format lists it."""
 
     code: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import datetime, tzinfo
 from functools import cached_property
+
+from msgspec.structs import replace
 
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.conventions import Conventions

@@ -9,9 +9,10 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from camarchiver.archive.encode import ArchiveEncoder, digest_unless_stopped
 from camarchiver.archive.lossless import suffix_of_copy
@@ -97,8 +98,7 @@ class SharedArchives:
         return ArchiveFound(entries[-1], step.reason, "made again for another clip with the same bytes")
 
 
-@dataclass(frozen=True, slots=True)
-class Adoption:
+class Adoption(Struct, frozen=True):
     """Examines the files that exist where a clip's archive would be."""
 
     trees: Trees

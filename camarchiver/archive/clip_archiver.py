@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
 from datetime import UTC
+
+from msgspec.structs import replace
 
 from camarchiver.archive.adoption import ArchiveFound, SharedArchives
 from camarchiver.archive.encode import ArchiveEncoder, ClipFailed, Refused, Stopped, digest_unless_stopped

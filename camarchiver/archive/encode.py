@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.archive.fallback import Encoded, EncoderFallback, GpuBreaker
 from camarchiver.archive.lossless import Unencoded, suffix_of_copy, unencodable
@@ -33,7 +35,6 @@ from camarchiver.media.examiner import Examiner
 from camarchiver.media.ffmpeg_args import Job
 from camarchiver.media.info import KeyframeRequest, Media
 from camarchiver.media.parsing.prober import ProbeError, Prober
-from camarchiver.media.transcoder import Finished
 from camarchiver.media.verification.rules import Facts, Verdict
 from camarchiver.motion.activity import PacketTrust
 from camarchiver.policy.archive_rules import KEEP_SIGNED, NO_RATES, RawRates, SignedRule
@@ -75,8 +76,7 @@ class Stopped(CamarchiverError):
     """The run is to end, or the clip's lock was lost; this says nothing about the clip itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveSettings:
+class ArchiveSettings(Struct, frozen=True):
     """What the owner wants of the archives."""
 
     encode: EncodeSettings
@@ -161,7 +161,7 @@ class ArchiveEncoder:
         job = self._job(original, part, threads)
         last, findings = Verdict(False), NO_FINDINGS
 
-        def check(finished: Finished, encoder: Encoder) -> Verdict:
+        def check(finished: transcoder.Finished, encoder: Encoder) -> Verdict:
             nonlocal last, findings
             last, findings = self._check_encoding(finished, encoder, original, part, threads, stop)
             return last
@@ -258,7 +258,7 @@ class ArchiveEncoder:
 
     def _check_encoding(
         self,
-        finished: Finished,
+        finished: transcoder.Finished,
         encoder: Encoder,
         original: MeasuredClip,
         part: Staged,
@@ -376,7 +376,7 @@ def _as_failure(error: ProbeError) -> CamarchiverError:
     return ClipFailed(_BLAMES[error.reason], error.message)
 
 
-def _raise_if_stopped(finished: Finished) -> None:
+def _raise_if_stopped(finished: transcoder.Finished) -> None:
     if finished.ended == "stopped":
         raise Stopped("the run stops")
 

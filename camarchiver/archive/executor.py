@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.archive import planner
 from camarchiver.domain.clip import Disposal
@@ -34,8 +36,7 @@ if TYPE_CHECKING:
     """Prepares the workers that perform single steps, on this machine or on others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(Struct, frozen=True):
     """How a plan is to be carried out."""
 
     settings: ArchiveSettings
@@ -46,8 +47,7 @@ class Execution:
     max_runtime: timedelta | None
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """A plan that names the encoder, and the workers that will use it."""
 
     plan: ArchivePlan
@@ -92,8 +92,7 @@ def local_workers(tools: EncodingTools | None, how: Execution) -> OpenWorkers:
     return opened
 
 
-@dataclass(frozen=True, slots=True)
-class FurtherRestores:
+class FurtherRestores(Struct, frozen=True):
     """Restores from off-site copies, which another capability carries out within the same run."""
 
     steps: tuple[Restore, ...]

@@ -7,8 +7,10 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.media import ffmpeg_args, transcoder
 from camarchiver.media.encoder_probe import Choice, EncoderAttempt
@@ -49,8 +51,7 @@ class CheckResult(Protocol):
     def blames_source(self) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class LevelTried:
+class LevelTried(Struct, frozen=True):
     """One attempt to encode a clip."""
 
     level: FallbackLevel
@@ -59,8 +60,7 @@ class LevelTried:
     """Empty if its archive passed the check."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(Struct, frozen=True):
     """The result for one clip; its target holds an archive only if `encoder` is set."""
 
     encoder: Encoder | None
@@ -130,8 +130,7 @@ class GpuBreaker:
                 self._announce(f"the GPU failed ({problem}): software encodes from now on")
 
 
-@dataclass(frozen=True, slots=True)
-class EncoderFallback:
+class EncoderFallback(Struct, frozen=True):
     """The fallback levels of one run; many threads use them, each with its own clip."""
 
     choice: Choice
@@ -242,8 +241,7 @@ class EncoderFallback:
             self.breaker.failed(done.problem)
 
 
-@dataclass(frozen=True, slots=True)
-class _Try:
+class _Try(Struct, frozen=True):
     """One run of ffmpeg and its result."""
 
     attempt: EncoderAttempt

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import Clip
 from camarchiver.domain.reason import Reason
@@ -18,8 +19,7 @@ _REMUXED = frozenset({Reason.INTERLACED, Reason.REFUSED, Reason.NOT_SMALLER})
 """Clips that another container may hold as well; all others are copied unchanged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unencoded:
+class Unencoded(Struct, frozen=True):
     """Why a clip is not encoded."""
 
     reason: Reason

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import Archived, Clip
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.media.info import Media
 
 
-@dataclass(frozen=True, slots=True)
-class MeasuredClip:
+class MeasuredClip(Struct, frozen=True):
     """A clip as it was measured under its lock."""
 
     clip: Clip

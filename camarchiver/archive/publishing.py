@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from camarchiver.archive.adoption import Adoption
 from camarchiver.archive.encode import ArchiveEncoder, ClipFailed, Stopped, digest_unless_stopped
@@ -37,8 +38,7 @@ from camarchiver.storage.atomic import Staged
 from camarchiver.storage.locking import ClipLock
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveContext:
+class ArchiveContext(Struct, frozen=True):
     """What archiving needs besides the clip: the trees, the memory of earlier runs, and the writers."""
 
     trees: Trees
@@ -56,8 +56,7 @@ class ArchiveContext:
     views: CameraViews = WHOLE_VIEWS
 
 
-@dataclass(frozen=True, slots=True)
-class StepInWork:
+class StepInWork(Struct, frozen=True):
     """One step in progress."""
 
     step: ArchiveStep

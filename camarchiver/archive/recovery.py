@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, date
 from pathlib import Path
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.discovery.clip_ends import current_hold
@@ -196,7 +196,7 @@ class _Recovery:
         is_reused = _status(clip.path) is not None
         if left is None:
             # Beside another clip of this name lie that one's sidecars.
-            mine = structs.replace(clip, sidecars=()) if is_reused else clip
+            mine = replace(clip, sidecars=()) if is_reused else clip
             place = next(self._places(trashed, identity), None)
             self._remover.resume(mine, entries[-1], place, self._followers(clip, entries[-1]))
         elif not is_reused and self._remover.left_behind(clip):

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from camarchiver.domain.clip import Archived, Clip, Disposal, Tree, Trees, beside
 from camarchiver.domain.clocks import is_doubtful
@@ -41,7 +41,7 @@ def disposal_of(step: ArchiveStep, usual: Disposal) -> Disposal:
 def with_known_time(step: ArchiveStep, archives: ArchiveLookup, now: datetime) -> ArchiveStep:
     """The step of a clip that is archived by now: another file with its bytes may have ended the doubt."""
     if isinstance(step, Archive) and step.keeps_source:
-        return structs.replace(step, keeps_source=is_doubtful(archives.dated(step.clip), now))
+        return replace(step, keeps_source=is_doubtful(archives.dated(step.clip), now))
     return step
 
 

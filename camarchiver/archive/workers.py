@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from camarchiver.archive.clip_archiver import ClipArchiver
 from camarchiver.archive.encode import ArchiveEncoder, ArchiveSettings
@@ -28,8 +29,7 @@ POLL_SECONDS = 5.0
 """How soon `max_seconds` is noticed; a stop ends the jobs themselves, which ends the wait at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Capacity:
+class Capacity(Struct, frozen=True):
     """What the machine can give to a run."""
 
     cores: int
@@ -116,8 +116,7 @@ class _Lookahead:
         return min(count, len(self._next))
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveWorkers:
+class ArchiveWorkers(Struct, frozen=True):
     """Workers that are ready to perform steps."""
 
     jobs: int
@@ -126,8 +125,7 @@ class ArchiveWorkers:
     """The outcome of one step, given how many jobs share the machine; a faulty clip raises no error."""
 
 
-@dataclass(frozen=True, slots=True)
-class EncodingTools:
+class EncodingTools(Struct, frozen=True):
     """The encoder to work with and how to use it."""
 
     choice: Choice

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.archive import executor
 from camarchiver.archive.executor import Execution, FurtherRestores, Prepared
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
     from camarchiver.media.encoder_probe import EncoderRequest
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedRepair:
+class PreparedRepair(Struct, frozen=True):
     """A repair that can be carried out."""
 
     local: Prepared

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import Clip, Tree, Trees
 from camarchiver.domain.clocks import is_doubtful
@@ -15,8 +16,7 @@ from camarchiver.policy.size_goals import loses
 from camarchiver.storage import filesystems
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
+class Disk(Struct, frozen=True):
     """One filesystem that copies lie on."""
 
     device: int

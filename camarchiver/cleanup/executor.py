@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.cleanup.offsite_copies import OffsiteCopies
@@ -45,8 +47,7 @@ LAG_AFTER = 1_000_000_000
 """Freed bytes after which at least half must show as free space (with snapshots or NFS they may not)."""
 
 
-@dataclass(frozen=True, slots=True)
-class _RemovedFile:
+class _RemovedFile(Struct, frozen=True):
     """A file that left its tree."""
 
     place: str = ""

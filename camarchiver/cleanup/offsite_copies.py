@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 
-from msgspec import structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.domain.clip import RemoteCopy, Tree
 from camarchiver.domain.reason import Reason
@@ -20,8 +20,7 @@ from camarchiver.offsite.verification import CopyVerifier, VerifyMethod
 from camarchiver.pipeline import Pipeline
 
 
-@dataclass(frozen=True, slots=True)
-class OffsiteAccess:
+class OffsiteAccess(Struct, frozen=True):
     """How off-site copies are reached and compared."""
 
     rclone: RcloneSettings
@@ -141,6 +140,6 @@ def _checked(step: RemoveCopy, copy: RemoteCopy) -> CheckCopy:
     """The same copy as a step of `offsite verify`, for the verifier and the journal."""
     root = step.clip.root
     folder, _, name = copy.archive.rpartition("/")
-    print_of = structs.replace(step.clip.fingerprint, size=copy.size)
-    clip = structs.replace(step.clip, root=root, folder=folder, name=name, fingerprint=print_of, place="")
+    print_of = replace(step.clip.fingerprint, size=copy.size)
+    clip = replace(step.clip, root=root, folder=folder, name=name, fingerprint=print_of, place="")
     return CheckCopy(clip, step.reason, step.source, step.identity, copy.digest, copy.name)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from itertools import islice
+
+from msgspec.structs import replace
 
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.cleanup.restore import BLOCK, RestorePlan, Selection, is_named

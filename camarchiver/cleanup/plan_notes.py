@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from camarchiver.cleanup.past_limit import PastLimit
 from camarchiver.domain.clip import Trees
@@ -20,8 +21,7 @@ BRAKES = ("clock", "too-large")
 """The codes of problems that refuse the whole plan."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlanNotes:
+class PlanNotes(Struct, frozen=True):
     """What a plan found besides its steps."""
 
     policy: CleanupPolicy

@@ -6,11 +6,12 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
 
 from camarchiver.cleanup import unjournalled
 from camarchiver.domain.clip import Clip, Fingerprint, Tree, Trees, beside, is_copied
@@ -35,8 +36,7 @@ BLOCK = 64
 """Clips that are noted together, because the whole file is rewritten each time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """Which trashed clips are meant; an empty field selects everything."""
 
     paths: tuple[Path, ...] = ()

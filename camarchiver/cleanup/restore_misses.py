@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from camarchiver.cleanup import restore
 from camarchiver.cleanup.restore import RestorePlan, Selection, is_named

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
+
+from msgspec import Struct, field
 
 from camarchiver.cleanup import planner
 from camarchiver.domain.clip import Tree
@@ -20,8 +21,7 @@ BY_SIZE = frozenset({Reason.MAX_SIZE, Reason.MIN_FREE, Reason.FREE})
 """The reasons of rules by size."""
 
 
-@dataclass(frozen=True, slots=True)
-class SizePreview:
+class SizePreview(Struct, frozen=True):
     """What the next cleanup removes by size; what later ones do depends on what is recorded until then."""
 
     removals: Mapping[tuple[Tree, str], ForecastRemoval] = field(default_factory=dict)

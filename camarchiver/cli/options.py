@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from camarchiver import config as config_files
 from camarchiver.cli.help_page import TREES, GroupedOption, HelpGroup
@@ -17,6 +18,7 @@ from camarchiver.errors import ConfigError, raise_all
 from camarchiver.runtime import clock
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+OptionsT = TypeVar("OptionsT", bound=Struct)
 
 CONFIG_KEY = "camarchiver.config"
 """The context's key for the loaded `Config`."""
@@ -370,6 +372,11 @@ _place_options = options(
     config_option,
     heading=TREES,
 )
+
+
+def filled(kind: type[OptionsT], chosen: Mapping[str, Any]) -> OptionsT:
+    """The chosen values that one kind of options has, by the names of its fields."""
+    return kind(**{name: chosen[name] for name in kind.__struct_fields__})
 
 
 def with_place(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import click
+from msgspec import Struct
 
 from camarchiver.cli.conventions import camera_tables
 from camarchiver.errors import UsageError
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Limits
 
 
-@dataclass(frozen=True, slots=True)
-class RetentionOptions:
+class RetentionOptions(Struct, frozen=True):
     """The options of `cleanup` that select what is kept, parsed."""
 
     age: timedelta

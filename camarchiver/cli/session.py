@@ -8,12 +8,12 @@ import os
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 
 from camarchiver.cli.help_page import COLOR
 from camarchiver.errors import Declined, UsageError, cause
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class TreeOptions:
+class TreeOptions(Struct, frozen=True):
     """Which trees a command works on, and the time zone of their cameras."""
 
     directory: Path

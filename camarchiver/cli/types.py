@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from fractions import Fraction
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
+from msgspec import Struct
 
 from camarchiver.domain.clocks import CameraClock, parse_clock
 from camarchiver.errors import CamarchiverError
@@ -84,8 +84,7 @@ class Duration(click.ParamType[timedelta]):
         return span
 
 
-@dataclass(frozen=True, slots=True)
-class GivenTime:
+class GivenTime(Struct, frozen=True):
     """A time as the user gave it, in the camera's local time."""
 
     start: datetime

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from camarchiver.domain.clip import Archived, Clip, Fingerprint
 from camarchiver.domain.hold import Hold, held_by, may_reach
@@ -62,7 +62,7 @@ class ClipEnds:
             seconds = self._probed(clip)
         if seconds is None and (later := following(clip)) is not None:
             seconds = later.timestamp() - clip.start.timestamp()
-        return clip if seconds is None else structs.replace(clip, duration=seconds)
+        return clip if seconds is None else replace(clip, duration=seconds)
 
     def _probed(self, clip: Clip) -> float | None:
         """Seconds by the file's header, or by all its packets if the header has none; None for no video."""

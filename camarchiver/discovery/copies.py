@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from heapq import merge
 from operator import itemgetter
 from pathlib import Path
 
-from msgspec import structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.discovery import leftovers
 from camarchiver.discovery.clip_ends import ClipEnds
@@ -41,8 +41,7 @@ DAYS_IN_MEMORY = 3
 """A day and those beside it: a file is looked for in all three."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoneSidecar:
+class LoneSidecar(Struct, frozen=True):
     """A sidecar in the source that belongs to no clip there."""
 
     copy: Copy
@@ -230,7 +229,7 @@ class CopyFinder:
             return copy
         known = (copy.archived,) if copy.archived else ()
         clip = self._clip_ends.with_duration(copy.clip, known, self._discovery.following(()))
-        return copy if clip is copy.clip else structs.replace(copy, clip=clip)
+        return copy if clip is copy.clip else replace(copy, clip=clip)
 
     def _placed(
         self, place: FoundFile, origin: Origin | JournalEvent, of: ClipKey, duration: float | None = None
@@ -372,7 +371,7 @@ def _timed(clip: Clip, archived: Archived | None) -> Clip:
     """The clip, with its archive's duration if its name holds none."""
     if clip.duration is not None or archived is None:
         return clip
-    return structs.replace(clip, duration=archived.duration)
+    return replace(clip, duration=archived.duration)
 
 
 def _trashed_origin(ledger: Ledger, relative: str) -> Origin | None:

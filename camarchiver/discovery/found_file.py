@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
-from msgspec import structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.domain.clip import Clip, Fingerprint
 from camarchiver.domain.clocks import Clocks
@@ -16,7 +16,7 @@ from camarchiver.journal.event import JournalEvent
 from camarchiver.policy.cleanup_rules import Copy
 
 
-class FoundFile(msgspec.Struct, frozen=True):
+class FoundFile(Struct, frozen=True):
     """A file that was found in archive or trash."""
 
     root: Path
@@ -56,7 +56,7 @@ def with_sharers(copy: Copy, events: Iterable[JournalEvent], place: FoundFile, c
         return clocks.applied(other) if clocks else other
 
     sharers = tuple(
-        structs.replace(
+        replace(
             copy,
             clip=of(event),
             source=event.source,
@@ -65,4 +65,4 @@ def with_sharers(copy: Copy, events: Iterable[JournalEvent], place: FoundFile, c
         for event in events
         if event.source != copy.source
     )
-    return structs.replace(copy, sharers=sharers)
+    return replace(copy, sharers=sharers)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from camarchiver.discovery import walks
 from camarchiver.discovery.clip_ends import ClipEnds
@@ -32,7 +32,7 @@ def offsite_copies(pipeline: Pipeline, memory: Memory, last: date) -> Iterator[C
         if not ends.has_holds:
             return copy
         known = day.archived.get(copy.source, ())
-        return structs.replace(copy, clip=ends.with_duration(copy.clip, known, following))
+        return replace(copy, clip=ends.with_duration(copy.clip, known, following))
 
     for each in pipeline.journal.days():
         if each > last:
@@ -45,7 +45,7 @@ def offsite_copies(pipeline: Pipeline, memory: Memory, last: date) -> Iterator[C
             if not found.was_removed:
                 others = day.ledger.also_made(found.copy.archive, found.line.source)
                 sharers = tuple(of(day, found, line) for line in others)
-                yield structs.replace(of(day, found, found.line), sharers=sharers)
+                yield replace(of(day, found, found.line), sharers=sharers)
 
 
 def _copy(pipeline: Pipeline, day: Day, found: OffsiteCopy, line: JournalEvent) -> Copy:

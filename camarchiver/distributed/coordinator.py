@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.archive import executor
 from camarchiver.archive.clip_archiver import ClipArchiver
@@ -56,8 +58,7 @@ BUSY_SECONDS = owner.STALE_LOCK_SECONDS + 60.0
 """After this the lock of a worker that died on another machine is no longer valid."""
 
 
-@dataclass(frozen=True, slots=True)
-class _WorkerInfo:
+class _WorkerInfo(Struct, frozen=True):
     """One worker that can take part."""
 
     address: str

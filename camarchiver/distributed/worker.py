@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Any
 
-from msgspec import structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver import __version__
 from camarchiver.archive import workers
@@ -54,8 +54,7 @@ PROGRESS_SECONDS = 0.5
 """How often a clip's progress is sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunSpec:
+class RunSpec(Struct, frozen=True):
     """What a worker must know about a run."""
 
     version: str
@@ -94,8 +93,7 @@ def run_spec(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ClipResult:
+class ClipResult(Struct, frozen=True):
     """A worker's result for one step."""
 
     outcome: Outcome
@@ -161,12 +159,12 @@ class DaskWorker:
         events: list[JournalEvent] = []
         _written.set(events)
         try:
-            clip = structs.replace(step.clip, fingerprint=_as_seen_here(step))
+            clip = replace(step.clip, fingerprint=_as_seen_here(step))
         except (FileNotFoundError, NotADirectoryError):
             return ClipResult(
                 Outcome(step, Result.STALE, Reason.STALE, "changed or gone since it was planned"), ()
             )
-        outcome = self._opened_workers().perform(structs.replace(step, clip=clip), self._slots)
+        outcome = self._opened_workers().perform(replace(step, clip=clip), self._slots)
         self._failures.flush()
         lines = tuple(event for event in events if event.event != EventKind.KEPT)
         return ClipResult(replace(outcome, step=step), lines)

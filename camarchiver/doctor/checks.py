@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from camarchiver.doctor import machine as machine_checks
 from camarchiver.doctor import offsite as offsite_checks
@@ -20,8 +21,7 @@ from camarchiver.naming.system_folders import KNOWN, PassedOver
 from camarchiver.offsite.rclone.remote import RcloneSettings
 
 
-@dataclass(frozen=True, slots=True)
-class EncodingTarget:
+class EncodingTarget(Struct, frozen=True):
     """How `archive` is configured to encode."""
 
     settings: EncodeSettings
@@ -31,8 +31,7 @@ class EncodingTarget:
     ffmpeg: Path | None
 
 
-@dataclass(frozen=True, slots=True)
-class RecorderTarget:
+class RecorderTarget(Struct, frozen=True):
     """What `record` is configured for."""
 
     sources: tuple[str, ...]
@@ -42,8 +41,7 @@ class RecorderTarget:
     outbox: Path
 
 
-@dataclass(frozen=True, slots=True)
-class DoctorTarget:
+class DoctorTarget(Struct, frozen=True):
     """What `doctor` examines."""
 
     trees: Trees

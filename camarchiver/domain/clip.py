@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-import msgspec
+from msgspec import Struct
 
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.domain.reason import REASONS, Reason
 
 
-class Fingerprint(msgspec.Struct, frozen=True):
+class Fingerprint(Struct, frozen=True):
     """What identifies one state of one file; device and inode hold only until a remount."""
 
     device: int
@@ -45,12 +44,11 @@ def is_copied(found: tuple[int, int], original: tuple[int | None, int | None]) -
     return size == original_size and original_ns is not None and abs(mtime_ns - original_ns) <= COARSEST_NS
 
 
-class Clip(msgspec.Struct, frozen=True):
+class Clip(Struct, frozen=True):
     """One finished video file of one camera, placed in time by its name.
 
-    It is a Struct, as the steps are: a plan makes one of each for every file, and reads its fields again and
-    again. A frozen dataclass takes many times as long to make, a named tuple twice, and its fields five times
-    as long to read.
+    A plan makes one for every file, and reads its fields again and again. A named tuple takes twice as long
+    to make, and its fields five times as long to read.
     """
 
     root: Path
@@ -101,7 +99,7 @@ class Clip(msgspec.Struct, frozen=True):
         return joined(self.folder, name)
 
 
-class Label(msgspec.Struct, frozen=True):
+class Label(Struct, frozen=True):
     """What a clip's name says."""
 
     camera: str
@@ -131,8 +129,7 @@ class Tree(StrEnum):
     OUTBOX = "outbox"
 
 
-@dataclass(frozen=True, slots=True)
-class Trees:
+class Trees(Struct, frozen=True):
     """The three roots, absolute and resolved."""
 
     source: Path
@@ -163,7 +160,7 @@ class Disposal(StrEnum):
     KEEP = "keep"
 
 
-class Archived(msgspec.Struct, frozen=True):
+class Archived(Struct, frozen=True):
     """The journal's entry that one source became one archive."""
 
     source: str
@@ -196,7 +193,7 @@ class Archived(msgspec.Struct, frozen=True):
         return Reason(self.unencoded) if self.unencoded in REASONS else Reason.NOT_SMALLER
 
 
-class RemoteCopy(msgspec.Struct, frozen=True):
+class RemoteCopy(Struct, frozen=True):
     """An off-site copy of an archive, as the journal knows it."""
 
     remote: str

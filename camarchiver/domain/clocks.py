@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import lru_cache
 
-from msgspec import structs
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from camarchiver.domain.clip import Clip
 
@@ -49,8 +49,7 @@ class TrustedClock(StrEnum):
     """The times in the names, once they are corrected."""
 
 
-@dataclass(frozen=True, slots=True)
-class CameraClock:
+class CameraClock(Struct, frozen=True):
     """What the owner configured for one camera's clock."""
 
     trusted: TrustedClock
@@ -96,8 +95,7 @@ def _by_mtime(clip: Clip) -> datetime:
     return datetime.fromtimestamp(written - (clip.duration or 0.0), clip.start.tzinfo)
 
 
-@dataclass(frozen=True, slots=True)
-class ClockCorrection:
+class ClockCorrection(Struct, frozen=True):
     """Which clock is right for the clips of one camera whose names lie between two moments."""
 
     id: str
@@ -115,8 +113,7 @@ class ClockCorrection:
         return clip.camera == self.camera and self.start <= clip.start < self.end
 
 
-@dataclass(frozen=True, slots=True)
-class Clocks:
+class Clocks(Struct, frozen=True):
     """What the owner said of the clocks of all cameras."""
 
     cameras: Mapping[str, CameraClock] = field(default_factory=dict)
@@ -133,9 +130,9 @@ class Clocks:
         covering = (each.clock for each in reversed(self.corrections) if each.covers(clip))
         own = next(covering, None) or self.cameras.get(clip.camera)
         if own is None:
-            return structs.replace(clip, corrected=clip.start) if self.names_everywhere else clip
+            return replace(clip, corrected=clip.start) if self.names_everywhere else clip
         corrected = own.corrected(clip)
-        return clip if corrected is None else structs.replace(clip, corrected=corrected)
+        return clip if corrected is None else replace(clip, corrected=corrected)
 
 
 def is_doubtful(clip: Clip, now: datetime) -> bool:
@@ -170,7 +167,7 @@ def as_recorded(clip: Clip) -> Clip:
     print_of, written_ns = clip.fingerprint, clip.written_ns
     if print_of.mtime_ns <= written_ns:
         return clip
-    return structs.replace(clip, fingerprint=structs.replace(print_of, mtime_ns=written_ns))
+    return replace(clip, fingerprint=replace(print_of, mtime_ns=written_ns))
 
 
 def _latest_ns(clip: Clip) -> int:

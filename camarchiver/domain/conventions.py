@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from camarchiver.domain.clocks import Clocks
 from camarchiver.domain.motion import WHOLE_VIEWS, CameraViews
@@ -10,8 +10,7 @@ from camarchiver.naming.patterns import Pattern
 from camarchiver.naming.system_folders import PassedOver
 
 
-@dataclass(frozen=True, slots=True)
-class Conventions:
+class Conventions(Struct, frozen=True):
     """How names, folders and times of the trees are to be understood, by every command alike."""
 
     patterns: tuple[Pattern, ...] = ()

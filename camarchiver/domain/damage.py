@@ -6,8 +6,7 @@ from datetime import date, tzinfo
 from enum import StrEnum
 from typing import Annotated
 
-import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from camarchiver.domain.untrusted import AwareDatetime, RelativePath, Run, check_time
 
@@ -36,7 +35,7 @@ DETAIL_LENGTH = 1000
 Detail = Annotated[str, Meta(max_length=DETAIL_LENGTH)]
 
 
-class Damage(msgspec.Struct, frozen=True, kw_only=True):
+class Damage(Struct, frozen=True, kw_only=True):
     """One archive that does not count until it is found sound or repaired."""
 
     flaw: Flaw

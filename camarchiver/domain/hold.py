@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import Clip
 from camarchiver.domain.clocks import wall_seconds
@@ -24,8 +25,7 @@ _DAY = 86_400.0
 """Seconds; no zone's clock differs from UTC by as much."""
 
 
-@dataclass(frozen=True)
-class Hold:
+class Hold(Struct, frozen=True, dict=True):
     """A time range, of one camera or of all, that nothing may remove."""
 
     id: str

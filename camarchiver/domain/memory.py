@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct, field
 
 from camarchiver.domain.clip import Archived, Clip, Label
 from camarchiver.domain.damage import Damage
@@ -29,7 +27,7 @@ RESTORE_GRACE = timedelta(days=7)
 """How long a restored clip is neither archived nor removed."""
 
 
-class Failure(msgspec.Struct, frozen=True):
+class Failure(Struct, frozen=True):
     """The record of a clip that could not be archived, or could not be removed once it was archived."""
 
     size: Count
@@ -60,8 +58,7 @@ class Failure(msgspec.Struct, frozen=True):
         return self.at + RETRY_AFTER[min(self.count, len(RETRY_AFTER)) - 1]
 
 
-@dataclass(frozen=True, slots=True)
-class FolderFacts:
+class FolderFacts(Struct, frozen=True):
     """The contents of one folder of the source tree, and what is known about them."""
 
     root: Path
@@ -91,7 +88,7 @@ class FolderFacts:
     """Whether the folder has no entries, or only files that a file browser made in it."""
 
 
-class Restored(msgspec.Struct, frozen=True):
+class Restored(Struct, frozen=True):
     """A source that an operator restored from the trash."""
 
     size: Count
@@ -106,8 +103,7 @@ class Restored(msgspec.Struct, frozen=True):
         return now - self.at < RESTORE_GRACE
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(Struct, frozen=True):
     """What outlasts a run: failures and restored clips by relative path, holds, and damaged archives."""
 
     failures: Mapping[str, Failure] = field(default_factory=dict)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct, field
 
 from camarchiver.domain.untrusted import Seconds
 
@@ -24,7 +22,7 @@ _Pixels = Annotated[int, Meta(ge=1, le=65_535)]
 ZoneName = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
-class MotionSpan(msgspec.Struct, frozen=True, omit_defaults=True):
+class MotionSpan(Struct, frozen=True, omit_defaults=True):
     """One stretch of motion; times are seconds from the clip's first frame."""
 
     start: Seconds
@@ -38,7 +36,7 @@ class MotionSpan(msgspec.Struct, frozen=True, omit_defaults=True):
         return max(self.end - self.start, 0.0)
 
 
-class ClipMotion(msgspec.Struct, frozen=True, omit_defaults=True):
+class ClipMotion(Struct, frozen=True, omit_defaults=True):
     """All motion in one clip; a clip that was never scored has none of these."""
 
     spans: Annotated[tuple[MotionSpan, ...], Meta(max_length=MOST_SPANS)] = ()
@@ -69,7 +67,7 @@ class KeyframeScore(NamedTuple):
     """Percent of the picture."""
 
 
-class ThumbnailStrip(msgspec.Struct, frozen=True):
+class ThumbnailStrip(Struct, frozen=True):
     """What a strip shows: its thumbnails stand side by side, in the order of their times."""
 
     width: _Pixels
@@ -81,8 +79,7 @@ class ThumbnailStrip(msgspec.Struct, frozen=True):
     """Empty if no detector looked at the clip."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyframeFindings:
+class KeyframeFindings(Struct, frozen=True):
     """What the keyframes of a file show."""
 
     strip: ThumbnailStrip | None = None
@@ -104,8 +101,7 @@ Polygon = tuple[tuple[float, float], ...]
 """Corners as (x, y), each 0 to 1 from the picture's top left."""
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """Which parts of the picture count."""
 
     ignored: tuple[Polygon, ...] = ()
@@ -120,8 +116,7 @@ WHOLE_VIEW = View()
 """Without masks and zones."""
 
 
-@dataclass(frozen=True, slots=True)
-class CameraViews:
+class CameraViews(Struct, frozen=True):
     """Which parts of each camera's picture count, for clips that are archived."""
 
     cameras: Mapping[str, View] = field(default_factory=dict)

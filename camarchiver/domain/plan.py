@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable
-from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.reason import Reason
@@ -40,8 +41,7 @@ class Group(NamedTuple):
     """Set if the plan changes more than one tree."""
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
+class Total(Struct, frozen=True):
     """Clips and bytes of one group."""
 
     group: Group
@@ -142,8 +142,7 @@ def _group_key(group: Group) -> tuple[str, date, str, str, str]:
     return group.action, group.day or date.min, group.camera, group.reason, group.tree
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(Struct, frozen=True):
     """What a plan will free on one filesystem."""
 
     path: Path
@@ -173,8 +172,7 @@ class Forecast:
         return self.floor > 0 and min(self.free, self.after) < self.floor + self.reserve
 
 
-@dataclass(frozen=True, slots=True)
-class FurtherStep:
+class FurtherStep(Struct, frozen=True):
     """Something the owner could do beyond a plan to have more free space."""
 
     command: str
@@ -189,8 +187,7 @@ ChangeT = TypeVar("ChangeT", bound=Change)
 PolicyT = TypeVar("PolicyT")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan(Generic[ChangeT, PolicyT]):
+class Plan(Struct, Generic[ChangeT, PolicyT], frozen=True):
     """The only thing that execution accepts; its steps can be walked again and again."""
 
     command: str

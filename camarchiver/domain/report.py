@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from camarchiver.domain.motion import NO_FINDINGS, KeyframeFindings
 from camarchiver.domain.reason import Reason
@@ -26,8 +27,7 @@ class Result(StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
+class Encoding(Struct, frozen=True):
     """How an archive was made."""
 
     encoder: str
@@ -48,8 +48,7 @@ class ArchiveMethod(StrEnum):
     COPY = "copy"
 
 
-@dataclass(frozen=True, slots=True)
-class EncodeResult:
+class EncodeResult(Struct, frozen=True):
     """A verified archive in a staged file."""
 
     way: ArchiveMethod
@@ -62,8 +61,7 @@ class EncodeResult:
     """Thumbnails of it, and what moves in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """The result of one step."""
 
     step: Step
@@ -77,8 +75,7 @@ class Outcome:
     """Bytes that were really freed on the filesystem."""
 
 
-@dataclass(frozen=True, slots=True)
-class DiskUse:
+class DiskUse(Struct, frozen=True):
     """What a run left on one filesystem."""
 
     path: Path
@@ -160,8 +157,7 @@ _RANK: dict[int, int] = {ExitCode.DONE: 0, ExitCode.PARTIAL: 1, ExitCode.FAILED:
 """Severity of exit codes; all others are worse."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """Everything one run did; its exit code follows from this alone."""
 
     command: str

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
-from msgspec import structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, RemoteCopy, Tree
 from camarchiver.domain.reason import Reason
 
 
-class _OfClip(msgspec.Struct, frozen=True):
+class _OfClip(Struct, frozen=True):
     """What every step over a clip has, with the properties that `Keep` has for any file."""
 
     clip: Clip
@@ -71,7 +71,7 @@ class Archive(_OfClip, frozen=True):
         if not self.clip.place or self.replaces is None:
             return self.clip
         source = Fingerprint(-1, -1, self.replaces.size, self.replaces.mtime_ns)
-        return structs.replace(self.clip, fingerprint=source)
+        return replace(self.clip, fingerprint=source)
 
 
 class RemoveSource(_OfClip, frozen=True):
@@ -82,7 +82,7 @@ class RemoveSource(_OfClip, frozen=True):
     archived: Archived
 
 
-class Keep(msgspec.Struct, frozen=True):
+class Keep(Struct, frozen=True):
     """Step: leave a file alone, and say why."""
 
     root: Path
@@ -165,7 +165,7 @@ class CheckCopy(_OfCopy, frozen=True):
     """Step of `offsite verify`: an off-site copy is compared with the archive's BLAKE2b."""
 
 
-class RemoveLeftover(msgspec.Struct, frozen=True):
+class RemoveLeftover(Struct, frozen=True):
     """Step of `cleanup`: remove an unfinished file, a dead owner's lock or an empty folder; never footage."""
 
     root: Path
@@ -196,7 +196,7 @@ class RemoveLeftover(msgspec.Struct, frozen=True):
         return None
 
 
-class Salvage(msgspec.Struct, frozen=True):
+class Salvage(Struct, frozen=True):
     """Step: move the complete part of a clip that a dead recorder left into the outbox."""
 
     root: Path

@@ -9,10 +9,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from camarchiver.archive.encode import ClipFailed, Stopped
 from camarchiver.domain.clip import Tree, Trees
@@ -47,8 +48,7 @@ FOLDERS = (*(str(tree) for tree in Tree), PLAYABLE)
 _ORDER = {Tree.SOURCE: 0, Tree.TRASH: 1, Tree.ARCHIVE: 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Copied:
+class Copied(Struct, frozen=True):
     """One file of an export."""
 
     path: Path
@@ -65,8 +65,7 @@ class Copied:
     """How a playable copy differs from its clip besides the compression."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
+class Exported(Struct, frozen=True):
     """The result of an export."""
 
     copied: tuple[Copied, ...]

@@ -6,9 +6,11 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.archive.encode import ArchiveEncoder, ArchiveSettings, ClipFailed, Refused
 from camarchiver.archive.fallback import GpuBreaker
@@ -42,8 +44,7 @@ _PIXELS = frozenset({"yuv420p", "yuvj420p"})
 _AUDIO = frozenset({"aac", "mp3"})
 
 
-@dataclass(frozen=True, slots=True)
-class Playable:
+class Playable(Struct, frozen=True):
     """One playable copy."""
 
     target: str

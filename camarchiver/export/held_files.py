@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.discovery import walks
 from camarchiver.discovery.copies import LoneSidecar
@@ -26,8 +28,7 @@ _SPAN = timedelta(days=2)
 """How long before a moment a clip that covers it may have started."""
 
 
-@dataclass(frozen=True, slots=True)
-class HeldPart:
+class HeldPart(Struct, frozen=True):
     """One file that a hold keeps: a clip's source, its archive, a copy in the trash, or a sidecar."""
 
     tree: Tree
@@ -54,8 +55,7 @@ class HeldPart:
         return self.root / self.relative
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Struct, frozen=True):
     """Something that a hold keeps, or may keep, and that is not available."""
 
     path: Path

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from camarchiver.domain.motion import ClipMotion
@@ -66,7 +67,7 @@ class EventKind(StrEnum):
     """The off-site copy is missing, differs, or was removed; `reason` says which."""
 
 
-class JournalEvent(msgspec.Struct, frozen=True, gc=False):
+class JournalEvent(Struct, frozen=True, gc=False):
     """One line of the journal; a field that doesn't apply is None and is left out of the line.
 
     It is a Struct because plans read a line or two for every clip of several years: decoding and checking

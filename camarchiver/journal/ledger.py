@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
+from msgspec import Struct
 
 from camarchiver.domain.clip import Archived, Clip, Fingerprint, RemoteCopy, Tree, beside
 from camarchiver.domain.motion import ClipMotion
@@ -71,8 +70,7 @@ class Origin(NamedTuple):
         return Clip(root, folder, name, self.camera, self.start, print_of, duration=self.duration)
 
 
-@dataclass(frozen=True, slots=True)
-class ExpectedArchive:
+class ExpectedArchive(Struct, frozen=True):
     """An archive as the journal knows it."""
 
     archive: str
@@ -89,7 +87,7 @@ CopyKey = tuple[str, str, str]
 """The remote of an off-site copy, the path of its archive below the archive root, the archive's BLAKE2b."""
 
 
-class OffsiteCopy(msgspec.Struct, frozen=True):
+class OffsiteCopy(Struct, frozen=True):
     """An off-site copy of an archive, as the journal knows it."""
 
     line: JournalEvent

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from msgspec import structs
 from msgspec.structs import replace
 
 from camarchiver.domain.clip import Archived, beside
@@ -53,7 +52,7 @@ def entries_of(events: Iterable[JournalEvent]) -> dict[str, Entries]:
 def _scored(entry: Archived, event: JournalEvent) -> Archived:
     """The entry with the motion that was found later, if the line is about its clip."""
     is_same = (entry.size, entry.mtime_ns) == event.identity
-    return structs.replace(entry, motion=event.motion) if is_same and event.motion is not None else entry
+    return replace(entry, motion=event.motion) if is_same and event.motion is not None else entry
 
 
 def file_of(event: JournalEvent) -> FileKey:
@@ -211,7 +210,7 @@ def _copy_verified(ledger: Ledger, event: JournalEvent) -> None:
 
 def _copy_lost(ledger: Ledger, event: JournalEvent) -> None:
     if (key := _copy_key(event)) and (known := ledger.copies.get(key)) is not None:
-        ledger.copies[key] = structs.replace(known, lost=event)
+        ledger.copies[key] = replace(known, lost=event)
 
 
 def _copy_key(event: JournalEvent) -> CopyKey | None:

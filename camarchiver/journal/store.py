@@ -8,13 +8,13 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from msgspec import structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.domain.clip import Archived, Clip, Label
 from camarchiver.domain.hold import LONGEST
@@ -48,8 +48,7 @@ class LabelledArchive(NamedTuple):
     entry: Archived
 
 
-@dataclass(frozen=True)
-class Day:
+class Day(Struct, frozen=True, dict=True):
     """One day's events, parsed."""
 
     events: tuple[JournalEvent, ...]
@@ -109,7 +108,7 @@ def _nearest(times: Iterable[int], start: datetime) -> int:
 def dated(clip: Clip, written: Mapping[ClipKey, int]) -> Clip:
     """A clip as its source was, with the time at which its bytes were written, by `Day.written`."""
     written_ns = written.get((clip.relative, *clip.fingerprint.identity)) if written else None
-    return clip if written_ns is None else structs.replace(clip, source_mtime_ns=written_ns)
+    return clip if written_ns is None else replace(clip, source_mtime_ns=written_ns)
 
 
 NO_DAY = Day(())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, cast
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree
@@ -26,8 +26,7 @@ _BY_BYTES = "the BLAKE2b of its source"
 """How it is known that an archive is also that of another clip."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunId:
+class RunId(Struct, frozen=True):
     """Identifies the run that acts; it is part of every line of journal and log."""
 
     id: str
@@ -35,8 +34,7 @@ class RunId:
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class RemovalResult:
+class RemovalResult(Struct, frozen=True):
     """The result of one intended removal."""
 
     step: RemoveCopy

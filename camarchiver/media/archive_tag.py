@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import msgspec
+from msgspec import Struct
 
 from camarchiver.domain.clip import Clip
 from camarchiver.domain.untrusted import Count, Nanoseconds, RelativePath, decode
@@ -13,7 +14,7 @@ PREFIX = "camarchiver:"
 """Begins the container's `comment`, the one field that both mp4 and Matroska keep."""
 
 
-class Tag(msgspec.Struct, frozen=True):
+class Tag(Struct, frozen=True):
     """The source from which an archive was made."""
 
     source: RelativePath

@@ -6,10 +6,11 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from camarchiver.errors import EncoderError
 from camarchiver.media import ffmpeg_args, ffmpeg_find, transcoder
@@ -38,8 +39,7 @@ _VENDORS = {Backend.QSV: ("0x8086",), Backend.VAAPI: ("0x8086", "0x1002")}
 _NVIDIA_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """The result of trying one encoder."""
 
     ffmpeg: Ffmpeg
@@ -57,8 +57,7 @@ class Probe:
     """The problem is the GPU's or its driver's, so another codec would have it, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class EncoderAttempt:
+class EncoderAttempt(Struct, frozen=True):
     """One encoder at one fallback level."""
 
     ffmpeg: Ffmpeg
@@ -66,8 +65,7 @@ class EncoderAttempt:
     level: FallbackLevel
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """How this run encodes: the attempts for each clip, best first, and why these."""
 
     fallback: tuple[EncoderAttempt, ...]
@@ -93,8 +91,7 @@ class Choice:
         return self.fallback[0].ffmpeg
 
 
-@dataclass(frozen=True, slots=True)
-class EncoderRequest:
+class EncoderRequest(Struct, frozen=True):
     """Which encoder the owner wants."""
 
     backend: Backend | None = None
@@ -294,8 +291,7 @@ def chosen(request: EncoderRequest, settings: EncodeSettings) -> tuple[Machine, 
     return machine, machine.choose(request.backend or "auto", request.codec or "auto")
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
+class _Trial(Struct, frozen=True):
     """One encoder on one clip of five frames, beside which it writes."""
 
     ffmpeg: Ffmpeg

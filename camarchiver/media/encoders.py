@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal, assert_never, get_args
+
+from msgspec import Struct
 
 from camarchiver.media.info import AudioStream, Media, VideoStream
 from camarchiver.motion.activity import PacketTrust
@@ -41,8 +42,7 @@ class FallbackLevel(StrEnum):
     SOFTWARE = "software"
 
 
-@dataclass(frozen=True, slots=True)
-class LiveSettings:
+class LiveSettings(Struct, frozen=True):
     """How an encoder is used while a camera is recorded: each picture comes out before the next goes in."""
 
     arguments: tuple[str, ...]
@@ -53,8 +53,7 @@ class LiveSettings:
     """Patterns of device files of which one must exist; none for software."""
 
 
-@dataclass(frozen=True, slots=True)
-class SoftwareSettings:
+class SoftwareSettings(Struct, frozen=True):
     """How an encoder uses the machine's cores and memory, and what was measured of it."""
 
     memory: int
@@ -66,8 +65,7 @@ class SoftwareSettings:
     most_threads: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Encoder:
+class Encoder(Struct, frozen=True):
     """One encoder of ffmpeg with its quirks."""
 
     name: str
@@ -199,8 +197,7 @@ _TRANSPARENT = re.compile(r"yuva|ayuv|vuya|argb|abgr|rgba|bgra|gbrap|ya\d")
 """By the names of ffmpeg's pixel formats."""
 
 
-@dataclass(frozen=True, slots=True)
-class EncodeSettings:
+class EncodeSettings(Struct, frozen=True):
     """What the owner chose for the archive; None is the encoder's own default."""
 
     quality: int | None = None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.domain.motion import NO_FINDINGS, KeyframeFindings
 from camarchiver.media import ffmpeg_args, transcoder
@@ -16,8 +18,7 @@ from camarchiver.runtime.signals import Stopper
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ExaminedArchive:
+class ExaminedArchive(Struct, frozen=True):
     """An archive as it was examined."""
 
     media: Media | str
@@ -27,8 +28,7 @@ class ExaminedArchive:
     findings: KeyframeFindings = NO_FINDINGS
 
 
-@dataclass(frozen=True, slots=True)
-class Examiner:
+class Examiner(Struct, frozen=True):
     """Examines files with a worker process and with ffmpeg.
 
     All methods raise `ProbeError` (`stopped`) if the run stops; what is wrong with a file is their answer.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
 from typing import Any
+
+from msgspec import Struct
 
 from camarchiver.media import encoders
 from camarchiver.media.encoders import Audio, Backend, Container, Encoder, EncodeSettings, FallbackLevel
@@ -30,8 +31,7 @@ _AAC_KBIT_PER_CHANNEL = 48
 _MUXERS = MappingProxyType({"mp4": "mp4", "mkv": "matroska"})
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """One clip to be turned into one archive, at any fallback level."""
 
     source: Path
@@ -46,8 +46,7 @@ class Job:
     """Number for decoding and for encoding each; 0 lets ffmpeg choose."""
 
 
-@dataclass(frozen=True, slots=True)
-class Transcode:
+class Transcode(Struct, frozen=True):
     """One way to do a job."""
 
     job: Job

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class FailureScope(StrEnum):
@@ -22,8 +23,7 @@ class FailureScope(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class KnownError:
+class KnownError(Struct, frozen=True):
     """A pattern in a line that identifies a failure."""
 
     pattern: str
@@ -85,8 +85,7 @@ KNOWN_ERRORS: tuple[KnownError, ...] = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(Struct, frozen=True):
     """The diagnosis of one stderr."""
 
     scope: FailureScope

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from camarchiver.errors import EncoderError, cause
 from camarchiver.media.ffmpeg_args import Version
@@ -19,8 +20,7 @@ _ANSWER_SECONDS = 15.0
 _NEWEST: Version = (99, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Ffmpeg:
+class Ffmpeg(Struct, frozen=True):
     """One ffmpeg binary."""
 
     path: Path

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from camarchiver.domain.motion import NO_FINDINGS, WHOLE_VIEW, KeyframeFindings, View
 from camarchiver.motion.activity import PacketTrust
@@ -38,8 +39,7 @@ class Orientation(NamedTuple):
 UPRIGHT = Orientation()
 
 
-@dataclass(frozen=True, slots=True)
-class VideoStream:
+class VideoStream(Struct, frozen=True):
     """The first video stream of a file."""
 
     codec: str
@@ -66,8 +66,7 @@ class VideoStream:
     """Kinds of metadata by which a player maps its brightness and colours to a screen."""
 
 
-@dataclass(frozen=True, slots=True)
-class AudioStream:
+class AudioStream(Struct, frozen=True):
     """One audio stream; its times are those of audible sound, after edit lists and priming."""
 
     codec: str
@@ -91,8 +90,7 @@ CHAPTERS = "data:chapters"
 """The track of an mp4 that has its chapters; ffmpeg copies these by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(Struct, frozen=True):
     """One file as its packets show it (a header may lie, so packets are counted)."""
 
     container: str
@@ -135,8 +133,7 @@ class Media:
         return tuple(kind for kind in self.other_streams if kind != CHAPTERS)
 
 
-@dataclass(frozen=True, slots=True)
-class KeyframeRequest:
+class KeyframeRequest(Struct, frozen=True):
     """How to look at the keyframes of a file while they are decoded."""
 
     view: View = WHOLE_VIEW
@@ -145,8 +142,7 @@ class KeyframeRequest:
     """What the sizes of its packets say of the time between two keyframes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(Struct, frozen=True):
     """One file as its packets show it, with its keyframes decoded."""
 
     media: Media
@@ -155,16 +151,14 @@ class Examined:
     findings: KeyframeFindings = NO_FINDINGS
 
 
-@dataclass(frozen=True, slots=True)
-class PicturePosition:
+class PicturePosition(Struct, frozen=True):
     """A frame and the keyframe from which it is decoded: presentation times in ticks of the file's clock."""
 
     key: int
     frame: int
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """How two pictures of the same moment differ when both are scaled down; brightness in steps of 255."""
 
     seconds: float
@@ -187,8 +181,7 @@ class Difference:
     also if nothing changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class PictureComparison:
+class PictureComparison(Struct, frozen=True):
     """The result of comparing some decoded pictures of a source and its archive."""
 
     compared: int
@@ -199,8 +192,7 @@ class PictureComparison:
     """One for each pair."""
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderInfo:
+class HeaderInfo(Struct, frozen=True):
     """The claims of a file's header; good for estimates, never for a decision to remove."""
 
     codec: str

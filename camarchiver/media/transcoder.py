@@ -9,9 +9,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
+
+from msgspec import Struct
 
 from camarchiver.runtime import processes
 from camarchiver.runtime.processes import BoundedLines
@@ -33,8 +34,7 @@ _REPORTS_EVERY_SECONDS = "0.5"
 _ENVIRONMENT = {"SVT_LOG": "1", "AV_LOG_FORCE_NOCOLOR": "1"}
 
 
-@dataclass(frozen=True, slots=True)
-class FfmpegProgress:
+class FfmpegProgress(Struct, frozen=True):
     """How far one ffmpeg has come (the blocks that `-progress` writes)."""
 
     frame: int = 0
@@ -47,8 +47,7 @@ class FfmpegProgress:
     """Bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """The result of one ffmpeg process; its exit status alone proves nothing."""
 
     returncode: int

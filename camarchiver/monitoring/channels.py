@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Channels:
+
+class Channels(Struct, frozen=True):
     """Where a run reports besides its caller; None for a channel that is not wanted."""
 
     log_format: Literal["text", "json"] = "text"

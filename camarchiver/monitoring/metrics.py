@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from camarchiver.domain.plan import Total, action_of
 from camarchiver.domain.reason import Reason
@@ -52,8 +53,7 @@ HELP: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(Struct, frozen=True):
     """One number under one name."""
 
     name: str
@@ -71,8 +71,7 @@ class Figure:
         return self.name.endswith("_total")
 
 
-@dataclass(frozen=True, slots=True)
-class FreeSpace:
+class FreeSpace(Struct, frozen=True):
     """The filesystem of a tree."""
 
     tree: str
@@ -83,8 +82,7 @@ class FreeSpace:
     """Bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteCopies:
+class RemoteCopies(Struct, frozen=True):
     """The last sync of all archives to one remote."""
 
     remote: str
@@ -96,8 +94,7 @@ class RemoteCopies:
     """Archives that should have one."""
 
 
-@dataclass(frozen=True, slots=True)
-class TreeState:
+class TreeState(Struct, frozen=True):
     """The state of the trees at a moment; None for what could not be measured."""
 
     failures: int | None
@@ -112,8 +109,7 @@ class TreeState:
     offsite: tuple[RemoteCopies, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
+class Recording(Struct, frozen=True):
     """How a recorder is doing, counted from its start."""
 
     frames: int

@@ -6,8 +6,9 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from camarchiver import __version__
 from camarchiver.domain.clip import Trees
@@ -43,8 +44,7 @@ FailureDocument = Callable[[str, Problem, int], str]
 """The JSON document of a command that failed as a whole: its name, the problem, the exit code."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnd:
+class RunEnd(Struct, frozen=True):
     """How a run ended."""
 
     exit_code: int
@@ -56,8 +56,7 @@ class RunEnd:
     """The numbers of each part of the run, with the labels of their owner."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunPart:
+class RunPart(Struct, frozen=True):
     """One report of a run: its own, or that of the cleanup after it."""
 
     report: Report

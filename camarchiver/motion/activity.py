@@ -8,8 +8,9 @@ noisy, as the noise goes into every eighth frame or so. A person who crosses the
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from msgspec import Struct
 
 TINY = 8
 """Bytes; an AV1 packet that only shows a frame decoded before has three."""
@@ -45,8 +46,7 @@ Stretch = tuple[float, float]
 """Start and end, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Activity:
+class Activity(Struct, frozen=True):
     """When something changes from frame to frame."""
 
     is_known: bool

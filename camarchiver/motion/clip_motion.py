@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from camarchiver.domain.motion import MOST_SPANS, ClipMotion, MotionSpan
 from camarchiver.motion.activity import APART, Activity, Stretch, joined
 
 
-@dataclass(frozen=True, slots=True)
-class KeyframeChange:
+class KeyframeChange(Struct, frozen=True):
     """What differs between two keyframes, one after the other; times are in seconds."""
 
     start: float

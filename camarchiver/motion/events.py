@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.domain.motion import Polygon
 from camarchiver.errors import UsageError
@@ -12,8 +13,7 @@ MEDIUM_AREA = 0.12
 """Percent of the picture: about 1,100 of the 921,600 pixels of 720p, a person some 70 pixels tall."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What counts as motion; every length is in seconds of the source's own clock."""
 
     contrast: float = 1.0
@@ -31,8 +31,7 @@ class Rules:
     """A person who stands still keeps the event open for this time; after it they become background."""
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(Struct, frozen=True):
     """The detector's result for one frame."""
 
     area: float
@@ -45,8 +44,7 @@ class Score:
     """The whole picture changed (light, infrared, exposure, a knock): neither motion nor stillness."""
 
 
-@dataclass(frozen=True, slots=True)
-class MotionEvent:
+class MotionEvent(Struct, frozen=True):
     """One stretch of motion, without pre- and post-roll."""
 
     start: float
@@ -58,8 +56,7 @@ class MotionEvent:
     zone: str
 
 
-@dataclass(frozen=True, slots=True)
-class MotionState:
+class MotionState(Struct, frozen=True):
     """The state between two frames; `open` is the current event, as known so far."""
 
     rules: Rules = Rules()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum, auto
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 APART = 1.0
 """Seconds; if keyframes are closer together, some are skipped."""
@@ -27,8 +29,7 @@ class DecodeChoice(Enum):
     """Everything since the last decoded keyframe: a burst begins."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyframeState:
+class KeyframeState(Struct, frozen=True):
     """The state between two packets; times are in seconds of the source's own clock."""
 
     looked: float = float("-inf")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import ceil
 
 import cv2
 import numpy as np
+from msgspec.structs import replace
 
 from camarchiver.domain.motion import View
 from camarchiver.motion.changes import PictureChange

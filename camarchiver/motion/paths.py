@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import hypot
+
+from msgspec import Struct
 
 from camarchiver.motion.planes import Blob
 
@@ -23,8 +24,7 @@ MOST = 12
 Centre = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class _BlobPositions:
+class _BlobPositions(Struct, frozen=True):
     at: float
     centres: tuple[Centre, ...]
 

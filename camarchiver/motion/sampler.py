@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias, cast
 
@@ -14,6 +13,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from msgspec import Struct
 
 from camarchiver.motion import keyframe_rules
 from camarchiver.motion.events import MotionState
@@ -46,8 +46,7 @@ LUMA_FIRST = frozenset(
 """8-bit formats whose first plane is the luma; others are converted."""
 
 
-@dataclass(frozen=True, slots=True)
-class SampledPicture:
+class SampledPicture(Struct, frozen=True):
     """One frame in the detector's format."""
 
     luma: Luma

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from itertools import count
+
+from msgspec import Struct
 
 from camarchiver.naming.folders import dates_in
 from camarchiver.naming.formats import suffix_of
@@ -39,8 +40,7 @@ def numbered(relative: str, n: int) -> str:
     return f"{folder}{slash}{_fit(name.removesuffix(suffix), f'~{n}{suffix}')}"
 
 
-@dataclass(frozen=True, slots=True)
-class NumberedNames:
+class NumberedNames(Struct, frozen=True):
     """A name, then that name with 2, 3 and so on without end; can be iterated again."""
 
     wanted: str

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from math import inf
 from statistics import median
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from camarchiver.errors import ConfigError
 from camarchiver.naming.patterns import ParsedName, compile_pattern
@@ -52,8 +53,7 @@ class NameSample(NamedTuple):
     """The file's time, naive, in the cameras' zone; None if unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class PatternProposal:
+class PatternProposal(Struct, frozen=True):
     """A regular expression for `[patterns]`, and how it reads the first name."""
 
     regex: str

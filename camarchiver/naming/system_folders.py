@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
+
+from msgspec import Struct, field
 
 from camarchiver.naming.folders import comparable
 from camarchiver.naming.formats import is_temporary_name
@@ -78,8 +79,7 @@ _EXACT = {pattern: kind for kind, pattern, _ in SYSTEM_FOLDERS if "*" not in pat
 _GLOBS = tuple((pattern, kind) for kind, pattern, _ in SYSTEM_FOLDERS if "*" in pattern)
 
 
-@dataclass(frozen=True, slots=True)
-class PassedOver:
+class PassedOver(Struct, frozen=True):
     """Which folders are not entered, by their names: those of the table, hidden ones, and the owner's."""
 
     own: tuple[str, ...] = field(default=())

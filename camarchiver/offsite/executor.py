@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import islice
 from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
@@ -44,8 +46,7 @@ MANIFEST_SECONDS = 600.0
 """How long a copy may be without a manifest that names it: the machine may be lost before the run ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class TransferSettings:
+class TransferSettings(Struct, frozen=True):
     """How copies are made and verified."""
 
     rclone: RcloneSettings

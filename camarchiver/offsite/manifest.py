@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from camarchiver.domain.untrusted import LARGEST, decode
 from camarchiver.journal.event import JournalEvent, read
@@ -21,7 +20,7 @@ from camarchiver.offsite.names import HASH_DIGITS
 FORMAT = 1
 
 
-class _ManifestHeader(msgspec.Struct, frozen=True):
+class _ManifestHeader(Struct, frozen=True):
     """The first line of a manifest, about itself."""
 
     kind: Literal["camarchiver off-site copies"]
@@ -29,8 +28,7 @@ class _ManifestHeader(msgspec.Struct, frozen=True):
     day: date
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestCopy:
+class ManifestCopy(Struct, frozen=True):
     """A copy with what restores it."""
 
     made: JournalEvent

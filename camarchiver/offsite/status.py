@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from camarchiver.journal.ledger import Ledger
 from camarchiver.offsite.rclone.backends import label
@@ -14,8 +16,7 @@ from camarchiver.state import offsite_state
 from camarchiver.state.offsite_state import SyncFailure
 
 
-@dataclass(frozen=True, slots=True)
-class CopyCounts:
+class CopyCounts(Struct, frozen=True):
     """The archives of one camera, or of all, and their copies at one remote."""
 
     archives: int = 0
@@ -50,8 +51,7 @@ class CopyCounts:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteCounts:
+class RemoteCounts(Struct, frozen=True):
     """What one remote has."""
 
     cameras: Mapping[str, CopyCounts] = field(default_factory=dict)
@@ -104,8 +104,7 @@ class CopyCounter:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class OffsiteStatus:
+class OffsiteStatus(Struct, frozen=True):
     """The copies at one remote."""
 
     remote: str

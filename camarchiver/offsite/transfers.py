@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from threading import Event
 from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.domain.plan import Plan
 from camarchiver.domain.report import Outcome, Report, Result
@@ -113,8 +115,7 @@ class RemoteAttempts:
             return removal.outcome_of(step, error)
 
 
-@dataclass(frozen=True, slots=True)
-class RunObserver:
+class RunObserver(Struct, frozen=True):
     """The stop signal, the progress display and the outcome callback of a run."""
 
     stop: Stop

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from msgspec import Struct
 
 from camarchiver.domain.steps import CheckCopy, MakeCopy
 from camarchiver.errors import ConfigError
@@ -35,8 +36,7 @@ class CopyFlaw(StrEnum):
     DIFFERS = "differs"
 
 
-@dataclass(frozen=True, slots=True)
-class CopyVerdict:
+class CopyVerdict(Struct, frozen=True):
     """What came of comparing a copy with its archive's BLAKE2b."""
 
     flaw: CopyFlaw | None = None
@@ -46,8 +46,7 @@ class CopyVerdict:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _ReadResult:
+class _ReadResult(Struct, frozen=True):
     """What came of reading a copy once."""
 
     flaw: CopyFlaw | None

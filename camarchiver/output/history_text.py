@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import RemoteCopy, Tree, remote_path
 from camarchiver.domain.clocks import DOUBTFUL
@@ -27,8 +28,7 @@ _RULES = REASONS - BY_ARCHIVE
 """The reasons that name a rule."""
 
 
-@dataclass(frozen=True, slots=True)
-class CleanupPreview:
+class CleanupPreview(Struct, frozen=True):
     """What the next cleanup would do with the copies of clips, if that is known."""
 
     steps: Mapping[Path, Step]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from camarchiver.domain.plan import Plan, Total, action_of
 from camarchiver.domain.reason import Reason
@@ -37,8 +38,7 @@ ROWS = 40
 # --- the plan --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Struct, frozen=True):
     """What is known about how long a plan will take."""
 
     footage_seconds: Mapping[str, float]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from camarchiver.cleanup.size_preview import SizePreview
 from camarchiver.discovery.copies import CopyFinder
@@ -27,8 +28,7 @@ from camarchiver.state import thumbnails
 from camarchiver.state.thumbnails import StripKey
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedRemoval:
+class PlannedRemoval(Struct, frozen=True):
     """When one copy of a clip goes."""
 
     tree: Tree
@@ -50,8 +50,7 @@ class OffsiteState(NamedTuple):
         return self.verified is not None and not self.is_lost
 
 
-@dataclass(frozen=True, slots=True)
-class ClipThumbnails:
+class ClipThumbnails(Struct, frozen=True):
     """Thumbnails of a clip, side by side in one file."""
 
     file: Path
@@ -63,8 +62,7 @@ class ClipThumbnails:
     """Of each thumbnail, in seconds from the clip's first frame."""
 
 
-@dataclass(frozen=True, slots=True)
-class PageClip:
+class PageClip(Struct, frozen=True):
     """One clip as a page shows it."""
 
     camera: str

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from camarchiver.domain.clip import Clip, Tree, Trees
 from camarchiver.errors import CamarchiverError, sentence
@@ -103,7 +103,7 @@ class HeldCopies:
         assert clip.as_source is not None
         root = self._roots[file.tree]
         place = file.path.removeprefix(f"{root}/")
-        return structs.replace(clip.as_source, root=root, place=place)
+        return replace(clip.as_source, root=root, place=place)
 
 
 def remove(site: Path, copies: Iterable[str]) -> None:

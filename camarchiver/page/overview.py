@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import islice
+
+from msgspec.structs import replace
 
 from camarchiver.domain.clip import Tree
 from camarchiver.domain.reason import Reason

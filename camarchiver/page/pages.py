@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from camarchiver.domain.reason import Reason
 from camarchiver.journal.ledger import ClipKey
@@ -18,8 +19,7 @@ from camarchiver.queries.status_report import StatusReport
 from camarchiver.state.run_history import RunRecord
 
 
-@dataclass(frozen=True, slots=True)
-class SiteQuestion:
+class SiteQuestion(Struct, frozen=True):
     """What a site shows."""
 
     archive: ArchivePolicy
@@ -43,8 +43,7 @@ Files = Mapping[str, str]
 """Texts by their paths below the site's folder."""
 
 
-@dataclass(frozen=True, slots=True)
-class DayPage:
+class DayPage(Struct, frozen=True):
     """One camera's day."""
 
     camera: str
@@ -61,8 +60,7 @@ class DayPage:
     """Where off-site copies should be; empty if nowhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class MonthPage:
+class MonthPage(Struct, frozen=True):
     """One camera's month."""
 
     camera: str
@@ -81,8 +79,7 @@ class MonthPage:
     """Whether rules by size may remove clips earlier than is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class CameraPages:
+class CameraPages(Struct, frozen=True):
     """What there is of one camera."""
 
     name: str
@@ -90,8 +87,7 @@ class CameraPages:
     days: Mapping[date, DaySummary]
 
 
-@dataclass(frozen=True, slots=True)
-class SizeLimit:
+class SizeLimit(Struct, frozen=True):
     """How near a rule by size is to removing anything."""
 
     reason: Reason
@@ -110,8 +106,7 @@ class SizeLimit:
         return self.now - self.limit if self.reason is Reason.MIN_FREE else self.limit - self.now
 
 
-@dataclass(frozen=True, slots=True)
-class IndexPage:
+class IndexPage(Struct, frozen=True):
     """The first page."""
 
     cameras: Sequence[CameraPages]

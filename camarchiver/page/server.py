@@ -11,11 +11,12 @@ import hmac
 import ipaddress
 import os
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_to_bytes
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import Trees
 from camarchiver.errors import CamarchiverError, UsageError
@@ -51,8 +52,7 @@ _HEADERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """Where to listen."""
 
     host: str

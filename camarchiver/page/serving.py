@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import Trees
 from camarchiver.errors import EncoderError, StorageError, UsageError, explained, signal_code
@@ -23,8 +24,7 @@ _WAIT = 0.2
 """Seconds between two looks whether the server has begun, or has ended by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
+class ServeOptions(Struct, frozen=True):
     """Where a site is served, and to whom."""
 
     address: Address

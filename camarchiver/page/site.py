@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from heapq import merge
 from itertools import groupby
@@ -12,6 +11,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from camarchiver.cleanup import size_preview
@@ -55,8 +55,7 @@ DAYS_AT_ONCE = 16
 _DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class SiteRefresh:
+class SiteRefresh(Struct, frozen=True):
     """What a refresh did."""
 
     site: Path

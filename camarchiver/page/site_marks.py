@@ -6,9 +6,10 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from camarchiver import __version__
 from camarchiver.cleanup.size_preview import SizePreview

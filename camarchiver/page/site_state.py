@@ -9,6 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from camarchiver.domain.clip import Tree
 from camarchiver.domain.untrusted import decode
@@ -31,7 +32,7 @@ GONE = "gone"
 """The minutes of clips of which no copy is left."""
 
 
-class JournalMark(msgspec.Struct, frozen=True, gc=False):
+class JournalMark(Struct, frozen=True, gc=False):
     """What the clips of one day, by their names, were gathered from."""
 
     digest: str
@@ -52,7 +53,7 @@ class JournalMark(msgspec.Struct, frozen=True, gc=False):
     """Whether the file of one of them was written on another day: any hold may then cover it."""
 
 
-class CameraClips(msgspec.Struct, frozen=True, gc=False):
+class CameraClips(Struct, frozen=True, gc=False):
     """One camera's clips of one folder of the source."""
 
     size: int
@@ -67,7 +68,7 @@ class CameraClips(msgspec.Struct, frozen=True, gc=False):
     """Clips whose clock is doubtful."""
 
 
-class FolderMark(msgspec.Struct, frozen=True, gc=False):
+class FolderMark(Struct, frozen=True, gc=False):
     """What one folder of the source held when it was examined last."""
 
     digest: str
@@ -77,7 +78,7 @@ class FolderMark(msgspec.Struct, frozen=True, gc=False):
     cameras: dict[str, CameraClips]
 
 
-class TreeTotal(msgspec.Struct, frozen=True, gc=False):
+class TreeTotal(Struct, frozen=True, gc=False):
     """Copies in one tree."""
 
     clips: int
@@ -85,7 +86,7 @@ class TreeTotal(msgspec.Struct, frozen=True, gc=False):
     """Bytes."""
 
 
-class DaySummary(msgspec.Struct, frozen=True, gc=False):
+class DaySummary(Struct, frozen=True, gc=False):
     """One camera's day, as far as the month's page and the index show it."""
 
     clips: int
@@ -111,7 +112,7 @@ class DaySummary(msgspec.Struct, frozen=True, gc=False):
     """Playable copies of its held clips, below the site."""
 
 
-class SiteState(msgspec.Struct):
+class SiteState(Struct):
     """What one site was made from."""
 
     version: int = VERSION

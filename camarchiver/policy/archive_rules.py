@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from camarchiver.domain.clip import Archived, Clip, Disposal, Label
 from camarchiver.domain.clocks import DOUBTFUL, is_doubtful
@@ -32,8 +33,7 @@ _OF_THE_CLIP = frozenset(
 """Reasons that no other encoder and no other option would change."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawRates:
+class RawRates(Struct, frozen=True):
     """Frames per second of raw streams, as declared by the owner; they give the times of the frames."""
 
     common: Fraction | None = None
@@ -54,8 +54,7 @@ KEEP, REENCODE = "keep", "reencode"
 """The owner's choices for signed clips."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignedRule:
+class SignedRule(Struct, frozen=True):
     """Which cameras' signed clips are encoded, although that destroys the proof."""
 
     reencode: bool = False
@@ -73,8 +72,7 @@ class SignedRule:
 KEEP_SIGNED = SignedRule()
 
 
-@dataclass(frozen=True, slots=True)
-class ArchivePolicy:
+class ArchivePolicy(Struct, frozen=True):
     """What the owner asked `archive` to do."""
 
     age: timedelta

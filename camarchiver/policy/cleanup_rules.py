@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
 
-import msgspec
-from msgspec import structs
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from camarchiver.domain.clip import Archived, Clip, Disposal, RemoteCopy, Tree
 from camarchiver.domain.clocks import as_recorded, has_age, is_doubtful
@@ -32,8 +31,7 @@ class Rank(IntEnum):
     UNARCHIVED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """How long copies are kept, and how much room one camera's copies may use."""
 
     age: timedelta
@@ -51,8 +49,7 @@ class Limits:
     """Archives that have an off-site copy that counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class CleanupPolicy:
+class CleanupPolicy(Struct, frozen=True):
     """What the owner asked `cleanup` to do."""
 
     limits: Limits
@@ -119,7 +116,7 @@ class CleanupPolicy:
         return Disposal.DELETE if self.delete else Disposal.TRASH
 
 
-class Copy(msgspec.Struct, frozen=True):
+class Copy(Struct, frozen=True):
     """One file of a clip in one of the trees, and what is known of it."""
 
     clip: Clip
@@ -183,9 +180,7 @@ def decide(
         if isinstance(other, Stay):
             answer = other
         elif _strictness(other) > _strictness(answer):
-            answer = structs.replace(
-                answer, reason=other.reason, disposal=other.disposal, offsite=other.offsite
-            )
+            answer = replace(answer, reason=other.reason, disposal=other.disposal, offsite=other.offsite)
     return answer
 
 

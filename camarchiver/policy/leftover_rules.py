@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum, auto
 from pathlib import Path
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import Fingerprint, Tree
 from camarchiver.domain.reason import Reason
@@ -51,8 +52,7 @@ _AGES: Mapping[LeftoverKind, timedelta | None] = MappingProxyType(
 """How long each kind must be untouched before nobody can still be at work on it; None for any time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leftover:
+class Leftover(Struct, frozen=True):
     """A file or folder that is no footage, and that may be left over."""
 
     root: Path

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from camarchiver.domain.clip import Clip
 from camarchiver.domain.hold import Hold, held_by
@@ -35,8 +36,7 @@ class CopyState(StrEnum):
     LOST = "lost"
 
 
-@dataclass(frozen=True, slots=True)
-class OffsitePolicy:
+class OffsitePolicy(Struct, frozen=True):
     """What the owner wants to have elsewhere."""
 
     remote: str
@@ -68,8 +68,7 @@ class KnownArchive(NamedTuple):
     state: CopyState
 
 
-@dataclass(frozen=True, slots=True)
-class CheckPolicy:
+class CheckPolicy(Struct, frozen=True):
     """Which off-site copies are verified again."""
 
     remote: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -63,6 +62,6 @@ class RemovalForecast:
         """Every age in the limits of a camera, whichever rule it belongs to."""
         if camera not in self._ages:
             limits = self._policy.of(camera)
-            values = (getattr(limits, field.name) for field in fields(limits))
+            values = (getattr(limits, name) for name in limits.__struct_fields__)
             self._ages[camera] = tuple({each for each in values if isinstance(each, timedelta)})
         return self._ages[camera]

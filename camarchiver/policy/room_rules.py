@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import Disposal
 from camarchiver.domain.report import Outcome
@@ -17,8 +18,7 @@ _LARGEST_SHARE = 20
 """What stays free by default is at most the disk's size divided by this."""
 
 
-@dataclass(frozen=True, slots=True)
-class TreeDisks:
+class TreeDisks(Struct, frozen=True):
     """The filesystems (`st_dev`) that the roots lie on."""
 
     source: int

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Newest
 
 
-@dataclass(frozen=True, slots=True)
-class CameraTotals:
+class CameraTotals(Struct, frozen=True):
     """One camera's clips in source and archive, each counted once, and those that a plan removes."""
 
     clips: int = 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import Clip, Disposal, Tree
 from camarchiver.domain.memory import Memory
@@ -14,8 +15,7 @@ from camarchiver.domain.steps import RemoveCopy, RemoveLeftover
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Newest, Stay, discard_by, rank
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
+class Goal(Struct, frozen=True):
     """A number of bytes that must go, from one camera, from one filesystem, or from anywhere."""
 
     reason: Reason

@@ -6,7 +6,6 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from heapq import merge
@@ -14,7 +13,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from msgspec import structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.discovery import walks
 from camarchiver.domain.clip import Clip, Fingerprint, RemoteCopy, Tree
@@ -48,8 +48,7 @@ class FindState(StrEnum):
     """It has a verified off-site copy."""
 
 
-@dataclass(frozen=True, slots=True)
-class FindQuestion:
+class FindQuestion(Struct, frozen=True):
     """Which clips are looked for; an empty field selects all."""
 
     cameras: frozenset[str] = frozenset()
@@ -101,8 +100,7 @@ class ClipFile(NamedTuple):
     """Whether it is an archive that `verify` found damaged, and that is not there."""
 
 
-@dataclass(frozen=True, slots=True)
-class FoundClip:
+class FoundClip(Struct, frozen=True):
     """One clip, wherever its copies are."""
 
     source: str
@@ -331,7 +329,7 @@ def corrected_clips(pipeline: Pipeline, correction: ClockCorrection) -> Iterator
         print_of = Fingerprint(-1, -1, *found.identity)
         source = pipeline.trees.source
         clip = Clip(source, folder, name, found.camera, found.start, print_of, duration=found.seconds)
-        yield structs.replace(clip, corrected=correction.clock.corrected(clip))
+        yield replace(clip, corrected=correction.clock.corrected(clip))
 
 
 def _ordered(clips: Iterator[FoundClip], question: FindQuestion) -> Iterator[FoundClip]:
@@ -345,8 +343,7 @@ def _ordered(clips: Iterator[FoundClip], question: FindQuestion) -> Iterator[Fou
     return iter(SealedSequence(clips, key=longest_first))
 
 
-@dataclass(frozen=True, slots=True)
-class MotionCounts:
+class MotionCounts(Struct, frozen=True):
     """What is known of the motion in clips of which none has motion where it is looked for."""
 
     elsewhere: int = 0

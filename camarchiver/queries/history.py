@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.discovery import walks
 from camarchiver.discovery.source_tree import Discovery
@@ -26,8 +28,7 @@ from camarchiver.queries.find import FindQuestion, find_clips
 from camarchiver.storage.filesystems import resolved
 
 
-@dataclass(frozen=True, slots=True)
-class ClipRecord:
+class ClipRecord(Struct, frozen=True):
     """Everything that is known of one clip."""
 
     source: str

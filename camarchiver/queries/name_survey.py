@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.domain.clip import joined
 from camarchiver.naming.patterns import Names, ParsedName, Pattern, why_timeless
@@ -22,8 +24,7 @@ _PROPOSALS = 100
 _FORM = {ord(digit): "0" for digit in "123456789"}
 
 
-@dataclass(frozen=True, slots=True)
-class NamesRead:
+class NamesRead(Struct, frozen=True):
     """The names that one pattern reads."""
 
     maker: str
@@ -34,8 +35,7 @@ class NamesRead:
     """The content of the example."""
 
 
-@dataclass(frozen=True, slots=True)
-class NamesUnread:
+class NamesUnread(Struct, frozen=True):
     """Names of one form that no pattern reads."""
 
     count: int
@@ -46,8 +46,7 @@ class NamesUnread:
     proposal: PatternProposal | None
 
 
-@dataclass(frozen=True, slots=True)
-class NameSurvey:
+class NameSurvey(Struct, frozen=True):
     """How the names of a tree are read, most frequent first."""
 
     read: tuple[NamesRead, ...]

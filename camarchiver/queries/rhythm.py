@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from math import ceil
 from statistics import median
+
+from msgspec import Struct
 
 WINDOW = timedelta(days=14)
 """The rhythm is that of this time before a camera's last clip."""
@@ -24,8 +25,7 @@ _SLACK = 1.5
 _SHORTEST_OUTAGE = timedelta(minutes=10)
 
 
-@dataclass(frozen=True, slots=True)
-class Rhythm:
+class Rhythm(Struct, frozen=True):
     """The pauses between the starts of a camera's clips."""
 
     usual: timedelta

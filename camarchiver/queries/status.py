@@ -6,10 +6,11 @@ import os
 from collections import Counter as Counts
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import repeat
 from pathlib import Path
+
+from msgspec import Struct
 
 from camarchiver.discovery import walks
 from camarchiver.discovery.source_tree import IsKnown
@@ -41,8 +42,7 @@ WEEK = timedelta(days=7)
 """The period in which gaps are searched."""
 
 
-@dataclass(frozen=True, slots=True)
-class StatusQuestion:
+class StatusQuestion(Struct, frozen=True):
     """What to count."""
 
     policy: ArchivePolicy
@@ -52,8 +52,7 @@ class StatusQuestion:
     """Gaps longer than this are reported; None for those that a camera's own rhythm does not explain."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecentDays:
+class RecentDays(Struct, frozen=True):
     """The part of the journal that a report needs if the totals are known from elsewhere."""
 
     days: Iterable[date]
@@ -62,8 +61,7 @@ class RecentDays:
     """Bytes that the events of all other days added to each tree within `RATE`."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownClips:
+class KnownClips(Struct, frozen=True):
     """One camera's clips of one folder of the source, as an earlier run counted them."""
 
     camera: str

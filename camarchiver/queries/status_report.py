@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.reason import Reason
@@ -15,8 +16,7 @@ from camarchiver.state.findings import Findings
 from camarchiver.state.run_history import RunRecord
 
 
-@dataclass(frozen=True, slots=True)
-class CameraFootage:
+class CameraFootage(Struct, frozen=True):
     """The clips of one camera in one tree."""
 
     clips: int = 0
@@ -29,8 +29,7 @@ class CameraFootage:
     newest: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CameraStatus:
+class CameraStatus(Struct, frozen=True):
     """One camera's clips in the three trees, and what needs attention."""
 
     name: str
@@ -57,8 +56,7 @@ class CameraStatus:
     """Archives that are lossless copies, by reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class DiskStatus:
+class DiskStatus(Struct, frozen=True):
     """One filesystem that trees lie on."""
 
     path: Path
@@ -76,8 +74,7 @@ class DiskStatus:
         return self.free / self.net_daily if self.net_daily > 0 else None
 
 
-@dataclass(frozen=True, slots=True)
-class StatusReport:
+class StatusReport(Struct, frozen=True):
     """Everything that `status` reports."""
 
     trees: Trees

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.damage import Damage, Flaw, RecordFlaw
@@ -17,8 +19,7 @@ from camarchiver.runtime.signals import Stop
 from camarchiver.state.findings import Findings
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyFinding:
+class VerifyFinding(Struct, frozen=True):
     """Something that is wrong."""
 
     path: str
@@ -30,8 +31,7 @@ class VerifyFinding:
     """The record of it, with the time and the run that found it first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Struct, frozen=True):
     """The result of checking the archive against the journal."""
 
     checked: int

@@ -8,9 +8,11 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path, PurePosixPath
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from camarchiver.domain.clip import joined
 from camarchiver.domain.damage import Damage, Flaw, RecordFlaw
@@ -44,8 +46,7 @@ class _StopRequested(Exception):
     """The run is to stop within a file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """What one run of `verify` is to check."""
 
     asked: VerifyScope

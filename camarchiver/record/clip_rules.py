@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import pairwise
 from statistics import median
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.record.capture.packet import TimedPacket
 
@@ -14,8 +16,7 @@ _TICK = 1e-6
 """Seconds; sums of times differ by less."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordingLengths:
+class RecordingLengths(Struct, frozen=True):
     """How much is recorded around motion, in seconds."""
 
     pre: float = 2.0
@@ -28,8 +29,7 @@ class RecordingLengths:
     """How long motion must last before a clip begins; the pre-roll reaches back by this much more."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClipState:
+class ClipState(Struct, frozen=True):
     """A clip that is being recorded; all times in seconds of the source's own clock."""
 
     begun: float

@@ -6,8 +6,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from camarchiver.motion.events import MotionEvent
 from camarchiver.motion.sampler import SampledPicture

@@ -6,11 +6,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import av
+from msgspec import Struct
 
 from camarchiver.errors import cause
 from camarchiver.record import schedule
@@ -47,8 +47,7 @@ RETRY_SECONDS = 60.0
 """Between two attempts to publish the clips that wait in the spool."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecorderSettings:
+class RecorderSettings(Struct, frozen=True):
     """The settings of one recorder."""
 
     lengths: RecordingLengths

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from camarchiver.errors import UsageError
 
@@ -14,8 +15,7 @@ _DAY = 24 * 60
 _HINT = "write for example 08:00-18:00, mo-fr 18:00-06:00 or sa,su 00:00-24:00"
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """One range; if its end is not after its start, it extends into the next day."""
 
     days: frozenset[int]

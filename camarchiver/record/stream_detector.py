@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import cast
 
 from av.video.codeccontext import VideoCodecContext
+from msgspec import Struct
 
 from camarchiver.domain.motion import View
 from camarchiver.motion import events as motion_events
@@ -17,8 +17,7 @@ from camarchiver.motion.sampler import KeyframeSampler, SampledPicture, Sampler,
 from camarchiver.record.capture.packet import TimedPacket
 
 
-@dataclass(frozen=True, slots=True)
-class DetectionSettings:
+class DetectionSettings(Struct, frozen=True):
     """What the owner wants to be detected."""
 
     rules: Rules

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
+from msgspec import Struct
 
 from camarchiver.runtime.scratch_file import ScratchFile
 
@@ -107,7 +108,7 @@ class _Columns(NamedTuple):
 
 def _columns(items: Sequence[Any]) -> Any:
     kind = type(items[0])
-    if not issubclass(kind, msgspec.Struct) or len(set(map(type, items))) > 1:
+    if not issubclass(kind, Struct) or len(set(map(type, items))) > 1:
         return items
     rows = map(msgspec.structs.astuple, items)
     return _Columns(kind, tuple(map(_columns, zip(*rows, strict=True))))

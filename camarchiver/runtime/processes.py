@@ -12,10 +12,11 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
+
+from msgspec import Struct
 
 from camarchiver.errors import cause
 
@@ -37,8 +38,7 @@ _PR_SET_PDEATHSIG = ctypes.c_int(1)
 _SIGKILL = ctypes.c_ulong(signal.SIGKILL)
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(Struct, frozen=True):
     """The result of a short command."""
 
     returncode: int

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from camarchiver.domain.clocks import ClockCorrection, parse_clock
 from camarchiver.domain.untrusted import AwareDatetime
@@ -17,7 +18,7 @@ from camarchiver.storage import atomic, run_lock
 FILE = "clocks.json"
 
 
-class _StoredCorrection(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+class _StoredCorrection(Struct, frozen=True, rename={"start": "from", "end": "to"}):
     """One correction, under its id."""
 
     camera: str

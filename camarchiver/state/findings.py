@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct, field
 
 from camarchiver.domain.clip import Tree
 from camarchiver.domain.damage import Damage
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 FILE = "findings.json"
 
 
-class CompletedVerify(msgspec.Struct, frozen=True):
+class CompletedVerify(Struct, frozen=True):
     """One `verify` that checked every archive to the end."""
 
     at: AwareDatetime
@@ -33,7 +33,7 @@ class CompletedVerify(msgspec.Struct, frozen=True):
         check_time(self.at)
 
 
-class Findings(msgspec.Struct, frozen=True):
+class Findings(Struct, frozen=True):
     """What `findings.json` holds."""
 
     damaged: dict[RelativePath, Damage] = {}
@@ -43,8 +43,7 @@ class Findings(msgspec.Struct, frozen=True):
     """The last one that also decoded every archive."""
 
 
-@dataclass(frozen=True, slots=True)
-class FindingsUpdate:
+class FindingsUpdate(Struct, frozen=True):
     """What a run found out."""
 
     damaged: Mapping[str, Damage] = field(default_factory=dict)

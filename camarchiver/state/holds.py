@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
+from msgspec import Struct
 
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.untrusted import YEARS, AwareDatetime, Typed, convert, decode
@@ -19,7 +19,7 @@ from camarchiver.storage import atomic, run_lock
 FILE = "holds.json"
 
 
-class _StoredHold(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+class _StoredHold(Struct, frozen=True, rename={"start": "from", "end": "to"}):
     """One hold, also as a person writes it."""
 
     id: Typed
@@ -34,7 +34,7 @@ class _StoredHold(msgspec.Struct, frozen=True, rename={"start": "from", "end": "
             raise ValueError("nobody could type the name of this hold")
 
 
-class _HoldsFile(msgspec.Struct, frozen=True):
+class _HoldsFile(Struct, frozen=True):
     """What `holds.json` holds; the times of each hold are read by themselves."""
 
     holds: tuple[dict[str, Any], ...]

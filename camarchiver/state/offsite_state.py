@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from camarchiver.domain.untrusted import AwareDatetime, Count, check_time
@@ -16,7 +17,7 @@ from camarchiver.storage import atomic, run_lock
 FILE = "offsite.json"
 
 
-class SyncCounts(msgspec.Struct, frozen=True):
+class SyncCounts(Struct, frozen=True):
     """How much had a copy when the last sync of everything ended."""
 
     at: AwareDatetime
@@ -29,7 +30,7 @@ class SyncCounts(msgspec.Struct, frozen=True):
         check_time(self.at)
 
 
-class SyncFailure(msgspec.Struct, frozen=True):
+class SyncFailure(Struct, frozen=True):
     """Why the last sync did not do all it was to do."""
 
     at: AwareDatetime
@@ -39,7 +40,7 @@ class SyncFailure(msgspec.Struct, frozen=True):
         check_time(self.at)
 
 
-class RemoteState(msgspec.Struct, frozen=True):
+class RemoteState(Struct, frozen=True):
     """What is remembered of one remote."""
 
     days: tuple[date, ...] = ()

@@ -6,14 +6,14 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.untrusted import AwareDatetime, Count, Run, check_time, decode
@@ -52,7 +52,7 @@ class ResultCounts:
             self.bytes_after += outcome.encoding.bytes_after
 
 
-class RunRecord(msgspec.Struct, frozen=True):
+class RunRecord(Struct, frozen=True):
     """What one run did."""
 
     run: Run
@@ -89,8 +89,7 @@ UNFINISHED = "unfinished"
 """The status of a run that has not reported yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class BegunRun:
+class BegunRun(Struct, frozen=True):
     """A run that carries out a plan; `begin` makes it, and only it makes the report."""
 
     state: Path

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from camarchiver.domain.untrusted import Count, RelativePath, Run, decode
 from camarchiver.errors import sentence
@@ -21,14 +21,14 @@ _log = logging.getLogger(__name__)
 FILE = "verify.json"
 
 
-class CheckpointPlace(msgspec.Struct, frozen=True):
+class CheckpointPlace(Struct, frozen=True):
     """One archive in the order of `verify`: by its clip's day, then by its path below the archive root."""
 
     day: date
     archive: RelativePath
 
 
-class VerifyScope(msgspec.Struct, frozen=True):
+class VerifyScope(Struct, frozen=True):
     """What a `verify` was asked to check; it resumes only if the question is the same."""
 
     since: date | None
@@ -38,7 +38,7 @@ class VerifyScope(msgspec.Struct, frozen=True):
     """Only archives that were found damaged before."""
 
 
-class VerifyCheckpoint(msgspec.Struct, frozen=True):
+class VerifyCheckpoint(Struct, frozen=True):
     """How far one run came."""
 
     asked: VerifyScope

@@ -12,11 +12,11 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from camarchiver.domain.clip import Clip, Fingerprint, Trees
@@ -43,7 +43,7 @@ from camarchiver.storage.owner import Owner
 from camarchiver.storage.walk import paths_in
 
 
-class ClipWork(msgspec.Struct, frozen=True):
+class ClipWork(Struct, frozen=True):
     """One clip that a run archives, or whose source it removes; it holds the clip's lock meanwhile.
 
     All paths are relative to their tree.
@@ -95,7 +95,7 @@ class ClipWork(msgspec.Struct, frozen=True):
         return Clip(root, folder, name, camera, self.start, print_of, sidecars=self.sidecars)
 
 
-class RemovalWork(msgspec.Struct, frozen=True):
+class RemovalWork(Struct, frozen=True):
     """Removals that a run of `cleanup` announced. The journal names the files, in the files of these days."""
 
     run: Run
@@ -110,8 +110,7 @@ FOLDERS: dict[str, type[Work]] = {"claims": ClipWork, "intents": RemovalWork}
 """Where the notes of each kind are, below the state folder."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkNote:
+class WorkNote(Struct, frozen=True):
     """A note that was found on disk."""
 
     path: Path

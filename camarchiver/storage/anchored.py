@@ -11,9 +11,10 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import Fingerprint
 from camarchiver.errors import CamarchiverError, NotRemovable, StorageError, cause
@@ -115,8 +116,7 @@ def make_folder(root: Path, relative: str, *, model: Path | None = None) -> None
         ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _PlannedFile:
+class _PlannedFile(Struct, frozen=True):
     """The file to remove, as seen through its open folder."""
 
     folder: int

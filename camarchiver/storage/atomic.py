@@ -13,9 +13,10 @@ import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TypeVar
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.domain.untrusted import convert, value_of
@@ -37,8 +38,7 @@ _SUFFIX_CHARACTERS = 16
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
+class Staged(Struct, frozen=True):
     """An unfinished file under a hidden random name beside its final one."""
 
     path: Path

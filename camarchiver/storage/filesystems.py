@@ -6,9 +6,10 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import Trees
 from camarchiver.errors import StorageError, cause, remedy
@@ -152,8 +153,7 @@ _UNSEEN = frozenset(
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Struct, frozen=True):
     """One line of the table."""
 
     place: str

@@ -14,11 +14,11 @@ import os
 import stat
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from camarchiver.domain.untrusted import decode
 from camarchiver.errors import ClipBusy, cause
@@ -42,8 +42,7 @@ _LOCKED = frozenset({errno.EAGAIN, errno.EACCES})
 _NO_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV})
 
 
-@dataclass(frozen=True, slots=True)
-class LockClaim:
+class LockClaim(Struct, frozen=True):
     """A lock file that is ours: open, and locked by the kernel if it can."""
 
     file: Path

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
+from msgspec import Struct
 
 from camarchiver.domain.untrusted import ProcessId
 
@@ -24,7 +25,7 @@ _ENDED = frozenset({"Z", "X", "x"})
 """States of a process that runs no more although its id is still taken (proc_pid_stat(5))."""
 
 
-class Owner(msgspec.Struct, frozen=True):
+class Owner(Struct, frozen=True):
     """A process, as a lock or a note records it."""
 
     host: str

@@ -16,9 +16,10 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from camarchiver.domain.clip import FROM_ARCHIVE, FROM_SOURCE, Clip, Disposal, Fingerprint, Tree, Trees
 from camarchiver.domain.hold import Hold
@@ -67,8 +68,7 @@ class Place(NamedTuple):
         return self.root / self.relative
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(Struct, frozen=True):
     """A file that left its tree."""
 
     place: str = ""
@@ -79,8 +79,7 @@ class Removed:
     """Bytes that its filesystem got back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Followed:
+class Followed(Struct, frozen=True):
     """The sidecars that left with their clip."""
 
     went: Mapping[str, str] = field(default_factory=dict)

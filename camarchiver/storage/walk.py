@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from camarchiver.domain.clip import joined
 from camarchiver.naming.formats import (
@@ -26,8 +27,7 @@ NOTHING: frozenset[str] = frozenset()
 """For `wanted`: no clip is examined, only the names are read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """The entries of one folder, sorted into kinds; each kind is in no particular order."""
 
     files: dict[str, os.stat_result] = field(default_factory=dict)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.domain.memory import Failure
 from camarchiver.domain.reason import Reason
@@ -26,8 +28,7 @@ TROUBLE_AGAIN = timedelta(hours=1)
 """When a clip is tried again after its storage prevented archiving."""
 
 
-@dataclass(frozen=True, slots=True)
-class DueClip:
+class DueClip(Struct, frozen=True):
     """One clip that is to be examined."""
 
     path: str

@@ -8,11 +8,11 @@ import os
 import select
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from inotify_simple import INotify, flags  # type: ignore[import-untyped]  # has no annotations
+from msgspec import Struct
 
 from camarchiver.domain.clip import joined
 from camarchiver.errors import cause
@@ -39,35 +39,30 @@ _LIMITS = Path("/proc/sys/fs/inotify")
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True):
     """A file was renamed to this path, so it is complete."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """A file appeared here, or its writer closed it; the writer may open it again."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """Clips that a scan found in a folder, however old they are."""
 
     folder: str
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EventsLost:
+class EventsLost(Struct, frozen=True):
     """The kernel dropped events, or a part of the tree was unmounted: only a scan shows what is there."""
 
 
-@dataclass(frozen=True, slots=True)
-class RootGone:
+class RootGone(Struct, frozen=True):
     """The root was removed, renamed or unmounted."""
 
 

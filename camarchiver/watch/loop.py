@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
 from itertools import groupby
+
+from msgspec import Struct
 
 from camarchiver.archive import planner
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
@@ -61,8 +62,7 @@ _BATCH = 50
 _STATUS_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
+class Signals(Struct, frozen=True):
     """How the rest of the process reaches the loop."""
 
     stop: Stop

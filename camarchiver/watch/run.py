@@ -6,10 +6,11 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
 from datetime import tzinfo
 from functools import partial
 from importlib.util import find_spec
+
+from msgspec import Struct
 
 from camarchiver.archive import executor, planner, recovery
 from camarchiver.archive.executor import Execution
@@ -40,8 +41,7 @@ PAGE_MINUTES = 10
 """Shortest time between two refreshes of the pages."""
 
 
-@dataclass(frozen=True, slots=True)
-class WatchSettings:
+class WatchSettings(Struct, frozen=True):
     """The settings of a run; a reload brings new ones."""
 
     trees: Trees
@@ -62,8 +62,7 @@ class WatchSettings:
     """Brings the pages that show the footage up to date. Raises CamarchiverError or OSError."""
 
 
-@dataclass(frozen=True, slots=True)
-class WatchDocuments:
+class WatchDocuments(Struct, frozen=True):
     """How the JSON documents for monitoring are made."""
 
     of_report: Callable[[Report], Iterable[str]]
@@ -114,8 +113,7 @@ def _reloaded(
     return fresh, queue if fresh.trees == settings.trees else DueQueue()
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """The run from one reload to the next."""
 
     settings: WatchSettings

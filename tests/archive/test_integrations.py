@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import product
@@ -20,6 +20,8 @@ from pathlib import Path
 
 import av
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 from pytest_mock import MockerFixture
 
 from camarchiver.archive.fallback import Encoded, EncoderFallback, GpuBreaker, LevelTried
@@ -423,8 +425,7 @@ exit $code
 """
 
 
-@dataclass(frozen=True)
-class Replay:
+class Replay(Struct, frozen=True):
     """A fake ffmpeg that fails as it is told at the given levels, and the fallback that runs it."""
 
     folder: Path

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +21,7 @@ import av
 import imageio_ffmpeg
 import pytest
 from av.packet import Packet
+from msgspec.structs import replace
 from pytest_mock import MockerFixture
 
 from camarchiver.motion import detector

@@ -9,7 +9,6 @@ import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import product
 from pathlib import Path
@@ -626,8 +625,7 @@ class TestRetention:
     ) -> None:
         """As docs/architecture.md says how to add one."""
 
-        @dataclass(frozen=True, slots=True)
-        class WithSundays(RetentionOptions):
+        class WithSundays(RetentionOptions, frozen=True):
             keep_sundays: bool
 
         sundays = click.Option(["--keep-sundays"], is_flag=True)

@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import av
 import pytest
+from msgspec.structs import replace
 
 from camarchiver.archive.fallback import Encoded, EncoderFallback, GpuBreaker, LevelTried
 from camarchiver.errors import EncoderError, ExitCode

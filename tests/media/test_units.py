@@ -8,13 +8,13 @@ import math
 import random
 import sys
 from array import array
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from camarchiver.errors import EncoderError
 from camarchiver.media import archive_tag, encoders, ffmpeg_args

@@ -11,13 +11,13 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
+from msgspec.structs import replace
 from pytest_mock import MockerFixture
 
 from camarchiver.domain.reason import Reason

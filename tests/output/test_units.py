@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec import structs
+from msgspec.structs import replace
 
 from camarchiver.domain import plan as domain_plan
 from camarchiver.domain.clip import Fingerprint, Trees

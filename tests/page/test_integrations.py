@@ -6,13 +6,13 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import structs
+from msgspec.structs import replace
 
 from camarchiver.discovery.source_tree import Discovery
 from camarchiver.domain.clip import Clip

@@ -12,7 +12,6 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +19,8 @@ from typing import Any
 
 import av
 from av.bitstream import BitStreamFilterContext
+from msgspec import Struct
+from msgspec.structs import replace
 
 _PAYLOAD_BYTES = 1300
 """Larger units are sent in fragments (RFC 6184 section 5.8, RFC 7798 section 4.4.3)."""
@@ -29,8 +30,7 @@ _PARAMETERS = {"h264": (7, 8), "hevc": (32, 33, 34), "mjpeg": ()}
 _PAYLOAD_TYPES = {"h264": 96, "hevc": 96, "mjpeg": 26}
 
 
-@dataclass(frozen=True, slots=True)
-class Faults:
+class Faults(Struct, frozen=True):
     """What is wrong with a camera. Times are seconds after PLAY, unless they say otherwise."""
 
     hang_up: float | None = None
@@ -109,8 +109,7 @@ class Faults:
     """Numbers of sound packets that are sent twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Unit:
+class _Unit(Struct, frozen=True):
     """One picture or one frame of sound."""
 
     order: float
@@ -123,8 +122,7 @@ class _Unit:
     """Pictures sent before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Scene:
+class _Scene(Struct, frozen=True):
     """What a clip holds, ready to be sent over and over."""
 
     codec: str

@@ -16,7 +16,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from itertools import pairwise
@@ -27,6 +26,7 @@ from typing import Any, cast
 import av
 import imageio_ffmpeg
 import pytest
+from msgspec.structs import replace
 from pytest_mock import MockerFixture
 
 from camarchiver.domain.report import Status

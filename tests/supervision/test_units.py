@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from msgspec.structs import replace
 from pytest_mock import MockerFixture
 
 from camarchiver.errors import Problem, StorageError

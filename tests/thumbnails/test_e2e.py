@@ -7,13 +7,13 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import av
 import pytest
+from msgspec.structs import replace
 
 from camarchiver.archive.motion.thumbnails import ClipWithoutThumbnails, make_missing
 from camarchiver.cleanup import planner

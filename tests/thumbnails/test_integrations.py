@@ -8,7 +8,6 @@ import stat
 import subprocess
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from camarchiver.archive.motion.thumbnails import ClipWithoutThumbnails, ThumbnailCounts, make_missing
 from camarchiver.domain.clip import Clip, Trees

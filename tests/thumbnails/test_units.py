@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from camarchiver.archive.motion import chapters
 from camarchiver.domain.motion import MOST_SPANS, ClipMotion, MotionSpan

@@ -6,8 +6,9 @@ import base64
 import logging
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.domain.report import ArchiveMethod, EncodeResult

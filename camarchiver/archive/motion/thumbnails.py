@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import Clip, Trees
 from camarchiver.domain.motion import WHOLE_VIEWS, CameraViews, ClipMotion, KeyframeFindings
@@ -36,8 +37,7 @@ def keep(trees: Trees, clip: Clip, findings: KeyframeFindings) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class ClipWithoutThumbnails:
+class ClipWithoutThumbnails(Struct, frozen=True):
     """A clip without thumbnails in the cache."""
 
     clip: Clip
@@ -50,8 +50,7 @@ class ClipWithoutThumbnails:
     """What the journal says moves in it; None if it says nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class ThumbnailCounts:
+class ThumbnailCounts(Struct, frozen=True):
     """What came of the clips that had no thumbnails."""
 
     made: int

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import FROM_SOURCE, Archived, Clip, Trees, is_copied
 from camarchiver.domain.clocks import Clocks
@@ -16,8 +17,7 @@ from camarchiver.journal.store import Journal
 from camarchiver.storage.anchored import fingerprint_of
 
 
-@dataclass(frozen=True, slots=True)
-class Originals:
+class Originals(Struct, frozen=True):
     """Looks for the files that clips were archived from; the bytes are not read."""
 
     trees: Trees

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from camarchiver.archive.rearchive.originals import Originals
 from camarchiver.domain.clip import Archived, Clip
@@ -55,8 +55,8 @@ def _in_archive(clip: Clip, root: Path, entry: Archived) -> Clip:
         status = (root / entry.archive).lstat()
     except OSError:
         # It has just gone; the step will find that out.
-        return structs.replace(clip, root=root, place=entry.archive)
-    return structs.replace(
+        return replace(clip, root=root, place=entry.archive)
+    return replace(
         clip,
         root=root,
         place=entry.archive,

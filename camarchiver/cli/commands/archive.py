@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -269,8 +268,8 @@ def archive(**chosen: Any) -> int:
     from camarchiver.cli.runs.archive import ArchiveOptions, run_archive
 
     context = click.get_current_context()
-    own = {each.name for each in fields(ArchiveOptions)}
-    retention = {each.name: chosen[each.name] for each in fields(RetentionOptions) if each.name in chosen}
+    own = set(ArchiveOptions.__struct_fields__)
+    retention = {name: chosen[name] for name in RetentionOptions.__struct_fields__ if name in chosen}
     of_cleanup = [name for name in retention if name not in own]
     policy = _cleanup_policy(context, retention) if chosen["cleanup"] else None
     if policy is None:

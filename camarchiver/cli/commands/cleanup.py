@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +12,7 @@ from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.options import (
     FOLDER,
     consent_options,
+    filled,
     general_options,
     is_on_command_line,
     option,
@@ -121,7 +121,7 @@ def cleanup(context: click.Context, /, **chosen: Any) -> int:
     from camarchiver.cli.retention_options import RetentionOptions
     from camarchiver.cli.runs.cleanup import CleanupOptions, run_cleanup
 
-    retention = RetentionOptions(**{each.name: chosen[each.name] for each in fields(RetentionOptions)})
+    retention = filled(RetentionOptions, chosen)
     cleanup_options = CleanupOptions(
         place=TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"]),
         policy=retention.policy(context, free=chosen["free"]),
@@ -135,7 +135,7 @@ def cleanup(context: click.Context, /, **chosen: Any) -> int:
 def _run_options(chosen: dict[str, Any]) -> RunOptions:
     from camarchiver.cli.runs.template import RunOptions
 
-    return RunOptions(**{each.name: chosen[each.name] for each in fields(RunOptions)})
+    return filled(RunOptions, chosen)
 
 
 def _cleanup_spool(context: click.Context, chosen: dict[str, Any]) -> int:

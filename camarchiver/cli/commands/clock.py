@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-from msgspec import structs
+from msgspec.structs import replace
 
 from camarchiver.cli import completions
 from camarchiver.cli.conventions import conventions
@@ -170,7 +170,7 @@ def remove(*, place: TreeOptions, name: str, no_confirm: bool) -> None:
     )
     clips = [clip for clip in corrected_clips(pipeline, found) if clip.corrected is not None]
     clock_corrections.remove(pipeline.trees.state, name)
-    without = (structs.replace(clip, corrected=None) for clip in clips)
+    without = (replace(clip, corrected=None) for clip in clips)
     pipeline.writer.clocks(EventKind.CLOCK_UNCORRECTED, without, _words(found))
     click.echo("removed " + lists.correction_line(found, zone))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from camarchiver.cli.offsite_options import reach_options, remote_options, verif
 from camarchiver.cli.options import (
     config_option,
     consent_options,
+    filled,
     general_options,
     json_option,
     option,
@@ -251,4 +251,4 @@ def restore_all(**chosen: Any) -> int:
 def _run_options(chosen: dict[str, Any]) -> RunOptions:
     from camarchiver.cli.runs.template import RunOptions
 
-    return RunOptions(**{each.name: chosen[each.name] for each in fields(RunOptions)})
+    return filled(RunOptions, chosen)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.help_page import HelpCommand

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.archive import executor, planner
 from camarchiver.archive.executor import Execution, Prepared
@@ -37,8 +39,7 @@ if TYPE_CHECKING:
     from camarchiver.policy.offsite_rules import OffsitePolicy
 
 
-@dataclass(frozen=True, slots=True)
-class OffsiteRun:
+class OffsiteRun(Struct, frozen=True):
     """The `offsite sync` after archiving."""
 
     settings: TransferSettings
@@ -52,8 +53,7 @@ SEARCH_SECONDS = 0.5
 `config check` and `doctor` read it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveOptions:
+class ArchiveOptions(Struct, frozen=True):
     """The command line of `archive`, parsed."""
 
     directory: Path

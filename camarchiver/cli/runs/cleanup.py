@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.archive import recovery
 from camarchiver.archive.source_removal import SidecarPolicy
@@ -23,8 +25,7 @@ from camarchiver.runtime.signals import Stop
 from camarchiver.state import volume_marker
 
 
-@dataclass(frozen=True, slots=True)
-class CleanupOptions:
+class CleanupOptions(Struct, frozen=True):
     """The command line of `cleanup`, parsed."""
 
     place: TreeOptions

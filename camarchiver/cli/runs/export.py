@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from camarchiver.cli.runs.template import OutcomeReporter, Ready, RunOptions, RunResult, RunTask, run_task
 from camarchiver.cli.session import TreeOptions
@@ -24,8 +25,7 @@ from camarchiver.state import volume_marker
 from camarchiver.storage.filesystems import resolved
 
 
-@dataclass(frozen=True, slots=True)
-class ExportOptions:
+class ExportOptions(Struct, frozen=True):
     """The command line of `hold export`, parsed."""
 
     place: TreeOptions

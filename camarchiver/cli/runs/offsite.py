@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Generic
+
+from msgspec import Struct
 
 from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, ready_plan, run_task
 from camarchiver.cli.session import TreeOptions, log_of, run_locked
@@ -28,8 +29,7 @@ from camarchiver.runtime.signals import Stop
 from camarchiver.state import volume_marker
 
 
-@dataclass(frozen=True, slots=True)
-class OffsiteOptions:
+class OffsiteOptions(Struct, frozen=True):
     """What `[offsite]` and the command line say of the remote, parsed."""
 
     place: TreeOptions
@@ -62,8 +62,7 @@ def run_verify_copies(options: OffsiteOptions, policy: CheckPolicy, conventions:
     return run_task("offsite", options.run, lambda: _task(options, conventions, kind), source=source)
 
 
-@dataclass(frozen=True, slots=True)
-class _PlanKind(Generic[PlanT]):
+class _PlanKind(Struct, Generic[PlanT], frozen=True):
     """What differs between a run that makes copies and one that verifies them."""
 
     plan: Callable[[Pipeline], PlanT]
@@ -103,8 +102,7 @@ def _task(options: OffsiteOptions, conventions: Conventions, kind: _PlanKind[Pla
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreAllOptions:
+class RestoreAllOptions(Struct, frozen=True):
     """The command line of `offsite restore-all`, parsed."""
 
     place: TreeOptions

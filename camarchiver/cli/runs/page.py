@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import Struct
 
 from camarchiver.cli.session import TreeOptions, show
 from camarchiver.domain.conventions import Conventions
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from camarchiver.cli.runs.template import Ready, RunResult, RunTask
 
 
-@dataclass(frozen=True, slots=True)
-class PageTask:
+class PageTask(Struct, frozen=True):
     """One site, and what it shows."""
 
     place: TreeOptions

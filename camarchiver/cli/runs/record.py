@@ -8,12 +8,14 @@ import stat
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.cli.conventions import check_mask, view_of
 from camarchiver.cli.session import tell
@@ -46,8 +48,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordOptions:
+class RecordOptions(Struct, frozen=True):
     """The command line of `record`, parsed."""
 
     source: str | None
@@ -215,8 +216,7 @@ def _own_process(options: RecordOptions, watchdog: Watchdog, locks: ExitStack) -
     return _member(options, watchdog, locks)
 
 
-@dataclass(frozen=True, slots=True)
-class _CameraRequest:
+class _CameraRequest(Struct, frozen=True):
     """What a camera's process is asked to do."""
 
     options: RecordOptions

@@ -6,9 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from camarchiver.cleanup import offsite_restore, restore, restore_misses
 from camarchiver.cleanup.offsite_copies import OffsiteAccess

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, ready_plan, run_task
 from camarchiver.errors import UsageError
@@ -21,8 +23,7 @@ from camarchiver.runtime.signals import Stop
 from camarchiver.storage import run_lock
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolOptions:
+class SpoolOptions(Struct, frozen=True):
     """The command line of `cleanup --spool`, parsed."""
 
     spool: Path

@@ -7,10 +7,11 @@ import logging
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, field
 
 from camarchiver.cli.session import agreed, may_ask, require_consent, show, write
 from camarchiver.domain.clip import Trees
@@ -32,8 +33,7 @@ _log = logging.getLogger(__name__)
 OutcomeReporter = Callable[[Outcome], None]
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(Struct, frozen=True):
     """The command-line options that every run has."""
 
     dry_run: bool
@@ -75,8 +75,7 @@ class _SizedStep(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(Struct, frozen=True):
     """What a run did; for a dry run, what can be said of it beforehand."""
 
     ended: Conclusion
@@ -98,8 +97,7 @@ class RunResult:
         return self.ended.exit_code
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """A plan that can be shown and carried out."""
 
     steps: Collection[_SizedStep]
@@ -117,8 +115,7 @@ class Ready:
     """Whether the plan is shown in every run: it leaves something alone that the user asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunTask:
+class RunTask(Struct, frozen=True):
     """One command's part in the sequence of its run."""
 
     command: str
@@ -150,8 +147,7 @@ class RunTask:
     """The run that must come first to make room; None if none has to."""
 
 
-@dataclass(frozen=True, slots=True)
-class IncludedRun:
+class IncludedRun(Struct, frozen=True):
     """A run that is part of another one and begins before it, or when the other one is done."""
 
     command: str

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.archive import recovery
 from camarchiver.cleanup import archive_repair
@@ -36,8 +38,7 @@ from camarchiver.state.verify_checkpoint import VerifyScope
 from camarchiver.storage import linux
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyOptions:
+class VerifyOptions(Struct, frozen=True):
     """The command line of `verify`, parsed."""
 
     place: TreeOptions

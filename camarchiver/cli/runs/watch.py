@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import running, show, tell, write
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("camarchiver.watch")
 
 
-@dataclass(frozen=True, slots=True)
-class WatchOptions:
+class WatchOptions(Struct, frozen=True):
     """The command line of `watch`, parsed."""
 
     archive: ArchiveOptions

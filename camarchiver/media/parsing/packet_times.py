@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from dataclasses import dataclass
 from fractions import Fraction
+
+from msgspec import Struct
 
 REORDERED_AT_MOST = 16
 """Frames that may be decoded after one shown later: no H.264 or HEVC decoder holds more pictures."""
@@ -14,8 +15,7 @@ _LONGEST_TO_USUAL = 2
 """HE-AAC decodes to twice the samples that its header states."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShownTimes:
+class ShownTimes(Struct, frozen=True):
     """When the frames of a stream are shown."""
 
     first: int

@@ -9,13 +9,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from fractions import Fraction
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import Struct
 
 from camarchiver.errors import CamarchiverError, described
 from camarchiver.media.info import (
@@ -146,8 +147,7 @@ class Prober:
             self._worker = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Worker:
+class _Worker(Struct, frozen=True):
     """The parser's process and this end of the connection to it.
 
     Not a `ProcessPoolExecutor`: its workers outlive a killed parent, and it can't
@@ -181,8 +181,7 @@ class _WorkerMessage(Enum):
     PROGRESS = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class _ParseFailure:
+class _ParseFailure(Struct, frozen=True):
     reason: ParseErrorKind
     text: str
 

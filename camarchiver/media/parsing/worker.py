@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import av
 from av.container import InputContainer
 from av.video.stream import VideoStream as AvVideoStream
+from msgspec.structs import replace
 
 from camarchiver.errors import cause
 from camarchiver.media.info import (

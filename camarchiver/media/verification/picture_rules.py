@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
 from operator import mul, sub
+
+from msgspec import Struct
 
 from camarchiver.media.info import Difference, Media, PicturePosition
 
@@ -45,8 +46,7 @@ _BUDGET_PIXELS = 10_000_000
 """Pixels that may be decoded in addition: about 25 ms."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """The same frame in source and archive."""
 
     source: PicturePosition
@@ -55,8 +55,7 @@ class Pair:
     """After the first frame."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(Struct, frozen=True):
     """A picture scaled to `WIDTH` by `HEIGHT`, row by row, brightness from 0 to 255 whatever its range."""
 
     luma: Sequence[float]

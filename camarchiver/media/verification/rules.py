@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from camarchiver.media.info import Media, PictureComparison, VideoStream
 from camarchiver.media.verification import timing
@@ -67,8 +68,7 @@ _TOP_FIRST, _BOTTOM_FIRST = frozenset({"tt", "bt"}), frozenset({"bb", "tb"})
 """Interlaced pictures by the field that is displayed first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """All that is known about one encode when ffmpeg has ended."""
 
     source: Media
@@ -91,8 +91,7 @@ class Facts:
     """The result of `Prober.compare` for `pairs_to_compare`, or the sentence that says why it failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """Whether the source may be removed; if not, the first reason against it."""
 
     ok: bool

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from camarchiver.errors import ConfigError
 
@@ -52,8 +54,7 @@ has none: these are read back.
 _IN_PARTS = frozenset({"s3", "b2"})
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteBackend:
+class RemoteBackend(Struct, frozen=True):
     """One of the backends behind a remote."""
 
     name: str

@@ -11,10 +11,11 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from camarchiver.config import home
 from camarchiver.errors import ConfigError, cause
@@ -70,8 +71,7 @@ _BY_DEFAULT: Mapping[str, str] = {
 """What the owner's environment may say otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class RcloneSettings:
+class RcloneSettings(Struct, frozen=True):
     """Which rclone is used, for which remote."""
 
     remote: str

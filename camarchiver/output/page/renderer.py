@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from msgspec import Struct
 
 from camarchiver.domain.clip import Tree, Trees
 from camarchiver.domain.reason import Reason
@@ -49,8 +49,7 @@ _REMARKS = (FindState.HELD, FindState.FAILED, FindState.DAMAGED, FindState.OFFSI
 _REMARK_WORDS = {FindState.OFFSITE: "off-site copy"}
 
 
-@dataclass(frozen=True, slots=True)
-class ClipRow:
+class ClipRow(Struct, frozen=True):
     """One clip in the list of a day's page."""
 
     id: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
+
+from msgspec import Struct
 
 from camarchiver.page.site_state import MOTION, DaySummary
 from camarchiver.queries.gaps import Coverage, gaps
@@ -22,8 +23,7 @@ FOOTAGE = ("gone", "offsite", "source", "archive", "trash")
 _DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """One kind of minutes as the outline of an SVG path."""
 
     kind: str

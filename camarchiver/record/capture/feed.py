@@ -9,7 +9,6 @@ import select
 import subprocess
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -18,6 +17,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.errors import cause
 from camarchiver.runtime import processes
@@ -33,8 +34,7 @@ _PROMPTLY = {"probesize": "32", "analyzeduration": "0"}
 _ENDING_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureMode:
+class CaptureMode(Struct, frozen=True):
     """The requested mode of a local camera. None means the camera's choice, or a default."""
 
     size: tuple[int, int] | None = None
@@ -65,8 +65,7 @@ def _no_complaint() -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Feed:
+class Feed(Struct, frozen=True):
     """The streams that are recorded, and their packets in the order of decoding."""
 
     video: VideoStream

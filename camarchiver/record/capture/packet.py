@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 
-@dataclass(frozen=True, slots=True)
-class TimedPacket:
+
+class TimedPacket(Struct, frozen=True):
     """One packet, with what decisions need of it."""
 
     at: float

@@ -7,12 +7,13 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import av
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.errors import CamarchiverError, cause, described
 from camarchiver.record import retry
@@ -43,8 +44,7 @@ _FULL_SECONDS = 0.01
 """Seconds between two checks whether the recorder has taken an item."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamOpened:
+class StreamOpened(Struct, frozen=True):
     """The source was opened or reopened, or its format changed; the following items are independent."""
 
     video: VideoStream
@@ -58,8 +58,7 @@ class StreamOpened:
         return bool(self.video.codec_context.width)
 
 
-@dataclass(frozen=True, slots=True)
-class CameraLost:
+class CameraLost(Struct, frozen=True):
     """The camera was lost; the reader tries to reconnect."""
 
     reason: str
@@ -67,8 +66,7 @@ class CameraLost:
     """The camera answered, and allowed no session."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamEnded:
+class StreamEnded(Struct, frozen=True):
     """The stream ended; no item follows."""
 
     error: str = ""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import stat
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 import av
+from msgspec.structs import replace
 
 from camarchiver.errors import UsageError
 from camarchiver.record.capture import feed

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from camarchiver.record.capture.packet import TimedPacket
 
 
-@dataclass(frozen=True, slots=True)
-class FirstPackets:
+class FirstPackets(Struct, frozen=True):
     """What a clip begins with."""
 
     hidden: tuple[TimedPacket, ...]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from typing import cast
 
 from av.packet import Packet
+from msgspec.structs import replace
 
 from camarchiver.naming.recorder_names import Kind
 from camarchiver.record.capture.feed import AnyPacket

@@ -7,10 +7,11 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from camarchiver.domain.clip import Fingerprint, Tree, Trees
 from camarchiver.domain.plan import Forecast, Plan, Tally
@@ -38,8 +39,7 @@ from camarchiver.storage import anchored, filesystems, removal, run_lock
 _log = logging.getLogger("camarchiver.record.outbox.cleanup")
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolPolicy:
+class SpoolPolicy(Struct, frozen=True):
     """The owner's request."""
 
     spool: Path

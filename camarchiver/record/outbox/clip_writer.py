@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import secrets
-from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from typing import Any, cast
@@ -16,6 +15,8 @@ from av.bitstream import BitStreamFilterContext
 from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.errors import cause
 from camarchiver.motion.events import MotionEvent
@@ -53,8 +54,7 @@ UNSYNCED = "clock: unsynced"
 """In the `comment` of a clip whose start comes from a clock that no time server had set."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClipStart:
+class ClipStart(Struct, frozen=True):
     """What is known of a clip when it begins."""
 
     start: datetime

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from camarchiver.naming import recorder_names
 from camarchiver.storage import atomic
 
 
-@dataclass(frozen=True, slots=True)
-class Folders:
+class Folders(Struct, frozen=True):
     """Where one camera's clips are written and where they are published."""
 
     spool: Path

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 KEPT = 1000
 """Items that a history holds."""
@@ -15,8 +16,7 @@ KEPT = 1000
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """The result of one clip."""
 
     path: Path
@@ -56,8 +56,7 @@ class Recorded:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class PublishTotals:
+class PublishTotals(Struct, frozen=True):
     """The totals of one camera's clips."""
 
     published: int = 0

@@ -6,11 +6,10 @@ Any of them may be the only copy of what it shows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import msgspec
+from msgspec import Struct
 
 from camarchiver.domain.clip import Clip, Disposal, Fingerprint, Tree
 from camarchiver.domain.clocks import has_age, is_doubtful, latest_time
@@ -29,8 +28,7 @@ CLOCK_WAS_SET = datetime(2020, 1, 1, tzinfo=UTC)
 """An earlier time comes from a machine without a battery-backed clock that no time server has set yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxLimits:
+class OutboxLimits(Struct, frozen=True):
     """What the owner keeps of each camera in the outbox; without limits, everything."""
 
     keep: timedelta | None = None
@@ -41,8 +39,7 @@ class OutboxLimits:
         return self.keep is not None or self.max_storage is not None
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxClip:
+class OutboxClip(Struct, frozen=True):
     """A clip in the outbox."""
 
     clip: Clip
@@ -52,8 +49,7 @@ class OutboxClip:
     """Whether the transfer confirmed that exactly this file arrived."""
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolFile:
+class SpoolFile(Struct, frozen=True):
     """A file of a recorder in the spool."""
 
     spool: Path
@@ -77,7 +73,7 @@ class SpoolFile:
         return f"{self.camera}/{self.name}"
 
 
-class Notice(msgspec.Struct, frozen=True):
+class Notice(Struct, frozen=True):
     """An announcement: this file will be removed."""
 
     size: Count
@@ -94,8 +90,7 @@ class Notice(msgspec.Struct, frozen=True):
         return (self.size, self.mtime_ns) == clip.fingerprint.identity
 
 
-@dataclass(frozen=True, slots=True)
-class Expiry:
+class Expiry(Struct, frozen=True):
     """What happens to one camera's clips."""
 
     steps: tuple[RemoveCopy | Keep, ...]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import filecmp
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import av
 from av.container import InputContainer
 from av.packet import Packet
+from msgspec import Struct
 
 from camarchiver.errors import CamarchiverError, cause
 from camarchiver.naming import recorder_names
@@ -34,8 +34,7 @@ class Unfit(CamarchiverError):
     code = "damaged"
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolContents:
+class SpoolContents(Struct, frozen=True):
     """The contents of a spool file."""
 
     frames: int

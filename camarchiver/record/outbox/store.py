@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from camarchiver.domain.clip import STATE_FOLDER, Clip
 from camarchiver.domain.hold import held_by
@@ -45,7 +46,7 @@ class ConfirmedTransfer(NamedTuple):
     """Below the outbox, with `/`."""
 
 
-class _Announcements(msgspec.Struct, frozen=True):
+class _Announcements(Struct, frozen=True):
     """The file with the announcements of one camera."""
 
     clips: dict[RelativePath, Notice]

@@ -6,9 +6,11 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.errors import CamarchiverError
 from camarchiver.record.supervision.facts import CameraFacts, CameraFailure
@@ -20,23 +22,20 @@ INTERVAL = 0.5
 """Seconds between two messages to the parent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """The recorder holds its locks and begins."""
 
     reconnects: bool
     """Whether it makes sense to start it again; a file would be recorded twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartRefused:
+class StartRefused(Struct, frozen=True):
     """The recorder could not start, and another attempt would fail in the same way."""
 
     failure: CameraFailure
 
 
-@dataclass(frozen=True, slots=True)
-class CameraProgress:
+class CameraProgress(Struct, frozen=True):
     """What happened since the last message."""
 
     has_turned: bool

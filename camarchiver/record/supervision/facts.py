@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from camarchiver.domain.report import Outcome
 from camarchiver.errors import CamarchiverError, ExitCode, Problem, failure
@@ -17,8 +19,7 @@ from camarchiver.record.outbox.recorded_clip import PublishTotals, Recorded
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class CameraFailure:
+class CameraFailure(Struct, frozen=True):
     """An error that ended a camera's recorder, or kept it from starting."""
 
     problem: Problem
@@ -37,8 +38,7 @@ class CameraFailure:
         return error
 
 
-@dataclass(frozen=True, slots=True)
-class CameraFacts:
+class CameraFacts(Struct, frozen=True):
     """What one camera's recorder did so far, and how it is doing. Lists have their newest items only."""
 
     camera: str
@@ -97,8 +97,7 @@ class CameraFacts:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RunFacts:
+class RunFacts(Struct, frozen=True):
     """What all recorders of a run did so far."""
 
     cameras: tuple[CameraFacts, ...]

@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
 from multiprocessing import connection as connections
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.errors import cause
 from camarchiver.record import retry
@@ -34,8 +36,7 @@ _TICK = 0.5
 _REAP_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class CameraLaunch:
+class CameraLaunch(Struct, frozen=True):
     """How a camera's process is started."""
 
     program: str

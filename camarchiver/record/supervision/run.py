@@ -6,8 +6,9 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from camarchiver.errors import CamarchiverError
 from camarchiver.monitoring.run_events import RunEvents
@@ -34,8 +35,7 @@ class Recorders(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class RecordDocuments:
+class RecordDocuments(Struct, frozen=True):
     """How the JSON documents are made."""
 
     of_problems: Callable[[Judgement], str]
@@ -44,8 +44,7 @@ class RecordDocuments:
     """Of the whole run."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordResult:
+class RecordResult(Struct, frozen=True):
     """The result of a run."""
 
     exit_code: int

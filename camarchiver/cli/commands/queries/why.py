@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from datetime import timedelta, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,7 +17,7 @@ from camarchiver.cli.commands.queries.find import not_found
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.offsite_options import offsite_access
-from camarchiver.cli.options import CONFIG_FILE, json_option, option, options, with_place
+from camarchiver.cli.options import CONFIG_FILE, filled, json_option, option, options, with_place
 from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import TreeOptions, in_trees, show
@@ -147,9 +146,6 @@ def _preview(
     return CleanupPreview(steps, plan.problems[0].message if plan.refused else "")
 
 
-OptionsT = TypeVar("OptionsT")
-
-
 def archive_policy(context: click.Context, directory: Path, zone: tzinfo, *words: str) -> ArchivePolicy:
     """The policy of `archive DIRECTORY`, from config files, environment and more `words`."""
     return archive_options(context, directory, *words).policy(zone)
@@ -159,13 +155,13 @@ def archive_options(context: click.Context, directory: Path, *words: str) -> Arc
     """The options of `archive DIRECTORY`, from config files, environment and more `words`."""
     chosen = _parsed(archive, context, directory, words).params
     of_runs = {"cleanup": None, "access": None, "page": None, "channels": None}
-    return _filled(ArchiveOptions, {**chosen, **of_runs})
+    return filled(ArchiveOptions, {**chosen, **of_runs})
 
 
 def cleanup_policy(context: click.Context, directory: Path) -> CleanupPolicy:
     """The policy of `cleanup DIRECTORY`, from config files and environment."""
     parsed = _parsed(cleanup, context, directory)
-    return _filled(RetentionOptions, parsed.params).policy(parsed)
+    return filled(RetentionOptions, parsed.params).policy(parsed)
 
 
 def trusts_names(context: click.Context, directory: Path) -> bool:
@@ -180,8 +176,3 @@ def _parsed(
     named = ("--config", os.fspath(config)) if config is not None else ()
     arguments = [*named, *words, "--", os.fspath(directory)]
     return command.make_context(command.name, arguments, parent=context.find_root())
-
-
-def _filled(kind: type[OptionsT], values: dict[str, Any]) -> OptionsT:
-    fields = dataclasses.fields(kind)  # type: ignore[arg-type]  # both kinds are dataclasses
-    return kind(**{field.name: values[field.name] for field in fields})

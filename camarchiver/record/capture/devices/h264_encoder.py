@@ -6,10 +6,11 @@ import functools
 import io
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
+from msgspec import Struct
+from msgspec.structs import replace
 
 from camarchiver.errors import EncoderError
 from camarchiver.media import ffmpeg_find
@@ -30,8 +31,7 @@ FORM = "matroska"
 """What ffmpeg writes: it can be read from a pipe, and its clock never wraps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Compressor:
+class Compressor(Struct, frozen=True):
     """An ffmpeg with an encoder that works here."""
 
     ffmpeg: Ffmpeg

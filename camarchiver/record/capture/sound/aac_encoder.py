@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.codec.context import Flags
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from camarchiver.record.capture.packet import TimedPacket
