@@ -80,6 +80,16 @@ class TestFormats:
         assert "has a hole between its packets" in outcome["detail"]
         assert source.exists()
 
+    def test_boxes_nested_deeper_than_python_can_call_are_damage(
+        self, put: Put, tree: Path, make_clip: Make
+    ) -> None:
+        nested = b"".join((8 * each).to_bytes(4) + b"moov" for each in range(5000, 0, -1))
+        fragments = make_clip(f"{_BARS} -c:v libx264 -movflags frag_keyframe", ".mp4").read_bytes()
+        put(f"{ONE}.mp4", fragments + nested + bytes(4))
+        (outcome,) = document(tree)["outcomes"]
+        assert (outcome["result"], outcome["reason"]) == ("failed", "damaged"), outcome
+        assert "has a hole in or between its fragments" in outcome["detail"]
+
     @pytest.mark.parametrize("header", [False, True])
     def test_a_dahua_recording_keeps_its_times(
         self, put: Put, tree: Path, make_clip: Make, header: bool

@@ -6,6 +6,7 @@ Where they don't, FFmpeg looks for the next one, or ends, without a word.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,8 +20,9 @@ _ASF_SIZES, _ASF_DATA_HEADER = 92, 50
 """Where in its object the sizes of packets are; bytes of the data object before its first packet."""
 _ASF_PACKET = b"\x82\0\0"
 
-_FRAGMENT = frozenset({b"moof", b"traf"})
-"""Boxes that consist of boxes without which a fragment's frames are not found."""
+_Boxes = Mapping[bytes, "_Boxes"]
+_ENTERED: _Boxes = {b"moov": {}, b"moof": {b"traf": {}}}
+"""Boxes that consist of boxes: `moov` says whether there are fragments, `moof` where their frames are."""
 
 
 def packets_fill_the_end(path: Path) -> bool:
@@ -45,10 +47,11 @@ def fragments_fill_the_file(path: Path) -> bool:
     """
     found = set[bytes]()
     with path.open("rb") as file:
-        return _are_whole(file, 0, path.stat().st_size, found) or not found & {b"mvex", b"moof"}
+        is_whole = _are_whole(file, 0, path.stat().st_size, found, _ENTERED)
+    return is_whole or not found & {b"mvex", b"moof"}
 
 
-def _are_whole(file: BinaryIO, start: int, end: int, found: set[bytes]) -> bool:
+def _are_whole(file: BinaryIO, start: int, end: int, found: set[bytes], entered: _Boxes) -> bool:
     """Whether boxes fill this part of the file; `found` gets their kinds."""
     while start < end:
         file.seek(start)
@@ -62,10 +65,10 @@ def _are_whole(file: BinaryIO, start: int, end: int, found: set[bytes]) -> bool:
             return False
         start += length
         found.add(kind)
-        # That there are fragments is stated within moov.
-        if kind == b"moov":
-            _are_whole(file, inside, start, found)
-        elif kind in _FRAGMENT and not _are_whole(file, inside, start, found):
+        within = entered.get(kind)
+        is_whole = within is None or _are_whole(file, inside, start, found, within)
+        # FFmpeg complains of a hole in moov.
+        if not is_whole and kind != b"moov":
             return False
     return True
 
