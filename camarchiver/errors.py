@@ -9,9 +9,7 @@ import shlex
 from collections.abc import Iterable
 from enum import IntEnum
 from pathlib import Path
-from typing import Self
-
-from msgspec import Struct
+from typing import NamedTuple, Self
 
 
 class ExitCode(IntEnum):
@@ -258,8 +256,11 @@ def failures(error: CamarchiverError | OSError) -> tuple[tuple[Problem, ...], Ex
     return tuple(failure(one)[0] for one in each), failure(error)[1]
 
 
-class Problem(Struct, frozen=True):
-    """An error that concerns the whole run, as the JSON format lists it."""
+class Problem(NamedTuple):
+    """An error that concerns the whole run, as the JSON format lists it.
+
+    No Struct, since `--help` and the message about a broken installation do without msgspec.
+    """
 
     code: str
     message: str

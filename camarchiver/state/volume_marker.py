@@ -60,10 +60,10 @@ def check_place(trees: Trees) -> None:
     source = trees.source
     if _is_archive(source):
         raise UsageError(f"{source} is an archive", hint="name the camera folder; -o names its archive")
-    own = _read(source / STATE_FOLDER)
     for folder in source.parents:
         if not _is_there(folder / STATE_FOLDER / MARKER) or _is_archive(folder):
             continue
+        own = _read(source / STATE_FOLDER)
         if not own or own == _read(folder / STATE_FOLDER):  # an archive has the marker of its source
             raise UsageError(
                 f"{source} is a part of the camera tree {folder}, whose archive and holds do not count here",
