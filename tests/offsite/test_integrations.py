@@ -439,7 +439,7 @@ class TestInterrupted:
         command = [COMMAND, "offsite", "verify", *where, "--bandwidth", "200K"]
         records = tree / "archived/.camarchiver/runs"
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        wait_until(lambda: len(list(records.glob("*.json"))) == 2, "the record of the check")
+        wait_until(lambda: len(list(records.glob("[!.]*.json"))) == 2, "the record of the check")
         process.kill()
         process.wait(20)
         runs = subprocess.run([COMMAND, "runs", tree], capture_output=True, text=True).stdout
