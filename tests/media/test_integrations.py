@@ -990,6 +990,15 @@ class TestMeasure:
         media = prober.measure(make_clip(f"-r 10 -i {joined} -c copy {tag}", suffix))
         assert media.varies == "changes from 160x120 to 320x240 midway"
 
+    @pytest.mark.parametrize("suffix", [".mov", ".avi", ".mkv"])
+    def test_quiet_sound_that_looks_like_headers_of_aac(
+        self, prober: Prober, make_clip: MakeClip, tmp_path: Path, suffix: str
+    ) -> None:
+        raw = tmp_path / "quiet.ulaw"
+        raw.write_bytes(bytes.fromhex("fff1507f") * 2000 + bytes.fromhex("fff9fc80") * 2000)
+        clip = make_clip(f"{PICTURE} -f mulaw -ar 8000 -i {raw} {X264} -c:a copy -shortest", suffix)
+        assert [(sound.codec, sound.varies) for sound in prober.measure(clip).audio] == [("pcm_mulaw", False)]
+
     @pytest.mark.parametrize("offset", [3600, 60000, 0])
     def test_joined_transport_streams(
         self, prober: Prober, make_clip: MakeClip, tmp_path: Path, offset: int

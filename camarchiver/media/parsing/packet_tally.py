@@ -93,6 +93,7 @@ class PacketTally:
         self.changing_sounds = set[int]()
         """Indices of the audio streams whose format changes midway."""
         self._sound_formats: dict[int, bytes] = {}
+        self._aac = {stream.index for stream in container.streams.audio if codec_of(stream) == "aac"}
         self.sounds = {stream.index: _sound_times(stream) for stream in container.streams.audio}
         self._every = 1
         self._last_decoded = 0
@@ -144,7 +145,8 @@ class PacketTally:
 
     def _look_at_format(self, packet: Packet[Stream]) -> None:
         index = packet.stream.index
-        first = found = sound_format(bytes(memoryview(packet)[:4]))
+        # In other sound the same bytes are samples: quiet G.711 has them every few seconds.
+        first = found = sound_format(bytes(memoryview(packet)[:4])) if index in self._aac else b""
         if packet.has_sidedata("new_extradata"):
             found = bytes(packet.get_sidedata("new_extradata"))
             first = packet.stream.codec_context.extradata or found
