@@ -999,6 +999,14 @@ class TestMeasure:
         clip = make_clip(f"{PICTURE} -f mulaw -ar 8000 -i {raw} {X264} -c:a copy -shortest", suffix)
         assert [(sound.codec, sound.varies) for sound in prober.measure(clip).audio] == [("pcm_mulaw", False)]
 
+    @pytest.mark.parametrize("size", [0, 23, 2**64 - 1])
+    def test_an_asf_whose_header_has_no_plausible_size(
+        self, prober: Prober, make_clip: MakeClip, tmp_path: Path, size: int
+    ) -> None:
+        whole, path = make_clip(f"{PICTURE} -c:v wmv2", ".asf").read_bytes(), tmp_path / "x.asf"
+        path.write_bytes(whole[:16] + size.to_bytes(8, "little") + whole[24:])
+        assert prober.measure(path).packets == 20
+
     @pytest.mark.parametrize("offset", [3600, 60000, 0])
     def test_joined_transport_streams(
         self, prober: Prober, make_clip: MakeClip, tmp_path: Path, offset: int

@@ -76,11 +76,15 @@ def _are_whole(file: BinaryIO, start: int, end: int, found: set[bytes], entered:
 def packets_follow_in_asf(path: Path) -> bool:
     """Whether each packet of an asf or wmv begins where the size of the packets says (ASF Specification, 5).
 
-    Those that begin without error correction data can't be recognised and pass.
+    Those that begin without error correction data can't be recognised and pass, and so does a file whose
+    header has no plausible size: FFmpeg does not go by it.
     """
+    size = path.stat().st_size
     with path.open("rb") as file:
         header = file.read(24)
         end_of_header = int.from_bytes(header[16:24], "little")
+        if not len(header) <= end_of_header <= size:
+            return True
         header += file.read(min(end_of_header, 1 << 20) - len(header))
         properties = header.find(_ASF_PROPERTIES)
         sizes = header[properties + _ASF_SIZES :][:8]
@@ -91,8 +95,8 @@ def packets_follow_in_asf(path: Path) -> bool:
             return True
         start = end_of_header + _ASF_DATA_HEADER
         # A recorder that could not go back has left the size at 0.
-        length = int.from_bytes(data[16:24], "little") or path.stat().st_size
-        end = min(end_of_header + length, path.stat().st_size)
+        length = int.from_bytes(data[16:24], "little") or size
+        end = min(end_of_header + length, size)
         for number, at in enumerate(range(start, end - smallest + 1, smallest)):
             file.seek(at)
             if file.read(len(_ASF_PACKET)) != _ASF_PACKET:
