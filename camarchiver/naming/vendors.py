@@ -80,7 +80,7 @@ MAKERS: tuple[tuple[str, str, str, str], ...] = (
     (
         "Motion",
         # A longer number is a time, and the time behind it the end.
-        r"(?:(?P<channel>\d{1,4})-)?\d{1,9}-(?P<time>\d{14})",
+        r"(?:(?P<channel>\d{1,5})-)?\d{1,9}-(?P<time>\d{14})",
         "https://github.com/Motion-Project/motion/issues/1848",
         "shed/042-20250210170144",
     ),

@@ -78,6 +78,10 @@ class TestMakers:
     def test_an_end_is_no_start(self, stem):
         assert Names().read(stem, "2026/05/03") is None
 
+    def test_a_number_of_five_digits_is_a_camera_of_motion(self):
+        parsed = Names().read("10012-042-20250210170144", "shed")
+        assert parsed is not None and parsed.camera == "shed_ch10012"
+
     def test_a_folder_that_was_copied_at_some_time_may_say_so(self):
         folder = "card of 2026-05-03 14-20-05/record/20220927/15"
         parsed = Names().read("07", folder)
