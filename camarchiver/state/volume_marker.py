@@ -74,9 +74,16 @@ def check_place(trees: Trees) -> None:
 def is_tree(folder: Path, listing: Listing) -> bool:
     """Whether a folder with these entries is a camera tree of its own, or an archive.
 
-    Its clips have a journal and holds that do not count in a tree around it.
+    Its clips have a journal and holds that do not count in a tree around it; there may be some also where
+    this user may not look for them.
     """
-    return STATE_FOLDER in listing.folders and _is_there(folder / STATE_FOLDER / MARKER)
+    if STATE_FOLDER not in listing.folders:
+        return False
+    try:
+        (folder / STATE_FOLDER / MARKER).lstat()
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError | NotADirectoryError)
+    return True
 
 
 def _is_archive(folder: Path) -> bool:

@@ -140,6 +140,26 @@ class TestWalk:
         done = subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True, timeout=60)
         assert done.stdout.strip() == "unreadable", done.stderr
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+    @pytest.mark.parametrize(("mode", "name", "found"), [(0o700, "volume", True), (0o755, "other", False)])
+    def test_a_state_that_may_not_be_read_is_that_of_another_tree(
+        self, root: Path, mode: int, name: str, found: bool
+    ) -> None:
+        """Its holds can't be read either."""
+        state = root / "yard/.camarchiver"
+        state.mkdir(parents=True)
+        (state / name).write_text("0" * 32)
+        state.chmod(mode)
+        code = (
+            "import os, sys\nfrom pathlib import Path\nfrom camarchiver.state.volume_marker import is_tree\n"
+            "from camarchiver.storage.walk import look\n"
+            f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
+            "print(is_tree(Path(sys.argv[1]), look(Path(sys.argv[1]))))\n"
+        )
+        words = (sys.executable, "-c", code, root / "yard")
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        assert done.stdout.strip() == str(found), done.stderr
+
 
 class TestEnds:
     """When clips end, by their own word or by what comes after them."""
