@@ -92,6 +92,8 @@ class Discovery:
 
     def folder(self, folder: str) -> FolderFacts:
         """Facts of a single folder, relative to the source root."""
+        if other := volume_marker.tree_around(self._trees.source, folder):
+            return self._whole(other, Reason.OTHER_TREE)
         return self._facts(folder, self._list(folder))
 
     def some(self, folder: str, names: Collection[str]) -> FolderFacts:
@@ -99,6 +101,8 @@ class Discovery:
 
         Raises FileNotFoundError if the folder is gone.
         """
+        if other := volume_marker.tree_around(self._trees.source, folder):
+            return self._whole(other, Reason.OTHER_TREE)
         wanted = frozenset(names)
         return self._facts(folder, self._list(folder, wanted), wanted)
 

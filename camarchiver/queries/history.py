@@ -16,6 +16,7 @@ from camarchiver.domain.clip import Clip, RemoteCopy, Tree
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import FolderFacts
+from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Step
 from camarchiver.errors import UsageError
 from camarchiver.journal.event import JournalEvent
@@ -184,4 +185,6 @@ class ClipHistory:
         if facts is None:
             return None
         steps = decide_archive(facts, policy, self._memory, now)
-        return next((step for step in steps if step.relative == relative), None)
+        # A tree of its own is left alone as a whole.
+        named = (step for step in steps if step.relative == relative or step.reason is Reason.OTHER_TREE)
+        return next(named, None)

@@ -72,13 +72,23 @@ def check_place(trees: Trees) -> None:
 
 
 def is_tree(folder: Path, listing: Listing) -> bool:
-    """Whether a folder with these entries is a camera tree of its own, or an archive.
+    """Whether a folder with these entries is a camera tree of its own, or an archive."""
+    return STATE_FOLDER in listing.folders and _has_marker(folder)
+
+
+def tree_around(root: Path, folder: str) -> str:
+    """The tree of its own, below a root, that a folder there is or lies in; empty if it is in none."""
+    ends = (at for at in range(1, len(folder) + 1) if folder[at : at + 1] in ("", "/"))
+    places = (folder[:end] for end in ends if _is_there(root / folder[:end] / STATE_FOLDER))
+    return next((place for place in places if _has_marker(root / place)), "")
+
+
+def _has_marker(folder: Path) -> bool:
+    """Whether a folder with a state folder is a camera tree of its own, or an archive.
 
     Its clips have a journal and holds that do not count in a tree around it; there may be some also where
     this user may not look for them.
     """
-    if STATE_FOLDER not in listing.folders:
-        return False
     try:
         (folder / STATE_FOLDER / MARKER).lstat()
     except OSError as error:

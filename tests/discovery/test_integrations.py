@@ -140,25 +140,45 @@ class TestWalk:
         done = subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True, timeout=60)
         assert done.stdout.strip() == "unreadable", done.stderr
 
+    def test_single_clips_of_a_tree_that_was_brought_here_are_left_alone(self, yard: Yard) -> None:
+        """Watch may have heard of its clips before its marker came."""
+        clip = yard.record(40)
+        state = yard.trees.source / clip.folder.partition("/")[0] / ".camarchiver"
+        state.mkdir()
+        (state / "volume").write_text("0" * 32)
+        policy = ArchivePolicy(timedelta(days=1))
+        found = [*archive_planner.decide_some(yard.pipeline(), clip.folder, {clip.name}, policy)]
+        assert [(step.relative, step.reason) for step in found] == [(state.parent.name, Reason.OTHER_TREE)]
+
     @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-    @pytest.mark.parametrize(("mode", "name", "found"), [(0o700, "volume", True), (0o755, "other", False)])
+    @pytest.mark.parametrize(
+        ("modes", "name", "said"),
+        [
+            ((0o755, 0o700), "volume", "True yard"),
+            ((0o755, 0o755), "other", "False "),
+            ((0o744, 0o755), "other", "True "),
+        ],
+    )
     def test_a_state_that_may_not_be_read_is_that_of_another_tree(
-        self, root: Path, mode: int, name: str, found: bool
+        self, root: Path, modes: tuple[int, int], name: str, said: str
     ) -> None:
-        """Its holds can't be read either."""
+        """Its holds can't be read either. A folder that may not be entered is none for that."""
         state = root / "yard/.camarchiver"
         state.mkdir(parents=True)
         (state / name).write_text("0" * 32)
-        state.chmod(mode)
+        for folder, mode in zip((state.parent, state), modes, strict=True):
+            folder.chmod(mode)
         code = (
-            "import os, sys\nfrom pathlib import Path\nfrom camarchiver.state.volume_marker import is_tree\n"
+            "import os, sys\nfrom pathlib import Path\n"
+            "from camarchiver.state.volume_marker import is_tree, tree_around\n"
             "from camarchiver.storage.walk import look\n"
             f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
-            "print(is_tree(Path(sys.argv[1]), look(Path(sys.argv[1]))))\n"
+            "yard = Path(sys.argv[1])\n"
+            "print(is_tree(yard, look(yard)), tree_around(yard.parent, 'yard/2026/03'), end='')\n"
         )
         words = (sys.executable, "-c", code, root / "yard")
         done = subprocess.run(words, capture_output=True, text=True, timeout=60)
-        assert done.stdout.strip() == str(found), done.stderr
+        assert done.stdout == said, done.stderr
 
 
 class TestEnds:

@@ -400,6 +400,8 @@ class TestTreeInATree:
         hold = ("hold", "add", "-C", inner, "--from", day, "--to", day, "--reason", "theft")
         assert told(*hold).returncode == 0
         before = whole(inner)
+        (story,) = document(told, "why", held, "-C", tree)["stories"]
+        assert story["next_archive"]["reason"] == "other-tree"
         found = decided(told, "archive", tree)
         assert found.pop("front") == "other-tree"
         assert not [path for path in found if path.startswith("front/")]
