@@ -69,11 +69,12 @@ class Pattern(Struct, frozen=True):
         return None if match is None else parse(match, folder)
 
 
-_WHOLE_TIME = re.compile(
-    r"(?<!\d)(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])(?:[-_.T ]| - )?"
-    r"(?:[01]\d|2[0-3])[-_.]?[0-5]\d[-_.]?[0-5]\d(?!\d)",
+_MOMENT = re.compile(
+    r"(?<!\d)(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])(?:[-_.T ]{1,2}| - )?"
+    r"(?:[01]\d|2[0-3])[-_.]?[0-5]\d(?:[-_.]?[0-5]\d(?:[-_.]?\d{3})?)?(?!\d)",
     re.ASCII,
 )
+"""With or without seconds and milliseconds."""
 
 
 def parse(match: re.Match[str], folder: str) -> ParsedName | None:
@@ -84,7 +85,7 @@ def parse(match: re.Match[str], folder: str) -> ParsedName | None:
     """
     found = match.groupdict()
     named = found.get("camera")
-    if named is not None and _WHOLE_TIME.search(named) and match.start("camera") > match.string.rfind("/"):
+    if named is not None and _MOMENT.search(named) and match.start("camera") > match.string.rfind("/"):
         return None
     try:
         start = start_of(found, folder)

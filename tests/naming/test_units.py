@@ -73,6 +73,11 @@ class TestMakers:
             "20260503142005-20260503143005",
             "20260503-142005-20260503143005",
             "front.20260503_142005.20260503_143005",
+            "front_2026-05-03_14-20_2026-05-03_14-30-05",
+            "front_202605031420_20260503143005",
+            "front_20260503142005123_20260503143005",
+            "front_2026-05-03T14_20_05_20260503143005",
+            "front_2026-05-03--14-20-05_20260503143005",
         ],
     )
     def test_an_end_is_no_start(self, stem):
@@ -81,6 +86,13 @@ class TestMakers:
     def test_a_number_of_five_digits_is_a_camera_of_motion(self):
         parsed = Names().read("10012-042-20250210170144", "shed")
         assert parsed is not None and parsed.camera == "shed_ch10012"
+
+    @pytest.mark.parametrize(
+        "camera", ["192168001064", "202613011420", "front_2026-05-03", "I20160512CCWR6140"]
+    )
+    def test_other_numbers_in_a_camera_are_no_time(self, camera):
+        parsed = Names().read(f"{camera}_20260503143005", "")
+        assert parsed is not None and parsed.camera == camera
 
     def test_a_folder_that_was_copied_at_some_time_may_say_so(self):
         folder = "card of 2026-05-03 14-20-05/record/20220927/15"
