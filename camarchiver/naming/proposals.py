@@ -29,6 +29,7 @@ _TOKENS = tuple(
         r"(?P<time>\d{14})",
         r"(?P<time>\d{8}[-_ T.]\d{6})",
         r"(?P<time>\d{4}[-_.]\d\d[-_.]\d\d[-_.,T ]{1,3}\d\d[-_.:hH]\d\d[-_.:mM]\d\d)",
+        _YEAR + r"(?P<month>\d\d)(?P<day>\d\d)(?P<hour>\d\d)(?P<minute>\d\d)",
         _YEAR + _GAP + _MONTH + _GAP + _DAY + _BETWEEN + _CLOCK,
         _DAY + _GAP + _MONTH + _GAP + _YEAR + _BETWEEN + _CLOCK,
         _MONTH + _GAP + _DAY + _GAP + _YEAR + _BETWEEN + _CLOCK,

@@ -467,6 +467,7 @@ class TestProposals:
             ("x.1772396101.part2", "", "x", "2026-03-01 20:15:01"),
             ("it's_clip 20-15-01", "yard/2026/03/01", "it's_clip", "2026-03-01 20:15:01"),
             ("12_clip_201501", "yard/2026-03-01", "12_clip", "2026-03-01 20:15:01"),
+            ("gate_202603012015_20260301201501", "", "gate", "2026-03-01 20:15"),
         ],
     )
     def test_a_proposal_reads_the_name_as_its_file_says(self, stem, folder, camera, start):
