@@ -80,7 +80,7 @@ def by_offsite(*trials: offsite.Trial) -> Callable[[Options, Path], list[str]]:
         if why := next((trial.kind.why_not for trial in trials if trial.kind.why_not), ""):
             raise Unable(why)
         model = offsite.model_in(options, where)
-        attempts = (offsite.attempt(options, where, model, set(), trial) for trial in trials)
+        attempts = (offsite.attempt(options, where, model, set(), None, trial) for trial in trials)
         return next((found for found in attempts if found), [])
 
     return catch
