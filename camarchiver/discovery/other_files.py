@@ -12,7 +12,7 @@ from camarchiver.domain.steps import Keep
 from camarchiver.errors import cause
 from camarchiver.naming.formats import is_other_video_name, is_text_name
 from camarchiver.naming.system_folders import HIDDEN, OTHER_TREE, PassedOver
-from camarchiver.state.volume_marker import is_tree
+from camarchiver.state.volume_marker import tree_around
 from camarchiver.storage import atomic
 from camarchiver.storage.walk import NOTHING, Listing, TreeWalk
 
@@ -46,7 +46,6 @@ class OtherFiles:
             walk = TreeWalk(
                 root, pruned={trees.source, trees.archive, trees.trash} - {root}, enters=_is_no_state
             )
-            other = ""
             for folder in walk:
                 kind = (
                     next(filter(None, map(self._passed_over.kind, folder.split("/"))), "") if folder else ""
@@ -57,10 +56,8 @@ class OtherFiles:
                     if kind and not isinstance(error, FileNotFoundError):
                         yield Keep(root, folder, Reason.UNREADABLE, detail=cause(error))
                     continue
-                if not (other and folder.startswith(f"{other}/")):
-                    is_other = root == trees.source and folder and is_tree(root / folder, listing)
-                    other = folder if is_other else ""
-                kind = kind or (OTHER_TREE if other else "")
+                if not kind and root == trees.source and tree_around(root, folder):
+                    kind = OTHER_TREE
                 for name in sorted(self._names(listing, root, folder, kind)):
                     if (file := _regular(root, joined(folder, name), kind)) is not None:
                         yield file

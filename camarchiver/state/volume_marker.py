@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import stat
 from pathlib import Path
 from typing import Annotated
 
@@ -79,7 +80,7 @@ def is_tree(folder: Path, listing: Listing) -> bool:
 def tree_around(root: Path, folder: str) -> str:
     """The tree of its own, below a root, that a folder there is or lies in; empty if it is in none."""
     ends = (at for at in range(1, len(folder) + 1) if folder[at : at + 1] in ("", "/"))
-    places = (folder[:end] for end in ends if _is_there(root / folder[:end] / STATE_FOLDER))
+    places = (folder[:end] for end in ends if _is_folder(root / folder[:end] / STATE_FOLDER))
     return next((place for place in places if _has_marker(root / place)), "")
 
 
@@ -107,6 +108,14 @@ def _is_there(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_folder(path: Path) -> bool:
+    """As walks see it, to which a link is none."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def check(trees: Trees) -> None:
