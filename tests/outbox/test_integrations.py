@@ -54,6 +54,13 @@ def files_no_longer_than(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def begun(folders: Folders, scene: Path, frames: slice) -> tuple[ClipWriter, list[TimedPacket]]:
+    """A clip for some pictures of a scene, of which none is written yet, and these pictures."""
+    opened, entries = rec_items(scene)
+    video = [entry for entry in entries if entry.video][frames]
+    return ClipWriter(folders, ClipStart(REC_START, video[0], 0.0, 0.0), opened.video, None), video
+
+
 class TestSpool:
     def test_a_closed_clip_is_what_the_camera_sent(self, rec_take: ClipWriter, rec_twice: Path) -> None:
         rec_take.close()
@@ -117,9 +124,7 @@ class TestSpool:
     def test_a_clip_that_begins_without_a_keyframe_is_noticed(
         self, rec_folders: Folders, rec_twice: Path
     ) -> None:
-        opened, entries = rec_items(rec_twice)
-        video = [entry for entry in entries if entry.video][3:40]
-        take = ClipWriter(rec_folders, ClipStart(REC_START, video[0], 0.0, 0.0), opened.video, None)
+        take, video = begun(rec_folders, rec_twice, slice(3, 40))
         for entry in video:
             take.write(entry)
         take.close()
@@ -131,9 +136,7 @@ class TestSpool:
         self, rec_folders: Folders, rec_twice: Path, size: int, frames: tuple[int, int]
     ) -> None:
         """What follows a hole would be shown broken, or not at all."""
-        opened, entries = rec_items(rec_twice)
-        video = [entry for entry in entries if entry.video][:90]
-        take = ClipWriter(rec_folders, ClipStart(REC_START, video[0], 0.0, 0.0), opened.video, None)
+        take, video = begun(rec_folders, rec_twice, slice(90))
         with files_no_longer_than(size):
             failed_at = next(number for number, entry in enumerate(video) if take.write(entry) or take.failed)
         for entry in video[failed_at + 1 :]:
@@ -146,10 +149,8 @@ class TestSpool:
     def test_a_clip_whose_file_could_not_be_opened_is_reported_and_leaves_none(
         self, rec_folders: Folders, rec_twice: Path
     ) -> None:
-        opened, entries = rec_items(rec_twice)
-        video = [entry for entry in entries if entry.video][:30]
         publisher = ClipPublisher("yard", rec_folders, pictures=False, on_clip=lambda clip: None)
-        take = ClipWriter(rec_folders, ClipStart(REC_START, video[0], 0.0, 0.0), opened.video, None)
+        take, video = begun(rec_folders, rec_twice, slice(30))
         away = rec_folders.spool.rename(rec_folders.spool.with_name("away"))
         for entry in video[:2]:
             take.write(entry)
@@ -169,12 +170,9 @@ class TestSpool:
         self, rec_folders: Folders, rec_twice: Path, frames: int
     ) -> None:
         """Also if it is alone in its fragment: the muxer has no other frame to take a duration from."""
-        opened, entries = rec_items(rec_twice)
-        video = [entry for entry in entries if entry.video][:frames]
+        take, video = begun(rec_folders, rec_twice, slice(frames))
         for entry in video:
             entry.packet.duration = 0  # type: ignore[attr-defined]
-        take = ClipWriter(rec_folders, ClipStart(REC_START, video[0], 0.0, 0.0), opened.video, None)
-        for entry in video:
             take.write(entry)
         take.close()
         assert spool.read(take.path).frames == frames
@@ -185,9 +183,7 @@ class TestSpool:
         monkeypatch.chdir(tmp_path)
         folders = Folders(Path("concat:spool"), Path("concat:outbox"))
         folders.make()
-        opened, entries = rec_items(rec_twice)
-        video = [entry for entry in entries if entry.video][:8]
-        take = ClipWriter(folders, ClipStart(REC_START, video[0], 0.0, 0.0), opened.video, None)
+        take, video = begun(folders, rec_twice, slice(8))
         for entry in video:
             take.write(entry)
         take.close()
